@@ -1,0 +1,163 @@
+package engine
+
+// Job is one request for music: what to continue, with which model, how. The zero value is not useful; begin with
+// NewJob. Names and documentation in the tags are the protocol's and the command line's: one list for all three.
+type Job struct {
+	Path  string `json:"path,omitempty" doc:"audio file to continue (continue only): absolute, relative to the worker's folder, ~, file:// or Macintosh HD:/…"`
+	Model string `json:"model,omitempty" doc:"model: a folder, a name in the models folder, or a Hugging Face name; absent: the bundled one"`
+	Text  string `json:"text,omitempty" doc:"description of the music; empty: none, and guidance is off"`
+
+	Seed       int64 `json:"seed,omitempty" doc:"seed of the first variation, 0 to 2^53-1; -1 or absent: drawn; always echoed" min:"-1" max:"9007199254740991"`
+	Variations int   `json:"variations,omitempty" doc:"takes to make at once; take i has seed+i" min:"1" max:"16"`
+
+	PromptSeconds float64 `json:"promptSeconds,omitempty" doc:"seconds of the file that the model hears; a shorter file is used whole" above:"0"`
+	PromptFrom    string  `json:"promptFrom,omitempty" doc:"hear the end of the file and continue there, or its start and continue after promptSeconds" enum:"end,start"`
+	Seconds       float64 `json:"seconds,omitempty" doc:"seconds of new audio, exact to the sample" above:"0"`
+
+	Temperature float64 `json:"temperature,omitempty" doc:"randomness: 1 as trained, lower is safer" above:"0" max:"10"`
+	TopK        int     `json:"topK,omitempty" doc:"draw from the k most likely codes; 0: all" min:"0" max:"65536"`
+	TopP        float64 `json:"topP,omitempty" doc:"draw from the most likely codes that together reach this probability; 1: all" above:"0" max:"1"`
+	Guidance    float64 `json:"guidance,omitempty" doc:"how strongly to follow the text; 1: no guidance work" min:"0" max:"100"`
+	Greedy      bool    `json:"greedy,omitempty" doc:"always take the likeliest code; the seed has no effect"`
+
+	OutputDir   string  `json:"outputDir,omitempty" doc:"folder for the new files; absent: beside the input (continue), or the worker's folder (generate)"`
+	OutputPath  string  `json:"outputPath,omitempty" doc:"the new file's own path; with variations, -2, -3 … go before the extension"`
+	Format      string  `json:"format,omitempty" doc:"file format; absent: from outputPath's extension, else wav" enum:"wav,flac"`
+	Bits        Bits    `json:"bits,omitempty" doc:"sample format: 16, 24 or 32f; absent: the source's where it is one of these, else 24" enum:"16,24,32f"`
+	SampleRate  Rate    `json:"sampleRate,omitempty" doc:"output rate in Hz, 8000 to 384000, or source; for generate the source is the model's rate"`
+	Channels    int     `json:"channels,omitempty" doc:"output channels; 0: as the source" min:"0" max:"64"`
+	Include     string  `json:"include,omitempty" doc:"continuation: the new part alone; full: the original, untouched, then the new part" enum:"continuation,full"`
+	CrossfadeMS float64 `json:"crossfadeMs,omitempty" doc:"equal-power fade at the seam, in milliseconds" min:"0" max:"1000"`
+	Level       string  `json:"level,omitempty" doc:"match: bring the new part to the prompt's loudness; none: as the model made it" enum:"match,none"`
+	Overwrite   bool    `json:"overwrite,omitempty" doc:"replace an existing output file; absent: a free name is found (outputDir) or it is an error (outputPath)"`
+}
+
+// Rate is a sample rate in Hz; 0 stands for the source's, written "source" on the wire.
+type Rate int
+
+// Bits is a sample format: "16", "24" or "32f"; "" for the source's. On the wire 16 and 24 may be numbers.
+type Bits string
+
+// NewJob returns a Job with the defaults.
+func NewJob() Job {
+	return Job{
+		Seed: -1, Variations: 1,
+		PromptSeconds: 6, PromptFrom: "end", Seconds: 10,
+		Temperature: 1, TopK: 250, TopP: 1, Guidance: 3,
+		Include: "continuation", CrossfadeMS: 10, Level: "match",
+	}
+}
+
+// Result is what a finished Job answers. Every path is absolute and names a whole, synced file.
+type Result struct {
+	Outputs      []Output `json:"outputs"`
+	Prompt       *Prompt  `json:"prompt,omitempty"` // absent for generate
+	Model        string   `json:"model"`
+	Quantization string   `json:"quantization"`
+	Device       string   `json:"device"`
+	Timing       Timing   `json:"timing"`
+}
+
+// Output is one file made. Its seed alone gives the same bytes again.
+type Output struct {
+	Path        string   `json:"path"`
+	Format      string   `json:"format"`
+	Bits        string   `json:"bits"`
+	SampleRate  int      `json:"sampleRate"`
+	Channels    int      `json:"channels"`
+	Frames      int64    `json:"frames"`
+	Seconds     float64  `json:"seconds"`
+	Seed        int64    `json:"seed"`
+	SeamSeconds float64  `json:"seamSeconds"` // where the new part begins in the file
+	PeakDB      *float64 `json:"peakDb"`      // of the new part, dBFS; null: digital silence
+	Loudness    *float64 `json:"loudness"`    // of the new part, LUFS (BS.1770); null: too short or silent
+	Silent      bool     `json:"silent"`      // the new part stays below -60 dBFS
+}
+
+// Prompt tells what the model heard.
+type Prompt struct {
+	Seconds float64 `json:"seconds"`
+	Cached  bool    `json:"cached"` // its prefill was found from an earlier request
+}
+
+// Timing says where the time went, in milliseconds of wall clock.
+type Timing struct {
+	LoadMS    float64 `json:"loadMs"`
+	EncodeMS  float64 `json:"encodeMs"`
+	TextMS    float64 `json:"textMs"`
+	PrefillMS float64 `json:"prefillMs"`
+	DecodeMS  float64 `json:"decodeMs"`
+	CodecMS   float64 `json:"codecMs"`
+	WriteMS   float64 `json:"writeMs"`
+	TotalMS   float64 `json:"totalMs"`
+	Steps     int     `json:"steps"`
+	StepMS    float64 `json:"stepMs"`   // mean
+	Realtime  float64 `json:"realtime"` // seconds of new audio, all variations, per second of wall clock
+}
+
+// Stage names a part of a Job for its progress.
+type Stage string
+
+const (
+	StageQueued  Stage = "queued"
+	StageLoad    Stage = "load"
+	StageEncode  Stage = "encode"
+	StagePrefill Stage = "prefill"
+	StageDecode  Stage = "decode"
+	StageCodec   Stage = "codec"
+	StageWrite   Stage = "write"
+)
+
+// Progress reports how far a Job is: Fraction is the share of the new audio made, 0 to 1, never falling; Seconds is that
+// share in seconds of audio; ETASeconds is what is likely left, 0 when unknown.
+type Progress struct {
+	Stage      Stage
+	Fraction   float64
+	Seconds    float64
+	ETASeconds float64
+	Message    string
+}
+
+// ModelInfo describes a model that can be used, resident or not.
+type ModelInfo struct {
+	Name         string  `json:"name"`
+	Path         string  `json:"path,omitempty"` // absent for the bundled model
+	Source       string  `json:"source" enum:"bundled,path,models,huggingface"`
+	Layout       string  `json:"layout" enum:"huggingface,audiocraft"`
+	Description  string  `json:"description,omitempty"`
+	Bytes        int64   `json:"bytes"` // on disk
+	Resident     bool    `json:"resident"`
+	MemoryBytes  int64   `json:"memoryBytes,omitempty"` // held on the device while resident
+	Quantization string  `json:"quantization,omitempty"`
+	Channels     int     `json:"channels,omitempty"`
+	SampleRate   int     `json:"sampleRate,omitempty"`
+	MaxSeconds   float64 `json:"maxSeconds,omitempty"` // prompt and new audio together
+	Parameters   int64   `json:"parameters,omitempty"`
+	Problem      string  `json:"problem,omitempty"` // why it cannot be used
+}
+
+// Status is what the worker is doing and holding.
+type Status struct {
+	Device        string      `json:"device"`
+	DeviceDetail  string      `json:"deviceDetail"`
+	MemoryBytes   int64       `json:"memoryBytes"` // resident set of the process
+	DeviceBytes   int64       `json:"deviceBytes"` // held by models and caches
+	Models        []ModelInfo `json:"models"`      // resident
+	CachedPrompts int         `json:"cachedPrompts"`
+	CachedTexts   int         `json:"cachedTexts"`
+}
+
+// AudioInfo is what a probe of an audio file finds.
+type AudioInfo struct {
+	Path       string   `json:"path"`
+	Format     string   `json:"format"`   // wav, flac, aiff
+	Encoding   string   `json:"encoding"` // for people: "24-bit integer", "32-bit float"
+	SampleRate int      `json:"sampleRate"`
+	Channels   int      `json:"channels"`
+	Frames     int64    `json:"frames"`
+	Seconds    float64  `json:"seconds"`
+	PeakDB     *float64 `json:"peakDb"`
+	Loudness   *float64 `json:"loudness"`
+	Tempo      *float64 `json:"tempo"` // beats per minute; null: no clear beat
+	Warnings   []string `json:"warnings,omitempty"`
+}

@@ -1,0 +1,161 @@
+// Package kern is the contract between the models and the machines that run them: a closed list of
+// operations, written down once, implemented by each backend (engine/cpukern, metalkern).
+//
+//	model code (lm, t5, encodec) ── records ops ──► Stream ── submits ──► device
+//	                             ◄── Download ─────
+//
+// Activations are float32 and stay on the device; codes are int32. Ops are recorded in order on a
+// Stream and see the results of those recorded before them. A backend may run them at once (the CPU
+// does) or when they are submitted (a GPU does); model code cannot tell, because only Download and
+// Wait hand results back.
+//
+// Every backend keeps these promises, and kerntest holds it to them:
+//
+//   - A row's result does not depend on how many rows are computed beside it, nor on the number of
+//     threads: the same request and seed give the same codes alone or among variations.
+//   - Nothing is allocated by recording an op, once an op of that shape has run.
+//   - A wrong argument or a failed device never panics: the stream remembers the first error and
+//     returns it from Submit, Wait and Download; later ops are skipped.
+package kern
+
+import (
+	"errors"
+	"fmt"
+
+	"segue/weights"
+)
+
+// ErrUnavailable is wrapped by a backend's Open where the machine lacks what the backend needs.
+var ErrUnavailable = errors.New("device unavailable")
+
+// A Buffer is a one-dimensional region of device memory. Its elements are float32 (Floats) or int32
+// (Ints). Only the backend that made it can look inside.
+type Buffer interface {
+	// Len counts elements.
+	Len() int
+	// Free returns the memory. Freeing twice is harmless; using a freed buffer is a stream error.
+	Free()
+}
+
+// A Slice is a window of a Buffer. Off and N count elements.
+type Slice struct {
+	Buffer Buffer
+	Off, N int
+}
+
+// All is the whole of a buffer.
+func All(b Buffer) Slice { return Slice{Buffer: b, N: b.Len()} }
+
+// At is the window of n elements that begins off elements into s.
+func (s Slice) At(off, n int) Slice { return Slice{Buffer: s.Buffer, Off: s.Off + off, N: n} }
+
+// Nil says that an optional operand is absent.
+func (s Slice) Nil() bool { return s.Buffer == nil }
+
+// A Matrix is a weight [N, K] prepared by a backend for Linear, LSTM or convolution: perhaps repacked,
+// perhaps quantised, perhaps a view of the mapped file.
+type Matrix interface {
+	Rows() int // N
+	Cols() int // K
+	// Bytes is what one pass over the weight reads.
+	Bytes() int64
+	Free()
+}
+
+// A Cache holds keys and values of past columns for every layer of a decoder.
+type Cache interface {
+	Shape() CacheShape
+	Bytes() int64
+	Free()
+}
+
+// CacheShape: each of Rows sequences has room for Columns columns in each of Layers layers; a column is
+// Heads keys and Heads values of HeadDim numbers.
+type CacheShape struct {
+	Layers, Rows, Columns, Heads, HeadDim int
+}
+
+// Device says what a backend runs on, for status, doctor and the bench.
+type Device struct {
+	Backend string // "cpu", "metal", "cuda"
+	Name    string // the processor or GPU by name
+	Detail  string // instruction set, threads, driver: what a bug report needs
+	Threads int    // CPU only
+	Memory  int64  // bytes that models may use, 0 if unknown
+}
+
+// Backend makes the objects that ops work on. Methods may be called from any goroutine; a Stream
+// belongs to one goroutine at a time.
+type Backend interface {
+	Device() Device
+	// Floats and Ints return zeroed buffers of n elements.
+	Floats(n int) (Buffer, error)
+	Ints(n int) (Buffer, error)
+	// Vector uploads a tensor of any shape as float32: biases, norms, codebooks, position tables.
+	Vector(t *weights.Tensor) (Buffer, error)
+	// Table uploads [rows, D] for Embed in the precision of the file.
+	Table(t *weights.Tensor) (Matrix, error)
+	// Matrix uploads a weight for Linear and LSTM: parts [Ni, K] stacked into [ΣNi, K]. A bias-free
+	// q, k and v become one weight this way and one op reads them.
+	Matrix(parts ...*weights.Tensor) (Matrix, error)
+	// Filter uploads a folded convolution weight [out, in, kernel], or [in, out, kernel] when transposed.
+	Filter(t *weights.Tensor, transposed bool) (Filter, error)
+	// Cache returns an empty key/value cache.
+	Cache(shape CacheShape) (Cache, error)
+	Stream() (Stream, error)
+	// Allocated counts the bytes of device memory now held by what this backend made.
+	Allocated() int64
+	Close() error
+}
+
+// A Filter is a convolution weight prepared by a backend.
+type Filter interface {
+	In() int
+	Out() int
+	Kernel() int
+	Transposed() bool
+	Free()
+}
+
+// Fence marks a place in a stream: everything recorded before the Submit that returned it.
+type Fence uint64
+
+// Stream records ops. See the argument structs for each op's formula.
+type Stream interface {
+	Linear(Linear)
+	Norm(Norm)
+	Embed(Embed)
+	CausalAttention(CausalAttention)
+	Attention(Attention)
+	Conv(Conv)
+	ConvTranspose(ConvTranspose)
+	LSTM(LSTM)
+	RVQEncode(RVQEncode)
+	RVQDecode(RVQDecode)
+	Sample(Sample)
+
+	// Upload and UploadInts copy src to the device, in order with the ops around them. src may be reused
+	// when they return.
+	Upload(dst Slice, src []float32)
+	UploadInts(dst Slice, src []int32)
+	// Copy copies src to dst on the device; both float32 or both int32, same N, not overlapping.
+	Copy(dst, src Slice)
+	// Download and DownloadInts wait for everything recorded so far and copy src to dst.
+	Download(dst []float32, src Slice) error
+	DownloadInts(dst []int32, src Slice) error
+
+	// Submit sends what was recorded to the device and returns at once.
+	Submit() (Fence, error)
+	// Wait blocks until the device has passed f.
+	Wait(f Fence) error
+	// Err is the first error so far; Reset forgets it, after waiting for the device, so that the stream
+	// can be used again.
+	Err() error
+	Reset() error
+	Close() error
+}
+
+// Shapef is the error for operands that do not fit together: the op, what, got and wanted.
+func Shapef(op, format string, args ...any) error {
+	return fmt.Errorf("kern: %s: %s", op, fmt.Sprintf(format, args...))
+}
