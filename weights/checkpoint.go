@@ -1,0 +1,159 @@
+package weights
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// Layout is how a model's folder is arranged.
+type Layout string
+
+const (
+	HuggingFace Layout = "huggingface" // config.json, model.safetensors or pytorch_model.bin, perhaps in shards
+	Audiocraft  Layout = "audiocraft"  // state_dict.bin, compression_state_dict.bin
+)
+
+// Options for Open.
+type Options struct {
+	// Base is a folder in Hugging Face layout that lends an audiocraft checkpoint what it lacks: the text encoder and
+	// tokenizer, the codec where compression_state_dict.bin only names one, the decoder's configuration where the
+	// file has none.
+	Base string
+}
+
+// A Checkpoint is an open model. Whatever its layout, tensors and configuration have the Hugging Face names:
+// decoder.…, enc_to_dec_proj.…, audio_enc_to_dec_proj.… (melody), text_encoder.…, audio_encoder.….
+type Checkpoint struct {
+	Layout Layout
+	Dir    string // "" when not on disk
+
+	folder   folder
+	base     *Checkpoint // audiocraft only, may be nil
+	tensors  map[string]*Tensor
+	sections map[string]json.RawMessage
+	mappings []*mapping
+}
+
+// Open opens the model in a folder on disk. The error wraps ErrNoCheckpoint where there is none, and is a *FormatError,
+// *UnsupportedError or *BaseError where there is one that cannot be used.
+func Open(dir string, options Options) (*Checkpoint, error) {
+	if dir == "" {
+		return nil, fmt.Errorf("weights: %w: got an empty path, want a folder", ErrNoCheckpoint)
+	}
+	return open(folder{fsys: os.DirFS(dir), dir: dir}, options)
+}
+
+// OpenFS opens a model that is in memory, such as an embedded one.
+func OpenFS(fsys fs.FS, options Options) (*Checkpoint, error) {
+	return open(folder{fsys: fsys}, options)
+}
+
+// open chooses the layout. Released folders hold both; Hugging Face wins because it is complete in itself.
+func open(f folder, options Options) (*Checkpoint, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	c := &Checkpoint{Dir: f.dir, folder: f, tensors: map[string]*Tensor{}, sections: map[string]json.RawMessage{}}
+	layout, err := f.weightFiles()
+	switch {
+	case err == nil && f.has(configFile):
+		c.Layout, err = HuggingFace, c.loadHuggingFace(layout)
+	case f.has(stateDictFile):
+		c.Layout, err = Audiocraft, c.loadAudiocraft(options)
+	case err == nil:
+		err = fmt.Errorf("weights: %s: %w: weights without %s", f.dir, ErrNoCheckpoint, configFile)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Close unmaps the files; tensors must not be used after it. It is harmless when repeated.
+func (c *Checkpoint) Close() error {
+	var errs []error
+	for _, m := range c.mappings {
+		errs = append(errs, m.Close())
+	}
+	if c.base != nil {
+		errs = append(errs, c.base.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Section returns a part of the configuration: "decoder", "text_encoder", "audio_encoder"; "" for the top level without
+// these; "generation" for the generation defaults, nil if there are none.
+func (c *Checkpoint) Section(name string) json.RawMessage { return c.sections[name] }
+
+// File returns a small file that comes with the model: tokenizer.json, spiece.model. The error wraps fs.ErrNotExist
+// where there is none.
+func (c *Checkpoint) File(name string) ([]byte, error) {
+	if c.base != nil && !c.folder.has(name) {
+		return c.base.File(name)
+	}
+	return c.folder.read(name)
+}
+
+// Bytes is the size of all tensors as stored.
+func (c *Checkpoint) Bytes() int64 {
+	total := int64(0)
+	for _, t := range c.tensors {
+		total += int64(len(t.Data))
+	}
+	return total
+}
+
+// DType is how most of the decoder's weights are stored.
+func (c *Checkpoint) DType() DType {
+	var bytes [len(dtypeNames)]int
+	for name, t := range c.tensors {
+		if strings.HasPrefix(name, "decoder.") {
+			bytes[t.DType] += len(t.Data)
+		}
+	}
+	most := F32
+	for d := range bytes {
+		if bytes[d] > bytes[most] {
+			most = DType(d)
+		}
+	}
+	return most
+}
+
+// openTensors maps a weight file and reads its table of tensors, under the file's own names.
+func (c *Checkpoint) openTensors(name string) (map[string]*Tensor, error) {
+	m, err := c.folder.open(name)
+	if err != nil {
+		return nil, err
+	}
+	c.mappings = append(c.mappings, m)
+	path := c.folder.path(name)
+	if strings.HasSuffix(name, ".safetensors") {
+		f, err := ParseSafetensors(path, m.data)
+		if err != nil {
+			return nil, err
+		}
+		return f.Tensors, nil
+	}
+	root, err := parseTorch(path, m.data)
+	if err != nil {
+		return nil, err
+	}
+	return root.tensors(), nil
+}
+
+// add takes tensors over under our names. Two tensors must not claim the same one.
+func (c *Checkpoint) add(path string, tensors []*Tensor) error {
+	for _, t := range tensors {
+		if c.tensors[t.Name] != nil {
+			return formatErrorf(path, "two tensors are both %s", t.Name)
+		}
+		c.tensors[t.Name] = t
+	}
+	return nil
+}
