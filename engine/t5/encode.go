@@ -1,0 +1,181 @@
+// Package t5 turns the description of a piece of music into states for the language model: a Unigram tokenizer and the
+// encoder of T5.
+//
+//	text ── Tokenizer ──► ids [L] ── Encoder ──► states [L, D]
+//
+// The encoder, for L tokens at once, without a mask and without absolute positions:
+//
+//	x = shared[ids]
+//	per layer:  x += O·attention(q, k, v of rms(x)) with scores q·k + bias, not scaled
+//	            x += Wo·relu(Wi·rms(x))
+//	states = rms(x)
+package t5
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"segue/engine/kern"
+	"segue/weights"
+)
+
+// Encoder is a T5 encoder on a device. It belongs to one goroutine at a time: texts share its buffers.
+type Encoder struct {
+	backend      kern.Backend
+	config       Config
+	shared       []kern.Matrix // the one table of Embed
+	blocks       []block
+	finalNorm    kern.NormWeights
+	relativeBias []float32 // [buckets, heads], on the host
+	state        state
+	owned        []interface{ Free() }
+}
+
+type block struct {
+	attentionNorm, denseNorm kern.NormWeights
+	qkv, o, wi, wo           kern.Matrix // [3·I, D], [D, I], [F, D], [D, F]
+}
+
+// Load uploads the weights. The encoder keeps nothing of w.
+func Load(k kern.Backend, c Config, w *Weights) (*Encoder, error) {
+	u := uploader{backend: k, epsilon: float32(c.LayerNormEpsilon)}
+	e := &Encoder{
+		backend: k, config: c,
+		shared:       []kern.Matrix{u.table(w.Shared)},
+		blocks:       make([]block, len(w.Blocks)),
+		relativeBias: append([]float32(nil), w.RelativeBias.Floats()...), // a copy: Floats may be a view of the file
+	}
+	for i, b := range w.Blocks {
+		e.blocks[i] = block{
+			attentionNorm: u.norm(b.AttentionNorm), denseNorm: u.norm(b.DenseNorm),
+			qkv: u.matrix(b.Q, b.K, b.V), o: u.matrix(b.O), wi: u.matrix(b.WI), wo: u.matrix(b.WO),
+		}
+	}
+	e.finalNorm = u.norm(w.FinalNorm)
+	e.owned = u.owned
+	if u.err != nil {
+		e.Close()
+		return nil, fmt.Errorf("t5: upload: %w", u.err)
+	}
+	return e, nil
+}
+
+// Width is D, the width of the states.
+func (e *Encoder) Width() int { return e.config.DModel }
+
+// Close returns the device memory. States that Encode returned stay.
+func (e *Encoder) Close() {
+	e.state.free()
+	for _, o := range e.owned {
+		o.Free()
+	}
+	e.owned = nil
+}
+
+// Encode returns the states [len(ids), D] of a text in a new buffer, which is the caller's. It waits for the device, so
+// that what a caller keeps is known to be whole. Work is quadratic in len(ids): callers bound it.
+func (e *Encoder) Encode(ctx context.Context, s kern.Stream, ids []int32) (kern.Buffer, error) {
+	if len(ids) == 0 {
+		return nil, errors.New("t5: encode: got no ids, want at least that of " + endOfText)
+	}
+	for _, id := range ids {
+		if id < 0 || int(id) >= e.config.VocabSize {
+			return nil, fmt.Errorf("t5: encode: got id %d, want below vocab_size %d: tokenizer and model do not belong together", id, e.config.VocabSize)
+		}
+	}
+	if err := e.state.grow(e.backend, e.config, len(ids)); err != nil {
+		return nil, fmt.Errorf("t5: encode: %w", err)
+	}
+	states, err := e.backend.Floats(len(ids) * e.config.DModel)
+	if err != nil {
+		return nil, fmt.Errorf("t5: encode: %w", err)
+	}
+	err = errors.Join(e.record(ctx, s, ids, kern.All(states)), settle(s))
+	if err != nil {
+		states.Free()
+		return nil, fmt.Errorf("t5: encode: %w", err)
+	}
+	return states, nil
+}
+
+// settle sends what was recorded, even after a cancel: the next text may replace the buffers it uses.
+func settle(s kern.Stream) error {
+	fence, err := s.Submit()
+	if err != nil {
+		return err
+	}
+	return s.Wait(fence)
+}
+
+// record is the forward pass. Its error is that of the context; the stream keeps its own.
+func (e *Encoder) record(ctx context.Context, s kern.Stream, ids []int32, states kern.Slice) error {
+	l, d := len(ids), e.config.DModel
+	x, tokens := kern.All(e.state.x).At(0, l*d), kern.All(e.state.ids).At(0, l)
+	bias := kern.All(e.state.bias).At(0, e.config.NumHeads*(2*l-1))
+	s.UploadInts(tokens, ids)
+	s.Upload(bias, e.config.relativeBias(e.relativeBias, l))
+	s.Embed(kern.Embed{Dst: x, Tables: e.shared, Codes: tokens, Stride: l, Rows: 1, Variations: 1, Columns: l})
+	for _, b := range e.blocks {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		e.attention(s, b, x, bias, l)
+		e.dense(s, b, x, l)
+	}
+	s.Norm(kern.Norm{Dst: states, X: x, Rows: l, Norm: e.finalNorm})
+	return nil
+}
+
+// attention: x += O·attention(rms(x)·QKV).
+func (e *Encoder) attention(s kern.Stream, b block, x, bias kern.Slice, l int) {
+	inner := e.config.Inner()
+	stride := 3 * inner
+	qkv, attended := kern.All(e.state.qkv).At(0, l*stride), kern.All(e.state.attended).At(0, l*inner)
+	s.Linear(kern.Linear{Dst: qkv, X: x, W: b.qkv, Rows: l, Norm: b.attentionNorm})
+	s.Attention(kern.Attention{
+		Dst: attended,
+		Q:   qkv, K: qkv.At(inner, l*stride-inner), V: qkv.At(2*inner, l*stride-2*inner),
+		QStride: stride, KVStride: stride, Rows: l, Keys: l,
+		Heads: e.config.NumHeads, HeadDim: e.config.DKV, Scale: 1, Bias: bias,
+	})
+	s.Linear(kern.Linear{Dst: x, X: attended, W: b.o, Rows: l, Residual: x})
+}
+
+// dense: x += Wo·relu(Wi·rms(x)).
+func (e *Encoder) dense(s kern.Stream, b block, x kern.Slice, l int) {
+	hidden := kern.All(e.state.dense).At(0, l*e.config.DFF)
+	s.Linear(kern.Linear{Dst: hidden, X: x, W: b.wi, Rows: l, Norm: b.denseNorm, Act: kern.ReLU})
+	s.Linear(kern.Linear{Dst: x, X: hidden, W: b.wo, Rows: l, Residual: x})
+}
+
+// uploader puts tensors on the device, remembers what it made, and keeps the first error.
+type uploader struct {
+	backend kern.Backend
+	epsilon float32
+	owned   []interface{ Free() }
+	err     error
+}
+
+func (u *uploader) table(t *weights.Tensor) kern.Matrix {
+	return keep(u, func() (kern.Matrix, error) { return u.backend.Table(t) })
+}
+
+func (u *uploader) matrix(parts ...*weights.Tensor) kern.Matrix {
+	return keep(u, func() (kern.Matrix, error) { return u.backend.Matrix(parts...) })
+}
+
+func (u *uploader) norm(t *weights.Tensor) kern.NormWeights {
+	v := keep(u, func() (kern.Buffer, error) { return u.backend.Vector(t) })
+	return kern.NormWeights{Kind: kern.RMSNorm, Weight: kern.Slice{Buffer: v, N: t.Len()}, Epsilon: u.epsilon}
+}
+
+func keep[T interface{ Free() }](u *uploader, upload func() (T, error)) (made T) {
+	if u.err != nil {
+		return made
+	}
+	if made, u.err = upload(); u.err == nil {
+		u.owned = append(u.owned, made)
+	}
+	return made
+}
