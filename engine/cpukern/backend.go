@@ -1,0 +1,188 @@
+// Package cpukern runs the op list of kern on the processor, in plain Go: the reference for every other backend and
+// the one that is always there.
+//
+//	Stream.Linear(args) ── check operands ──► task ── pool.run ──► chunks on all threads ──► gemm, softmax, …
+//
+// Ops run at once, before the recording method returns, so Submit and Wait have nothing to do. Weights stay in the
+// precision of the file, as views of the mapping where they are aligned: a Matrix or Table must not outlive its
+// Checkpoint. Products are never fused with sums (float32(a*b)), so every processor gives the same bits.
+package cpukern
+
+import (
+	"encoding/binary"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+
+	"segue/engine/kern"
+	"segue/weights"
+)
+
+const (
+	maxThreads  = 1024
+	maxElements = 1 << 34 // of one buffer: beyond any model, and small enough that byte counts do not overflow
+)
+
+// Options configure Open.
+type Options struct {
+	Threads int // 0: all cores, minus one where there are more than four
+}
+
+type backend struct {
+	pool      *pool
+	device    kern.Device
+	allocated atomic.Int64
+	closed    atomic.Bool
+}
+
+// Open starts a backend and its threads; Close stops them.
+func Open(o Options) (kern.Backend, error) {
+	if o.Threads < 0 || o.Threads > maxThreads {
+		return nil, fmt.Errorf("cpukern: threads: got %d, want 0 to %d", o.Threads, maxThreads)
+	}
+	threads := o.Threads
+	if threads == 0 {
+		threads = runtime.GOMAXPROCS(0)
+		if threads > 4 {
+			threads-- // leaves a core to the host that spawned us
+		}
+	}
+	return &backend{
+		pool: newPool(threads),
+		device: kern.Device{
+			Backend: "cpu",
+			Name:    processorName(),
+			Detail:  fmt.Sprintf("%s/%s, plain Go, %d threads", runtime.GOOS, runtime.GOARCH, threads),
+			Threads: threads,
+		},
+	}, nil
+}
+
+func (b *backend) Device() kern.Device { return b.device }
+
+func (b *backend) Allocated() int64 { return b.allocated.Load() }
+
+func (b *backend) Close() error {
+	if !b.closed.Swap(true) {
+		b.pool.close()
+	}
+	return nil
+}
+
+func (b *backend) Stream() (kern.Stream, error) {
+	if b.closed.Load() {
+		return nil, errClosed
+	}
+	return newStream(b), nil
+}
+
+// holding accounts for one object: its bytes count towards Allocated until it is freed. Views of mapped files count
+// too: they occupy memory while they are read.
+type holding struct {
+	owner *backend
+	bytes int64
+	freed atomic.Bool
+}
+
+func (h *holding) hold(owner *backend, bytes int64) {
+	h.owner, h.bytes = owner, bytes
+	owner.allocated.Add(bytes)
+}
+
+// release reports whether this call was the first.
+func (h *holding) release() bool {
+	if h.freed.Swap(true) {
+		return false
+	}
+	h.owner.allocated.Add(-h.bytes)
+	return true
+}
+
+// buffer holds floats or ints, never both.
+type buffer struct {
+	holding
+	floats []float32
+	ints   []int32
+}
+
+func (b *buffer) Len() int { return max(len(b.floats), len(b.ints)) }
+
+func (b *buffer) Free() {
+	if b.release() {
+		b.floats, b.ints = nil, nil
+	}
+}
+
+func (b *backend) Floats(n int) (kern.Buffer, error) {
+	if err := b.checkLength("floats", n); err != nil {
+		return nil, err
+	}
+	return b.newFloats(make([]float32, n)), nil
+}
+
+func (b *backend) newFloats(values []float32) *buffer {
+	made := &buffer{floats: values}
+	made.hold(b, 4*int64(len(values)))
+	return made
+}
+
+func (b *backend) Ints(n int) (kern.Buffer, error) {
+	if err := b.checkLength("ints", n); err != nil {
+		return nil, err
+	}
+	made := &buffer{ints: make([]int32, n)}
+	made.hold(b, 4*int64(n))
+	return made, nil
+}
+
+func (b *backend) Vector(t *weights.Tensor) (kern.Buffer, error) {
+	if err := b.checkTensor("vector", t); err != nil {
+		return nil, err
+	}
+	values := make([]float32, t.Len()) // a copy: buffers may be written, mapped files may not
+	t.Decode(values, 0)
+	return b.newFloats(values), nil
+}
+
+func (b *backend) checkLength(what string, n int) error {
+	if b.closed.Load() {
+		return errClosed
+	}
+	if n < 1 || n > maxElements {
+		return fmt.Errorf("cpukern: %s: got %d elements, want 1 to %d", what, n, maxElements)
+	}
+	return nil
+}
+
+// checkTensor makes sure that a tensor's shape and its data agree before its elements are reached for.
+func (b *backend) checkTensor(what string, t *weights.Tensor) error {
+	if b.closed.Load() {
+		return errClosed
+	}
+	if t == nil {
+		return fmt.Errorf("cpukern: %s: no tensor", what)
+	}
+	n := product(t.Shape...)
+	if n < 1 || n > maxElements || len(t.Data) != n*t.DType.Size() {
+		return fmt.Errorf("cpukern: %s: %s: got %d bytes of %s for shape %v", what, t.Name, len(t.Data), t.DType, t.Shape)
+	}
+	return nil
+}
+
+// product multiplies dimensions; a negative one gives -1, and what does not fit gives a length no buffer has.
+func product(dims ...int) int {
+	n := 1
+	for _, d := range dims {
+		if d < 0 {
+			return -1
+		}
+		if d > 0 && n > maxElements/d {
+			n = maxElements + 1
+			continue
+		}
+		n *= d
+	}
+	return n
+}
+
+var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
