@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"segue/engine"
+)
+
+func runContinue(ctx context.Context, env *environment, args []string) error {
+	job := engine.NewJob()
+	return runJob(ctx, env, args, &job, true)
+}
+
+func runGenerate(ctx context.Context, env *environment, args []string) error {
+	job := engine.NewJob()
+	return runJob(ctx, env, args, &job, false)
+}
+
+const aboutContinue = `Continues an audio file and prints the path of the new one. The file itself is never changed.
+
+  segue continue loop.wav                           ten more seconds, beside loop.wav
+  segue continue loop.wav --include full            the loop, then what follows it
+  segue continue loop.wav --variations 4 --text "dusty lofi drums"
+`
+
+const aboutGenerate = `Makes music from nothing, or from a description, and prints the path of the file.
+
+  segue generate --text "dark techno, 132 bpm" --seconds 12
+`
+
+// runJob does one job for a person: flags in, a progress bar on the terminal, paths or JSON out.
+func runJob(ctx context.Context, env *environment, args []string, job *engine.Job, hasInput bool) error {
+	name, usage, about := "generate", "generate [flags]", aboutGenerate
+	skip := []string{"path", "promptSeconds", "promptFrom", "include", "crossfadeMs", "level"}
+	if hasInput {
+		name, usage, about, skip = "continue", "continue FILE [flags]", aboutContinue, []string{"path"}
+	}
+	set := newFlags(env, name, usage, about)
+	jobFlags(set, job, skip...)
+	var machine machineFlags
+	machine.register(set)
+	asJSON := set.Bool("json", false, "print the whole result as JSON")
+	positional, err := parse(set, args)
+	if err != nil {
+		return err
+	}
+	switch {
+	case hasInput && len(positional) != 1:
+		return usageError{fmt.Sprintf("continue: got %d files, want one: segue continue FILE [flags]", len(positional))}
+	case hasInput:
+		job.Path = positional[0]
+	case len(positional) > 0:
+		return usageError{fmt.Sprintf("generate: got the argument %q, want flags only", positional[0])}
+	}
+	if err := job.Validate(); err != nil { // before a model is loaded
+		return usageError{err.Error()}
+	}
+	return machine.withEngine(ctx, func(e *engine.Engine) error {
+		bar := newProgressBar(env)
+		result, err := e.Run(ctx, *job, bar.report)
+		bar.end()
+		if err != nil {
+			return err
+		}
+		return printResult(env.stdout, result, *asJSON)
+	})
+}
+
+func printResult(w io.Writer, r engine.Result, asJSON bool) error {
+	if asJSON {
+		return printJSON(w, r)
+	}
+	for _, o := range r.Outputs {
+		if _, err := fmt.Fprintln(w, o.Path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}

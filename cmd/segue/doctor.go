@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"segue/engine"
+)
+
+const aboutDoctor = `Checks what segue needs on this machine and says what it found: the device, memory, where models and caches are, and a
+self-test that makes one second of sound with the bundled model. Exits 1 if the self-test fails.
+`
+
+// diagnosis is what the doctor found, one entry a line.
+type diagnosis struct {
+	Checks []finding `json:"checks"`
+	OK     bool      `json:"ok"`
+}
+
+type finding struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`
+}
+
+func (d *diagnosis) add(name string, ok bool, format string, args ...any) {
+	d.Checks = append(d.Checks, finding{name, ok, fmt.Sprintf(format, args...)})
+	d.OK = d.OK && ok
+}
+
+func runDoctor(ctx context.Context, env *environment, args []string) error {
+	set := newFlags(env, "doctor", "doctor [flags]", aboutDoctor)
+	var machine machineFlags
+	machine.register(set)
+	asJSON := set.Bool("json", false, "print as JSON")
+	if positional, err := parse(set, args); err != nil {
+		return err
+	} else if len(positional) > 0 {
+		return usageError{fmt.Sprintf("doctor: got the argument %q, want flags only", positional[0])}
+	}
+	d := &diagnosis{OK: true}
+	d.add("version", true, "segue %s %s/%s %s", version(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+	d.examine(ctx, &machine)
+	if *asJSON {
+		if err := printJSON(env.stdout, d); err != nil {
+			return err
+		}
+	} else {
+		d.print(env)
+	}
+	if !d.OK {
+		return exitError(1)
+	}
+	return nil
+}
+
+func (d *diagnosis) print(env *environment) {
+	for _, f := range d.Checks {
+		mark := "ok  "
+		if !f.OK {
+			mark = "FAIL"
+		}
+		fmt.Fprintf(env.stdout, "%s  %-10s %s\n", mark, f.Name, f.Detail)
+	}
+}
+
+// examine opens the engine and tries it out.
+func (d *diagnosis) examine(ctx context.Context, machine *machineFlags) {
+	e, err := machine.openEngine()
+	if err != nil {
+		d.add("device", false, "%v", err)
+		return
+	}
+	defer e.Close()
+	status := e.Status()
+	d.add("device", true, "%s: %s", status.Device, status.DeviceDetail)
+	models := machine.models
+	if models == "" {
+		models = defaultModels()
+	}
+	d.folder("models", models)
+	d.folder("hub cache", hubCache())
+	list, err := e.Models(ctx)
+	if err != nil {
+		d.add("list", false, "%v", err)
+	}
+	for _, m := range list {
+		d.add("model", m.Problem == "", "%s (%s, %s) %s", m.Name, m.Source, megabytes(m.Bytes), m.Problem)
+	}
+	d.selfTest(ctx, e)
+	d.add("memory", true, "%s held by the process, %s by models and caches", megabytes(e.Status().MemoryBytes), megabytes(e.Status().DeviceBytes))
+}
+
+func (d *diagnosis) folder(name, dir string) {
+	if _, err := os.Stat(dir); err != nil {
+		d.add(name, true, "%s: not there, which is fine", dir)
+		return
+	}
+	d.add(name, true, "%s", dir)
+}
+
+// selfTest makes one second of sound with the bundled model, twice, and expects the same bytes.
+func (d *diagnosis) selfTest(ctx context.Context, e *engine.Engine) {
+	dir, err := os.MkdirTemp("", "segue-doctor-")
+	if err != nil {
+		d.add("self-test", false, "%v", err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	job := engine.NewJob()
+	job.Seconds, job.Seed = 1, 1
+	var takes [2][]byte
+	start := time.Now()
+	for i := range takes {
+		job.OutputPath = filepath.Join(dir, fmt.Sprintf("take%d.wav", i))
+		if _, err := e.Run(ctx, job, func(engine.Progress) {}); err != nil {
+			d.add("self-test", false, "%v", err)
+			return
+		}
+		if takes[i], err = os.ReadFile(job.OutputPath); err != nil {
+			d.add("self-test", false, "%v", err)
+			return
+		}
+	}
+	same := string(takes[0]) == string(takes[1])
+	d.add("self-test", same, "one second of sound, twice, in %.2f s; same bytes: %v", time.Since(start).Seconds(), same)
+}

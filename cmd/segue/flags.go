@@ -1,0 +1,276 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"golang.org/x/term"
+
+	"segue/engine"
+	"segue/engine/cpukern"
+	"segue/engine/kern"
+	"segue/weights/bundled"
+)
+
+// newFlags is a flag set whose help begins with usage and about.
+func newFlags(env *environment, name, usage, about string) *flag.FlagSet {
+	set := flag.NewFlagSet(name, flag.ContinueOnError)
+	set.SetOutput(io.Discard) // errors are printed once, by exitCode
+	set.Usage = func() {
+		fmt.Fprintf(env.stdout, "Usage: segue %s\n\n%s\n", usage, about)
+		printFlags(env.stdout, set)
+	}
+	return set
+}
+
+// parse reads flags wherever they stand among the arguments and returns the others.
+func parse(set *flag.FlagSet, args []string) (positional []string, err error) {
+	for {
+		if err := set.Parse(args); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				return nil, exitError(0)
+			}
+			return nil, usageError{fmt.Sprintf("%s: %v (segue %s --help tells the flags)", set.Name(), err, set.Name())}
+		}
+		args = set.Args()
+		if len(args) == 0 {
+			return positional, nil
+		}
+		positional, args = append(positional, args[0]), args[1:]
+	}
+}
+
+func printFlags(w io.Writer, set *flag.FlagSet) {
+	any := false
+	set.VisitAll(func(f *flag.Flag) {
+		if !any {
+			fmt.Fprint(w, "\nFlags:\n")
+			any = true
+		}
+		name, usage := flag.UnquoteUsage(f)
+		line := "  --" + f.Name
+		if name != "" {
+			line += " " + name
+		}
+		if f.DefValue != "" && f.DefValue != "false" {
+			usage += " (default " + f.DefValue + ")"
+		}
+		fmt.Fprintf(w, "%-26s %s\n", line, wrap(usage, 27, 100))
+	})
+}
+
+// wrap breaks text into lines of at most width columns, later ones indented.
+func wrap(text string, indent, width int) string {
+	var b strings.Builder
+	column := indent
+	for i, word := range strings.Fields(text) {
+		if column+1+len(word) > width {
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			column = indent
+		} else if i > 0 {
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	return b.String()
+}
+
+// jobFlags makes a flag of every field of job but skip: the parameter's name in kebab-case, its documentation, its default.
+func jobFlags(set *flag.FlagSet, job *engine.Job, skip ...string) {
+	v := reflect.ValueOf(job).Elem()
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if !contains(skip, name) {
+			set.Var(&jobFlag{v.Field(i)}, kebab(name), documentation(field))
+		}
+	}
+}
+
+func contains(list []string, s string) bool {
+	for _, v := range list {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}
+
+// documentation is a flag's help text; the back-quoted word names its value.
+func documentation(f reflect.StructField) string {
+	doc := f.Tag.Get("doc")
+	switch {
+	case f.Type.Kind() == reflect.Bool:
+		return doc
+	case f.Type.Kind() == reflect.String:
+		return "`TEXT` " + doc
+	}
+	return "`N` " + doc
+}
+
+func kebab(name string) string {
+	var b strings.Builder
+	for _, r := range name {
+		if unicode.IsUpper(r) {
+			b.WriteByte('-')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}
+
+// jobFlag is a flag that writes into a field of a Job.
+type jobFlag struct{ field reflect.Value }
+
+func (f *jobFlag) IsBoolFlag() bool { return f.field.IsValid() && f.field.Kind() == reflect.Bool }
+
+func (f *jobFlag) String() string {
+	switch {
+	case !f.field.IsValid() || f.field.Type() == reflect.TypeFor[engine.Rate]() && f.field.Int() == 0:
+		return ""
+	case f.field.Kind() == reflect.String:
+		return f.field.String()
+	}
+	return fmt.Sprint(f.field.Interface())
+}
+
+func (f *jobFlag) Set(s string) error {
+	switch f.field.Kind() {
+	case reflect.String:
+		f.field.SetString(s)
+	case reflect.Bool:
+		v, err := strconv.ParseBool(s)
+		if err != nil {
+			return errors.New("want true or false")
+		}
+		f.field.SetBool(v)
+	case reflect.Int, reflect.Int64:
+		if s == "source" && f.field.Type() == reflect.TypeFor[engine.Rate]() {
+			s = "0"
+		}
+		v, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			return errors.New("want a whole number")
+		}
+		f.field.SetInt(v)
+	case reflect.Float64:
+		v, err := strconv.ParseFloat(s, 64)
+		if err != nil {
+			return errors.New("want a number")
+		}
+		f.field.SetFloat(v)
+	}
+	return nil
+}
+
+// machineFlags are those of every command that runs a model.
+type machineFlags struct {
+	device, models, base string
+	threads              int
+}
+
+func (m *machineFlags) register(set *flag.FlagSet) {
+	set.StringVar(&m.device, "device", "auto", "`NAME` of the device: auto or cpu")
+	set.IntVar(&m.threads, "threads", 0, "`N` CPU threads; 0: all cores, less one when there are more than four")
+	set.StringVar(&m.models, "models", "", "`FOLDER` of model folders (default $SEGUE_MODELS, else "+defaultModels()+")")
+	set.StringVar(&m.base, "base", "", "`MODEL` that supplies text encoder, tokenizer and codec to audiocraft checkpoints")
+}
+
+func defaultModels() string {
+	if dir := os.Getenv("SEGUE_MODELS"); dir != "" {
+		return dir
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(home, "segue", "models")
+}
+
+// hubCache is the Hugging Face cache, by the rules of its own clients.
+func hubCache() string {
+	if dir := os.Getenv("HF_HUB_CACHE"); dir != "" {
+		return dir
+	}
+	if dir := os.Getenv("HF_HOME"); dir != "" {
+		return filepath.Join(dir, "hub")
+	}
+	if dir := os.Getenv("XDG_CACHE_HOME"); dir != "" {
+		return filepath.Join(dir, "huggingface", "hub")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(home, ".cache", "huggingface", "hub")
+}
+
+// backends are the devices that segue can run on, the preferred first.
+var backends = []struct {
+	name string
+	open func(m *machineFlags) (kern.Backend, error)
+}{
+	{"cpu", func(m *machineFlags) (kern.Backend, error) { return cpukern.Open(cpukern.Options{Threads: m.threads}) }},
+}
+
+// openBackend opens the device asked for, or with auto the first that this machine has.
+func (m *machineFlags) openBackend() (kern.Backend, error) {
+	if m.threads < 0 || m.threads > 1024 {
+		return nil, usageError{fmt.Sprintf("--threads: got %d, want 0 to 1024", m.threads)}
+	}
+	var reasons []error
+	for _, b := range backends {
+		if m.device != "auto" && m.device != b.name {
+			continue
+		}
+		backend, err := b.open(m)
+		if err == nil {
+			return backend, nil
+		}
+		reasons = append(reasons, fmt.Errorf("%s: %w", b.name, err))
+	}
+	if len(reasons) == 0 {
+		return nil, usageError{fmt.Sprintf("--device: got %q, want auto or cpu", m.device)}
+	}
+	return nil, errors.Join(reasons...)
+}
+
+// openEngine wires an engine as the flags say.
+func (m *machineFlags) openEngine() (*engine.Engine, error) {
+	backend, err := m.openBackend()
+	if err != nil {
+		return nil, err
+	}
+	home, _ := os.UserHomeDir() // without one, ~ is refused
+	models := m.models
+	if models == "" {
+		models = defaultModels()
+	}
+	return engine.Open(engine.Options{
+		Backend: backend, ModelsDir: models, HubDir: hubCache(), Base: m.base, Home: home,
+		Bundled: engine.Bundled{Name: bundled.Name, Description: bundled.Description, Files: bundled.FS()},
+	})
+}
+
+// withEngine opens an engine for one command and closes it after.
+func (m *machineFlags) withEngine(ctx context.Context, fn func(*engine.Engine) error) error {
+	e, err := m.openEngine()
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	return fn(e)
+}
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

@@ -1,0 +1,150 @@
+// Command segue continues music. `segue worker` is the long-lived process that a host spawns and talks JSON-RPC to; the other
+// subcommands do the same jobs one at a time for people and scripts.
+//
+//	main (table of subcommands) ──► one short file each ──► engine, rpc
+//
+// Here the backend is picked and everything is wired. Data (paths, JSON) goes to stdout, words for people to stderr.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// command is one subcommand.
+type command struct {
+	name, summary string
+	run           func(ctx context.Context, env *environment, args []string) error
+}
+
+var commands = []command{
+	{"worker", "serve a host: JSON-RPC on stdin and stdout", runWorker},
+	{"continue", "continue an audio file", runContinue},
+	{"generate", "make music from nothing, or from a text", runGenerate},
+	{"models", "list the models that can be used", runModels},
+	{"probe", "tell what an audio file is", runProbe},
+	{"verify", "compare a checkpoint with the reference's results", runVerify},
+	{"doctor", "check this machine: device, memory, folders, a one-second self-test", runDoctor},
+	{"schema", "print the OpenRPC document of the worker", runSchema},
+	{"version", "print the version", runVersion},
+}
+
+// environment is what a subcommand may touch of the outside world.
+type environment struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	terminal       bool // stderr is one
+}
+
+// Exit codes beside 0 and 1.
+const (
+	exitUsage     = 2
+	exitInterrupt = 130
+	exitTerminate = 143
+)
+
+// exitError ends the process with a code; its message, if any, has been printed.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// usageError is a mistake in the command line.
+type usageError struct{ message string }
+
+func (e usageError) Error() string { return e.message }
+
+// signalError is the cause of a context that a signal ended.
+type signalError struct{ signal os.Signal }
+
+func (e signalError) Error() string { return e.signal.String() }
+
+func main() {
+	stdout := os.Stdout
+	os.Stdout = os.Stderr // a stray print must never corrupt the protocol
+	signal.Ignore(syscall.SIGPIPE)
+	env := &environment{stdin: os.Stdin, stdout: stdout, stderr: os.Stderr, terminal: isTerminal(os.Stderr)}
+	ctx, stop := withSignals(context.Background())
+	code := dispatch(ctx, env, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// withSignals returns a context that the first SIGINT, SIGTERM or SIGHUP ends; a second one ends the process.
+func withSignals(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		if s, ok := <-signals; ok {
+			signal.Stop(signals)
+			cancel(signalError{s})
+		}
+	}()
+	return ctx, func() { signal.Stop(signals); cancel(nil) }
+}
+
+// dispatch runs the subcommand that args name and returns the exit code.
+func dispatch(ctx context.Context, env *environment, args []string) int {
+	if len(args) == 0 {
+		printUsage(env.stderr)
+		return exitUsage
+	}
+	name := args[0]
+	if name == "help" || name == "-h" || name == "--help" {
+		printUsage(env.stdout)
+		return 0
+	}
+	for _, c := range commands {
+		if c.name == name {
+			return exitCode(ctx, env, c.run(ctx, env, args[1:]))
+		}
+	}
+	fmt.Fprintf(env.stderr, "segue: got %q, want one of the commands below\n\n", name)
+	printUsage(env.stderr)
+	return exitUsage
+}
+
+// exitCode prints err for people and turns it into the process's code.
+func exitCode(ctx context.Context, env *environment, err error) int {
+	var exit exitError
+	var usage usageError
+	var bySignal signalError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return int(exit)
+	case errors.As(context.Cause(ctx), &bySignal):
+		fmt.Fprintf(env.stderr, "segue: stopped by %s; no file was left behind\n", bySignal.signal)
+		if bySignal.signal == syscall.SIGTERM {
+			return exitTerminate
+		}
+		return exitInterrupt
+	case errors.As(err, &usage):
+		fmt.Fprintf(env.stderr, "segue: %s\n", usage.message)
+		return exitUsage
+	}
+	fmt.Fprintf(env.stderr, "segue: %v\n", err)
+	return 1
+}
+
+func printUsage(w io.Writer) {
+	fmt.Fprint(w, `segue continues music: give it an audio file, and the piece goes on.
+
+Usage: segue COMMAND [flags]
+
+`)
+	for _, c := range commands {
+		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.summary)
+	}
+	fmt.Fprint(w, `
+segue COMMAND --help tells the flags of each. A first try:
+
+  segue continue loop.wav --seconds 8
+`)
+}

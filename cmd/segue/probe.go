@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"segue/engine"
+)
+
+const aboutProbe = `Tells what an audio file is: format, length, peak, loudness, tempo. Needs no model.
+`
+
+func runProbe(ctx context.Context, env *environment, args []string) error {
+	set := newFlags(env, "probe", "probe FILE [flags]", aboutProbe)
+	asJSON := set.Bool("json", false, "print as JSON")
+	positional, err := parse(set, args)
+	if err != nil {
+		return err
+	}
+	if len(positional) != 1 {
+		return usageError{fmt.Sprintf("probe: got %d files, want one: segue probe FILE", len(positional))}
+	}
+	machine := machineFlags{device: "auto", threads: 1}
+	return machine.withEngine(ctx, func(e *engine.Engine) error {
+		info, err := e.Probe(ctx, positional[0])
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(env.stdout, info)
+		}
+		printProbe(env.stdout, info)
+		return nil
+	})
+}
+
+func printProbe(w io.Writer, p engine.AudioInfo) {
+	fmt.Fprintf(w, "%s\n  %s, %s, %d Hz, %d channels\n  %.3f s, %d frames\n", p.Path, p.Format, p.Encoding, p.SampleRate, p.Channels, p.Seconds, p.Frames)
+	measure := func(name, unit string, v *float64) {
+		if v == nil {
+			fmt.Fprintf(w, "  %s: none found\n", name)
+		} else {
+			fmt.Fprintf(w, "  %s: %g %s\n", name, *v, unit)
+		}
+	}
+	measure("peak", "dBFS", p.PeakDB)
+	measure("loudness", "LUFS", p.Loudness)
+	measure("tempo", "bpm", p.Tempo)
+	for _, warning := range p.Warnings {
+		fmt.Fprintf(w, "  note: %s\n", warning)
+	}
+}

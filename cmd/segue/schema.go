@@ -1,0 +1,16 @@
+package main
+
+import (
+	"context"
+
+	"segue/rpc"
+)
+
+func runSchema(_ context.Context, env *environment, args []string) error {
+	set := newFlags(env, "schema", "schema", "Prints the OpenRPC document of the worker: methods, parameters with ranges and defaults, results, errors.\n")
+	if _, err := parse(set, args); err != nil {
+		return err
+	}
+	_, err := env.stdout.Write(rpc.Schema())
+	return err
+}

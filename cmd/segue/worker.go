@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"segue/engine"
+	"segue/rpc"
+)
+
+const aboutWorker = `Serves one host over stdin and stdout with JSON-RPC 2.0: one message per line, or Content-Length headers when the first byte says
+so. Ends when stdin ends (after the last answer), on exit, or when the host dies. stdout carries the protocol only; logs go to
+stderr. segue schema prints every method and parameter.
+
+  printf '{"jsonrpc":"2.0","id":1,"method":"continue","params":{"path":"loop.wav","seconds":4}}\n' | segue worker
+`
+
+func runWorker(ctx context.Context, env *environment, args []string) error {
+	set := newFlags(env, "worker", "worker [flags]", aboutWorker)
+	var machine machineFlags
+	machine.register(set)
+	framingName := set.String("framing", "auto", "`KIND` of framing: auto, line or header")
+	level := slog.LevelWarn
+	set.TextVar(&level, "log-level", slog.LevelWarn, "`LEVEL` of the log on stderr: debug, info, warn or error")
+	if positional, err := parse(set, args); err != nil {
+		return err
+	} else if len(positional) > 0 {
+		return usageError{fmt.Sprintf("worker: got the argument %q, want flags only", positional[0])}
+	}
+	framing, err := rpc.ParseFraming(*framingName)
+	if err != nil {
+		return usageError{err.Error()}
+	}
+	log := slog.New(slog.NewTextHandler(env.stderr, &slog.HandlerOptions{Level: level}))
+	return machine.withEngine(ctx, func(e *engine.Engine) error {
+		parent := os.Getppid()
+		code := rpc.Serve(ctx, env.stdin, env.stdout, e, rpc.Options{
+			Framing: framing, Version: version(), Log: log,
+			ParentAlive:  func() bool { return os.Getppid() == parent },
+			ProcessAlive: processAlive,
+		})
+		return workerError(ctx, code)
+	})
+}
+
+// workerError gives the worker's exit code; a signal's own code wins.
+func workerError(ctx context.Context, code int) error {
+	var bySignal signalError
+	switch {
+	case errors.As(context.Cause(ctx), &bySignal):
+		return bySignal
+	case code != 0:
+		return exitError(code)
+	}
+	return nil
+}

@@ -1,0 +1,190 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"math"
+	"strings"
+	"time"
+
+	"segue/engine/lm"
+)
+
+// Run makes the music that job asks for: a continuation of job.Path, or music from nothing without one. It waits for the
+// device, reports its progress, and returns when every file is whole and in place; when it fails or ctx ends it leaves no
+// file behind. A cancelled job returns context.Cause(ctx).
+func (e *Engine) Run(ctx context.Context, job Job, report func(Progress)) (Result, error) {
+	if err := job.Validate(); err != nil {
+		return Result{}, err
+	}
+	r := &run{engine: e, job: job, report: report}
+	if strings.TrimSpace(job.Text) == "" {
+		r.job.Text = ""
+	}
+	if r.job.Seed < 0 {
+		r.job.Seed = drawSeed()
+	}
+	defer r.close()
+	if err := r.openSource(); err != nil {
+		return Result{}, err
+	}
+	if err := r.planOutputs(); err != nil {
+		return Result{}, err
+	}
+	if err := e.withDevice(ctx, func() error { return r.make(ctx) }); err != nil {
+		return Result{}, runError(ctx, err)
+	}
+	return r.result, nil
+}
+
+// run is one job on its way.
+type run struct {
+	engine *Engine
+	job    Job
+	report func(Progress)
+
+	source  *source // nil for generate
+	outputs []output
+	model   *resident
+	started time.Time
+	result  Result
+}
+
+// make is the whole journey of a request, once it has the device.
+func (r *run) make(ctx context.Context) (err error) {
+	r.started = time.Now()
+	timing := &r.result.Timing
+	if err = r.timed(&timing.LoadMS, func() error { return r.load(ctx) }); err != nil {
+		return err
+	}
+	length, err := r.length()
+	if err != nil {
+		return err
+	}
+	p, err := r.seePrompt(ctx, length) // encode, text, prefill; or found again
+	if err != nil {
+		return err
+	}
+	var takes [][]int32
+	if err = r.timed(&timing.DecodeMS, func() error { takes, err = r.decode(ctx, p, length); return err }); err != nil {
+		return err
+	}
+	if err = r.render(ctx, p, takes, length); err != nil {
+		return err
+	}
+	r.finish(length)
+	return nil
+}
+
+// timed adds what fn takes to ms.
+func (r *run) timed(ms *float64, fn func() error) error {
+	start := time.Now()
+	err := fn()
+	*ms += milliseconds(time.Since(start))
+	return err
+}
+
+func milliseconds(d time.Duration) float64 { return math.Round(d.Seconds()*1e6) / 1e3 }
+
+func (r *run) load(ctx context.Context) (err error) {
+	r.report(Progress{Stage: StageLoad})
+	r.model, err = r.engine.load(ctx, r.job.Model)
+	return err
+}
+
+// length is how much the model hears and makes, in frames of the codec.
+type length struct{ prompt, made int }
+
+func (l length) total() int { return l.prompt + l.made }
+
+// length fits the job into the model's window. One frame more than asked is made where there is room, so that resampling
+// has something to look ahead to.
+func (r *run) length() (length, error) {
+	m := r.model.model
+	var l length
+	if r.source != nil {
+		l.prompt = r.source.frames(r.job.PromptSeconds, m.Rate(), m.Codec.Hop())
+	}
+	l.made = int(math.Ceil(r.job.Seconds*m.FrameRate() - 1e-9))
+	window := m.MaxFrames()
+	if l.total() > window {
+		left := float64(window-l.prompt) / m.FrameRate()
+		if left <= 0 {
+			return l, Errorf(AudioLength, "promptSeconds", "promptSeconds: got %g, want less than the model's window of %g s, which also holds the new audio", r.job.PromptSeconds, float64(window)/m.FrameRate())
+		}
+		return l, Errorf(AudioLength, "seconds", "seconds: got %g after a prompt of %g s, want at most %g: the model's window is %g s and this version does not slide it",
+			r.job.Seconds, float64(l.prompt)/m.FrameRate(), left, float64(window)/m.FrameRate())
+	}
+	if l.total() < window {
+		l.made++
+	}
+	return l, nil
+}
+
+// decode draws every variation's new codes.
+func (r *run) decode(ctx context.Context, p *prompt, l length) ([][]int32, error) {
+	seeds := make([]uint64, r.job.Variations)
+	for i := range seeds {
+		seeds[i] = uint64(r.job.Seed) + uint64(i)
+	}
+	how := lm.Sampling{
+		Guidance: float32(r.job.Guidance), Temperature: float32(r.job.Temperature),
+		TopK: r.job.TopK, TopP: float32(r.job.TopP), Greedy: r.job.Greedy,
+	}
+	start := time.Now()
+	return r.model.model.LM.Generate(ctx, r.engine.stream, p.prefix, seeds, l.total(), how, func(done, total int) {
+		r.result.Timing.Steps = total
+		share := float64(done) / float64(total)
+		left := time.Since(start).Seconds() / share * (1 - share)
+		r.progress(StageDecode, share*decodeShare, left)
+	})
+}
+
+// decodeShare is the part of a job's progress that decoding is given; the codec and the files have the rest.
+const decodeShare = 0.95
+
+func (r *run) progress(stage Stage, fraction, etaSeconds float64) {
+	r.report(Progress{Stage: stage, Fraction: fraction, Seconds: fraction * r.job.Seconds, ETASeconds: etaSeconds})
+}
+
+func (r *run) finish(l length) {
+	res, t := &r.result, &r.result.Timing
+	res.Model, res.Quantization = r.model.info.Name, r.model.info.Quantization
+	res.Device = r.engine.options.Backend.Device().Backend
+	if r.source != nil {
+		res.Prompt.Seconds = float64(l.prompt) / r.model.model.FrameRate()
+	}
+	t.TotalMS = milliseconds(time.Since(r.started))
+	if t.Steps > 0 {
+		t.StepMS = math.Round(t.DecodeMS/float64(t.Steps)*1e3) / 1e3
+	}
+	t.Realtime = math.Round(r.job.Seconds*float64(r.job.Variations)/t.TotalMS*1e6) / 1e3
+}
+
+func (r *run) close() {
+	if r.source != nil {
+		r.source.reader.Close()
+	}
+	for i := range r.outputs {
+		r.outputs[i].abandon()
+	}
+}
+
+// runError gives an error of the device or of a context its kind.
+func runError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if _, known := err.(*Error); known {
+		return err
+	}
+	return &Error{Kind: DeviceFailed, Detail: err.Error(), Err: err}
+}
+
+// drawSeed returns a seed that is short enough to read aloud.
+func drawSeed() int64 {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return int64(binary.LittleEndian.Uint32(b[:]) >> 1)
+}

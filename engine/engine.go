@@ -1,0 +1,104 @@
+// Package engine runs jobs: it finds and holds models, and takes one request from an audio file to audio files.
+//
+//	Job ─► read prompt ─► codes ─┐
+//	       text ─► condition ────┴─► prefill ─► steps ─► codes ─► audio ─► files ─► Result
+//
+// It knows no backend (it is given one) and no protocol. One job at a time has the device; everything that only looks
+// (Status, Models, Probe) never waits for it.
+package engine
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"sync"
+
+	"segue/engine/kern"
+)
+
+// Options are what an Engine is given once.
+type Options struct {
+	Backend   kern.Backend
+	ModelsDir string  // folder of model folders; "" for none
+	HubDir    string  // Hugging Face cache; "" for none
+	Base      string  // model that supplies text encoder and codec to audiocraft checkpoints; "" to look for the published one
+	WorkDir   string  // what relative paths start from
+	Home      string  // what ~ means
+	Bundled   Bundled // used when a job names no model
+}
+
+// Bundled is the model that is part of the binary.
+type Bundled struct {
+	Name, Description string
+	Files             fs.FS
+}
+
+// Engine holds models and runs jobs.
+type Engine struct {
+	options Options
+	stream  kern.Stream
+
+	device sync.Mutex // held by the job that has the device: guards stream and the models' insides
+
+	mu       sync.Mutex // guards resident
+	resident map[string]*resident
+}
+
+// Open makes an engine. It loads nothing: models come with the first job that needs them.
+func Open(o Options) (*Engine, error) {
+	if o.WorkDir == "" {
+		dir, err := os.Getwd()
+		if err != nil {
+			return nil, err
+		}
+		o.WorkDir = dir
+	}
+	stream, err := o.Backend.Stream()
+	if err != nil {
+		return nil, err
+	}
+	return &Engine{options: o, stream: stream, resident: map[string]*resident{}}, nil
+}
+
+// Close waits for the running job, unloads everything and closes the backend.
+func (e *Engine) Close() error {
+	e.device.Lock()
+	defer e.device.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var errs []error
+	for name, r := range e.resident {
+		errs = append(errs, r.close())
+		delete(e.resident, name)
+	}
+	return errors.Join(append(errs, e.stream.Close(), e.options.Backend.Close())...)
+}
+
+// Status tells what is held. It never waits for a job.
+func (e *Engine) Status() Status {
+	device := e.options.Backend.Device()
+	s := Status{
+		Device: device.Backend, DeviceDetail: device.Name + ", " + device.Detail,
+		MemoryBytes: residentMemory(), DeviceBytes: e.options.Backend.Allocated(), Models: []ModelInfo{},
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range e.resident {
+		s.Models = append(s.Models, r.info)
+		s.CachedPrompts += r.cachedPrompts()
+		s.CachedTexts += r.cachedTexts()
+	}
+	return s
+}
+
+// withDevice runs fn while no other job has the device, and leaves the stream usable whatever happens in it.
+func (e *Engine) withDevice(ctx context.Context, fn func() error) error {
+	e.device.Lock()
+	defer e.device.Unlock()
+	defer func() { _ = e.stream.Reset() }() // forget a failed job's error; after a good one there is nothing to forget
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fn()
+}

@@ -1,0 +1,130 @@
+// Package lm is MusicGen's decoder: a transformer over the columns of the delay pattern.
+//
+//	text states ── Condition ─┐
+//	prompt codes ── Prefill ──┴─► Prefix ── Generate ──► new codes      (many times from one Prefix)
+//
+// A Prefix is the whole delayed prompt seen once: its keys and values, and the logits of the column after it. Generate
+// decodes from it step by step; rows are the variations' conditional branches, then their unconditional ones. The
+// oddity: a model with text skips cross-attention in the unconditional rows, because there keys and values are zero.
+package lm
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// Config is the decoder section of config.json, checked.
+type Config struct {
+	Width     int // D
+	Layers    int
+	Heads     int
+	FFN       int
+	Codebooks int // Q, over all audio channels
+	Entries   int // V, size of each codebook; Entries itself is the special code
+	Channels  int // of the audio, 1 or 2
+	Positions int // columns that the position table covers
+	TextWidth int // of the text encoder's states
+	Delays    []int
+	// Window is the longest music, prompt included, that the model was trained to hold in view, in seconds.
+	Window float64
+}
+
+// HeadDim is the width of one attention head.
+func (c Config) HeadDim() int { return c.Width / c.Heads }
+
+// MaxDelay is the largest delay of the pattern.
+func (c Config) MaxDelay() int {
+	d := 0
+	for _, v := range c.Delays {
+		d = max(d, v)
+	}
+	return d
+}
+
+// Columns is the length of the delayed sequence of frames frames.
+func (c Config) Columns(frames int) int { return frames + c.MaxDelay() + 1 }
+
+// MaxFrames is the longest sequence, prompt included, that the position table and the training window allow.
+func (c Config) MaxFrames(frameRate float64) int {
+	// The last column is produced but never fed, so it needs no position.
+	return min(c.Positions-c.MaxDelay(), int(c.Window*frameRate+0.5))
+}
+
+type section struct {
+	ModelType    string  `json:"model_type"`
+	Width        int     `json:"hidden_size"`
+	Layers       int     `json:"num_hidden_layers"`
+	Heads        int     `json:"num_attention_heads"`
+	FFN          int     `json:"ffn_dim"`
+	Codebooks    int     `json:"num_codebooks"`
+	Entries      int     `json:"vocab_size"`
+	Channels     int     `json:"audio_channels"`
+	Positions    int     `json:"max_position_embeddings"`
+	Activation   string  `json:"activation_function"`
+	ScaleEmbed   bool    `json:"scale_embedding"`
+	TieEmbedding bool    `json:"tie_word_embeddings"`
+	Special      *int    `json:"pad_token_id"`
+	Delays       []int   `json:"delays"`           // audiocraft only
+	Window       float64 `json:"segment_duration"` // audiocraft only
+}
+
+// trainedWindow is how much music the published models were trained to see, in seconds.
+const trainedWindow = 30
+
+// ParseConfig reads the decoder section for a text encoder of textWidth numbers. It refuses what this package does not
+// compute, naming every field at once.
+func ParseConfig(raw json.RawMessage, textWidth int) (Config, error) {
+	s := section{Channels: 1, Positions: 2048, Activation: "gelu", Window: trainedWindow}
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return Config{}, fmt.Errorf("lm: decoder section of the configuration: %w", err)
+	}
+	var bad []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			bad = append(bad, fmt.Errorf(format, args...))
+		}
+	}
+	check(s.ModelType == "" || s.ModelType == "musicgen_decoder", "model_type: got %q, want musicgen_decoder", s.ModelType)
+	check(s.Activation == "gelu", "activation_function: got %q, want gelu", s.Activation)
+	check(!s.ScaleEmbed, "scale_embedding: got true, want false")
+	check(!s.TieEmbedding, "tie_word_embeddings: got true, want false")
+	check(inRange(s.Width, 2, 1<<14) && s.Width%2 == 0, "hidden_size: got %d, want an even number up to 16384", s.Width)
+	check(inRange(s.Layers, 1, 1024), "num_hidden_layers: got %d, want 1 to 1024", s.Layers)
+	check(inRange(s.Heads, 1, 1024) && s.Width%max(s.Heads, 1) == 0, "num_attention_heads: got %d, want a divisor of hidden_size %d", s.Heads, s.Width)
+	check(inRange(s.FFN, 1, 1<<16), "ffn_dim: got %d, want 1 to 65536", s.FFN)
+	check(inRange(s.Entries, 2, 1<<16), "vocab_size: got %d, want 2 to 65536", s.Entries)
+	check(s.Channels == 1 || s.Channels == 2, "audio_channels: got %d, want 1 or 2", s.Channels)
+	check(inRange(s.Codebooks, 1, 64) && s.Codebooks%max(s.Channels, 1) == 0, "num_codebooks: got %d, want 1 to 64, the same for each of %d channels", s.Codebooks, s.Channels)
+	check(inRange(s.Positions, 16, 1<<20), "max_position_embeddings: got %d, want 16 to 1048576", s.Positions)
+	check(s.Special == nil || *s.Special == s.Entries, "pad_token_id: want vocab_size %d, the special code", s.Entries)
+	check(s.Window > 0 && s.Window <= 3600, "segment_duration: got %g, want up to 3600 s", s.Window)
+	check(s.Delays == nil || len(s.Delays) == s.Codebooks, "delays: got %d, want one for each of %d codebooks", len(s.Delays), s.Codebooks)
+	for _, d := range s.Delays {
+		check(inRange(d, 0, 256), "delays: got %d, want 0 to 256", d)
+	}
+	check(textWidth > 0, "the text encoder's width: got %d, want more than 0", textWidth)
+	if len(bad) > 0 {
+		return Config{}, fmt.Errorf("lm: configuration not covered: %w", errors.Join(bad...))
+	}
+	delays := s.Delays
+	if delays == nil {
+		delays = defaultDelays(s.Codebooks, s.Channels)
+	}
+	return Config{
+		Width: s.Width, Layers: s.Layers, Heads: s.Heads, FFN: s.FFN,
+		Codebooks: s.Codebooks, Entries: s.Entries, Channels: s.Channels, Positions: s.Positions,
+		TextWidth: textWidth, Delays: delays, Window: s.Window,
+	}, nil
+}
+
+func inRange(v, low, high int) bool { return low <= v && v <= high }
+
+// defaultDelays is the published pattern: one column later for each codebook, both channels of a stereo pair together.
+func defaultDelays(codebooks, channels int) []int {
+	d := make([]int, codebooks)
+	for q := range d {
+		d[q] = q / channels
+	}
+	return d
+}

@@ -1,0 +1,87 @@
+package lm
+
+import (
+	"context"
+	"math"
+
+	"segue/engine/kern"
+)
+
+// pass is one trip of rows·columns columns through the layers.
+type pass struct {
+	codes         kern.Slice // int32 [variations, Q, stride], the delayed sequence
+	stride        int
+	rows          int // sequences: branches · variations, conditional rows first
+	variations    int
+	columns       int // new columns of each row
+	position      int // of the first new column in the sequence
+	condition     *Condition
+	cache, prefix kern.Cache
+	prefixColumns int
+}
+
+// conditional counts the rows that attend to the text.
+func (p *pass) conditional() int {
+	if p.condition == nil {
+		return 0
+	}
+	return p.variations
+}
+
+// forward leaves the residual stream after the last layer in state.x [rows·columns, D] and appends to the cache:
+//
+//	x = Σ_q E_q[code] + position
+//	x = x + Out·CausalAttention(LN(x));  x = x + Out·Attention(LN(x), text);  x = x + W2·gelu(W1·LN(x))
+//
+// ctx is looked at before each layer of a pass over many columns; a single step is over sooner than it could matter.
+func (m *Model) forward(ctx context.Context, s kern.Stream, p *pass) error {
+	c := &m.Config
+	n := p.rows * p.columns
+	x := kern.All(m.state.x).At(0, n*c.Width)
+	qkv := kern.All(m.state.qkv).At(0, n*3*c.Width)
+	attention := kern.All(m.state.attention).At(0, n*c.Width)
+	hidden := kern.All(m.state.hidden).At(0, n*c.FFN)
+	scale := float32(1 / math.Sqrt(float64(c.HeadDim())))
+
+	s.Embed(kern.Embed{
+		Dst: x, Tables: m.embed, Codes: p.codes, Stride: p.stride, Rows: p.rows, Variations: p.variations,
+		First: p.position, Columns: p.columns, Positions: kern.All(m.positions),
+	})
+	for i := range m.layers {
+		if p.columns > 1 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		l := &m.layers[i]
+		s.Linear(kern.Linear{Dst: qkv, X: x, W: l.qkv, Rows: n, Norm: l.selfNorm})
+		s.CausalAttention(kern.CausalAttention{
+			Dst: attention, QKV: qkv, Cache: p.cache, Prefix: p.prefix, PrefixColumns: p.prefixColumns, Layer: i,
+			Rows: p.rows, Columns: p.columns, Variations: p.variations, Column: p.position - p.prefixColumns, Scale: scale,
+		})
+		s.Linear(kern.Linear{Dst: x, X: attention, W: l.out, Rows: n, Residual: x})
+		if rows := p.conditional() * p.columns; rows > 0 {
+			m.crossAttend(s, l, i, p.condition, x.At(0, rows*c.Width), rows, scale)
+		}
+		s.Linear(kern.Linear{Dst: hidden, X: x, W: l.fc1, Rows: n, Norm: l.finalNorm, Act: kern.GELU})
+		s.Linear(kern.Linear{Dst: x, X: hidden, W: l.fc2, Rows: n, Residual: x})
+	}
+	return s.Err()
+}
+
+// crossAttend adds what the rows of x take from the text.
+func (m *Model) crossAttend(s kern.Stream, l *layer, index int, text *Condition, x kern.Slice, rows int, scale float32) {
+	d := m.Config.Width
+	q := kern.All(m.state.qkv).At(0, rows*d)
+	attention := kern.All(m.state.attention).At(0, rows*d)
+	kv := text.layer(index, d)
+	s.Linear(kern.Linear{Dst: q, X: x, W: l.crossQ, Rows: rows, Norm: l.crossNorm})
+	s.Attention(kern.Attention{
+		Dst: attention, Q: q, QStride: d, K: kv, V: kv.At(d, kv.N-d), KVStride: 2 * d,
+		Rows: rows, Keys: text.keys, Heads: m.Config.Heads, HeadDim: m.Config.HeadDim(), Scale: scale,
+	})
+	s.Linear(kern.Linear{Dst: x, X: attention, W: l.crossOut, Rows: rows, Residual: x})
+}
+
+// logits: dst [rows, Q·V] from rows of the residual stream.
+func (m *Model) logits(s kern.Stream, dst, x kern.Slice, rows int) {
+	s.Linear(kern.Linear{Dst: dst, X: x, W: m.heads, Rows: rows, Norm: m.norm})
+}

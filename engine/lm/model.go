@@ -1,0 +1,110 @@
+package lm
+
+import (
+	"errors"
+
+	"segue/engine/kern"
+	"segue/weights"
+)
+
+const layerNormEpsilon = 1e-5
+
+// Model is a decoder on a device. One goroutine at a time may use it.
+type Model struct {
+	Config  Config
+	backend kern.Backend
+
+	embed      []kern.Matrix
+	positions  kern.Buffer // [positions, D]
+	layers     []layer
+	norm       kern.NormWeights
+	heads      kern.Matrix // [Q·V, D], codebook by codebook
+	projection kern.Matrix // nil where text states have the decoder's width
+	bias       kern.Slice  // of the projection
+
+	state   state
+	release []func()
+}
+
+type layer struct {
+	selfNorm, crossNorm, finalNorm kern.NormWeights
+	qkv, out                       kern.Matrix // [3D, D], [D, D]
+	crossQ, crossKV, crossOut      kern.Matrix // [D, D], [2D, D], [D, D]
+	fc1, fc2                       kern.Matrix // [FFN, D], [D, FFN]
+}
+
+// Load uploads a decoder. The tensors are no longer needed when it returns, unless the backend keeps views of the file.
+func Load(backend kern.Backend, c Config, w *Weights) (*Model, error) {
+	m := &Model{Config: c, backend: backend}
+	u := uploader{model: m}
+	for _, t := range w.Embed {
+		m.embed = append(m.embed, u.matrix(backend.Table(t)))
+	}
+	m.positions = u.buffer(backend.Vector(w.Positions))
+	for i := range w.Layers {
+		l := &w.Layers[i]
+		m.layers = append(m.layers, layer{
+			selfNorm: u.norm(l.SelfNorm), crossNorm: u.norm(l.CrossNorm), finalNorm: u.norm(l.FinalNorm),
+			qkv:    u.matrix(backend.Matrix(l.Self.Q, l.Self.K, l.Self.V)),
+			out:    u.matrix(backend.Matrix(l.Self.Out)),
+			crossQ: u.matrix(backend.Matrix(l.Cross.Q)), crossKV: u.matrix(backend.Matrix(l.Cross.K, l.Cross.V)),
+			crossOut: u.matrix(backend.Matrix(l.Cross.Out)),
+			fc1:      u.matrix(backend.Matrix(l.FC1)), fc2: u.matrix(backend.Matrix(l.FC2)),
+		})
+	}
+	m.norm = u.norm(w.Norm)
+	m.heads = u.matrix(backend.Matrix(w.Heads...))
+	if w.Projection != nil {
+		m.projection = u.matrix(backend.Matrix(w.Projection))
+		m.bias = kern.All(u.buffer(backend.Vector(w.ProjectionBias)))
+	}
+	if u.err != nil {
+		m.Close()
+		return nil, u.err
+	}
+	return m, nil
+}
+
+// uploader keeps what was uploaded for Close, and the first error.
+type uploader struct {
+	model *Model
+	err   error
+}
+
+func (u *uploader) matrix(w kern.Matrix, err error) kern.Matrix {
+	if err != nil {
+		u.err = errors.Join(u.err, err)
+		return nil
+	}
+	u.model.release = append(u.model.release, w.Free)
+	return w
+}
+
+func (u *uploader) buffer(b kern.Buffer, err error) kern.Buffer {
+	if err != nil {
+		u.err = errors.Join(u.err, err)
+		return emptyBuffer{}
+	}
+	u.model.release = append(u.model.release, b.Free)
+	return b
+}
+
+func (u *uploader) norm(t NormTensors) kern.NormWeights {
+	vector := func(t *weights.Tensor) kern.Slice { return kern.All(u.buffer(u.model.backend.Vector(t))) }
+	return kern.NormWeights{Kind: kern.LayerNorm, Weight: vector(t.Weight), Bias: vector(t.Bias), Epsilon: layerNormEpsilon}
+}
+
+// emptyBuffer stands in for one that failed to upload until Load reports the error.
+type emptyBuffer struct{}
+
+func (emptyBuffer) Len() int { return 0 }
+func (emptyBuffer) Free()    {}
+
+// Close frees the device memory of the model; prefixes made from it must be freed by their owners.
+func (m *Model) Close() {
+	for _, free := range m.release {
+		free()
+	}
+	m.release = nil
+	m.state.free()
+}

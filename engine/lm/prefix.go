@@ -1,0 +1,136 @@
+package lm
+
+import (
+	"context"
+	"fmt"
+
+	"segue/engine/kern"
+)
+
+// Prefix is a prompt seen once: what every later decode from it reads, however many variations, however often. It is
+// immutable and owns its device memory, but not the Condition.
+type Prefix struct {
+	Frames    int // of the prompt
+	prompt    []int32
+	branches  int // 2 with guidance: with the text, without it
+	condition *Condition
+	cache     kern.Cache  // [branches] rows of columns() columns
+	logits    kern.Buffer // [branches, Q·V] of the last column
+}
+
+func (p *Prefix) columns() int { return p.Frames + 1 }
+
+// Bytes is the device memory that the prefix holds.
+func (p *Prefix) Bytes() int64 { return p.cache.Bytes() + int64(p.logits.Len())*4 }
+
+// Free returns the device memory.
+func (p *Prefix) Free() {
+	p.cache.Free()
+	p.logits.Free()
+}
+
+// Prefill sees prompt [Q][frames] (frames may be 0) in one pass over all its columns. condition is nil without text;
+// guided asks for the branch without text beside the one with it. The caller frees the prefix.
+func (m *Model) Prefill(ctx context.Context, s kern.Stream, condition *Condition, prompt []int32, frames int, guided bool) (*Prefix, error) {
+	c := &m.Config
+	if len(prompt) != frames*c.Codebooks {
+		return nil, fmt.Errorf("lm: prompt: got %d codes, want %d codebooks of %d frames", len(prompt), c.Codebooks, frames)
+	}
+	p := &Prefix{Frames: frames, prompt: prompt, branches: 1, condition: condition}
+	if guided && condition != nil {
+		p.branches = 2
+	}
+	var err error
+	if p.logits, err = m.backend.Floats(p.branches * c.Codebooks * c.Entries); err != nil {
+		return nil, err
+	}
+	if p.cache, err = m.see(ctx, s, p); err != nil {
+		p.logits.Free()
+		return nil, err
+	}
+	return p, nil
+}
+
+// see runs the prompt's columns through the layers and leaves the last column's logits in p.logits.
+func (m *Model) see(ctx context.Context, s kern.Stream, p *Prefix) (kern.Cache, error) {
+	c := &m.Config
+	columns := p.columns()
+	cache, err := m.pass(ctx, s, p.condition, c.Delayed(p.prompt, p.Frames, columns), p.branches, columns)
+	if err != nil {
+		return nil, err
+	}
+	last := kern.All(m.state.attention).At(0, p.branches*c.Width)
+	for b := range p.branches {
+		s.Copy(last.At(b*c.Width, c.Width), kern.All(m.state.x).At((b*columns+columns-1)*c.Width, c.Width))
+	}
+	m.logits(s, kern.All(p.logits), last, p.branches)
+	fence, err := s.Submit()
+	if err == nil {
+		err = s.Wait(fence)
+	}
+	if err != nil {
+		cache.Free()
+		return nil, err
+	}
+	return cache, nil
+}
+
+// pass feeds grid [Q][columns] to branches rows that start from nothing and returns their cache.
+func (m *Model) pass(ctx context.Context, s kern.Stream, condition *Condition, grid []int32, branches, columns int) (kern.Cache, error) {
+	c := &m.Config
+	if columns > c.Positions {
+		return nil, fmt.Errorf("lm: sequence: got %d columns, want at most %d", columns, c.Positions)
+	}
+	if err := m.state.grow(m.backend, *c, branches*columns); err != nil {
+		return nil, err
+	}
+	codes, err := m.backend.Ints(len(grid))
+	if err != nil {
+		return nil, err
+	}
+	defer codes.Free()
+	cache, err := m.backend.Cache(kern.CacheShape{Layers: c.Layers, Rows: branches, Columns: columns, Heads: c.Heads, HeadDim: c.HeadDim()})
+	if err != nil {
+		return nil, err
+	}
+	s.UploadInts(kern.All(codes), grid)
+	err = m.forward(ctx, s, &pass{
+		codes: kern.All(codes), stride: columns, rows: branches, variations: 1, columns: columns,
+		condition: condition, cache: cache,
+	})
+	if err == nil {
+		err = m.finish(s) // codes is freed on return
+	}
+	if err != nil {
+		cache.Free()
+		return nil, err
+	}
+	return cache, nil
+}
+
+func (m *Model) finish(s kern.Stream) error {
+	fence, err := s.Submit()
+	if err != nil {
+		return err
+	}
+	return s.Wait(fence)
+}
+
+// TeacherForced returns the logits [columns, Q, V] that follow each column of tokens [Q][columns], fed as they are, without
+// a delay and without guidance: what the reference calls a forward pass. For verification.
+func (m *Model) TeacherForced(ctx context.Context, s kern.Stream, condition *Condition, tokens []int32, columns int) ([]float32, error) {
+	c := &m.Config
+	cache, err := m.pass(ctx, s, condition, tokens, 1, columns)
+	if err != nil {
+		return nil, err
+	}
+	defer cache.Free()
+	out := make([]float32, columns*c.Codebooks*c.Entries)
+	logits, err := m.backend.Floats(len(out))
+	if err != nil {
+		return nil, err
+	}
+	defer logits.Free()
+	m.logits(s, kern.All(logits), kern.All(m.state.x).At(0, columns*c.Width), columns)
+	return out, s.Download(out, kern.All(logits))
+}
