@@ -42,8 +42,17 @@ type lstmWeights struct {
 	input, hidden, inputBias, hiddenBias *weights.Tensor
 }
 
+// source is where tensors come from: a weights.Binder, or chance in tests.
+type source interface {
+	Tensor(name string, shape ...int) *weights.Tensor
+	Conv(prefix string, shape ...int) *weights.Tensor
+	Ignore(pattern string)
+}
+
 // Bind takes the codec's tensors from a checkpoint. What is missing or misshapen is in b.Err().
-func Bind(b *weights.Binder, c Config) *Weights {
+func Bind(b *weights.Binder, c Config) *Weights { return bind(b, c) }
+
+func bind(b source, c Config) *Weights {
 	w := &Weights{}
 	bindEncoder(&binder{b, c, "audio_encoder.encoder.layers"}, w)
 	bindDecoder(&binder{b, c, "audio_encoder.decoder.layers"}, w)
@@ -88,7 +97,7 @@ func bindDecoder(b *binder, w *Weights) {
 
 // binder names and shapes the layers of one half of the codec.
 type binder struct {
-	*weights.Binder
+	source
 	config Config
 	prefix string
 }

@@ -152,3 +152,11 @@ func maxError(got, want []float32) float64 {
 	}
 	return worst
 }
+
+func peak(x []float32) float64 {
+	p := 0.0
+	for _, v := range x {
+		p = max(p, math.Abs(float64(v)))
+	}
+	return p
+}
