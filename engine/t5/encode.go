@@ -37,14 +37,14 @@ type block struct {
 	qkv, o, wi, wo           kern.Matrix // [3·I, D], [D, I], [F, D], [D, F]
 }
 
-// Load uploads the weights. The encoder keeps nothing of w.
+// Load uploads the weights. Their checkpoint must stay open as long as the encoder: a backend may read the mapped file.
 func Load(k kern.Backend, c Config, w *Weights) (*Encoder, error) {
 	u := uploader{backend: k, epsilon: float32(c.LayerNormEpsilon)}
 	e := &Encoder{
 		backend: k, config: c,
 		shared:       []kern.Matrix{u.table(w.Shared)},
 		blocks:       make([]block, len(w.Blocks)),
-		relativeBias: append([]float32(nil), w.RelativeBias.Floats()...), // a copy: Floats may be a view of the file
+		relativeBias: w.RelativeBias.Floats(),
 	}
 	for i, b := range w.Blocks {
 		e.blocks[i] = block{
