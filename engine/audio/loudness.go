@@ -1,0 +1,115 @@
+package audio
+
+// Peak and loudness. Loudness is ITU-R BS.1770-4: K-weighting, mean square in 400 ms blocks every 100 ms, summed over
+// channels, gated at -70 LUFS and then 10 LU below the mean of what is left.
+
+import "math"
+
+// PeakDB is the highest absolute sample of all channels in dBFS; not ok for silence.
+func PeakDB(x ...[]float32) (db float64, ok bool) {
+	peak := peak(x)
+	if peak == 0 {
+		return 0, false
+	}
+	return 20 * math.Log10(peak), true
+}
+
+func peak(planar [][]float32) float64 {
+	peak := float32(0)
+	for _, channel := range planar {
+		for _, v := range channel {
+			peak = max(peak, v, -v)
+		}
+	}
+	return float64(peak)
+}
+
+// Loudness is the integrated loudness in LUFS; not ok below 400 ms or where the gates leave nothing.
+func Loudness(planar [][]float32, rate int) (lufs float64, ok bool) {
+	if len(planar) == 0 {
+		return 0, false
+	}
+	hop := rate / 10
+	hops := make([]float64, len(planar[0])/hop) // weighted square sum of all channels, per 100 ms
+	for c, samples := range planar {
+		if weight := channelWeight(c, len(planar)); weight > 0 {
+			addPower(hops, samples, rate, hop, weight)
+		}
+	}
+	var blocks []float64
+	for i := 0; i+4 <= len(hops); i++ {
+		blocks = append(blocks, (hops[i]+hops[i+1]+hops[i+2]+hops[i+3])/float64(4*hop))
+	}
+	level, ok := gatedMean(blocks, fromLUFS(-70))
+	if !ok {
+		return 0, false
+	}
+	level, _ = gatedMean(blocks, max(fromLUFS(-70), level/10))
+	return toLUFS(level), true
+}
+
+func toLUFS(power float64) float64  { return -0.691 + 10*math.Log10(power) }
+func fromLUFS(lufs float64) float64 { return math.Pow(10, (lufs+0.691)/10) }
+
+// channelWeight: surround channels count more and the LFE not at all. Six channels are taken for 5.1 in file order.
+func channelWeight(c, channels int) float64 {
+	if channels == 6 {
+		return [6]float64{1, 1, 1, 0, 1.41, 1.41}[c]
+	}
+	return 1
+}
+
+func gatedMean(blocks []float64, gate float64) (mean float64, ok bool) {
+	n := 0
+	for _, power := range blocks {
+		if power > gate {
+			mean += power
+			n++
+		}
+	}
+	return mean / float64(max(n, 1)), n > 0
+}
+
+// addPower adds each hop's weighted sum of squares of the K-weighted channel.
+func addPower(hops []float64, samples []float32, rate, hop int, weight float64) {
+	shelf, highpass := kWeighting(float64(rate))
+	for h := range hops {
+		sum := 0.0
+		for _, v := range samples[h*hop : (h+1)*hop] {
+			y := highpass.next(shelf.next(float64(v)))
+			sum += y * y
+		}
+		hops[h] += weight * sum
+	}
+}
+
+// biquad is a second-order section in transposed direct form II.
+type biquad struct{ b0, b1, b2, a1, a2, s1, s2 float64 }
+
+func (q *biquad) next(x float64) float64 {
+	y := q.b0*x + q.s1
+	q.s1 = q.b1*x - q.a1*y + q.s2
+	q.s2 = q.b2*x - q.a2*y
+	return y
+}
+
+// kWeighting returns the two filters for any rate: the analog prototypes behind the standard's 48 kHz table (a +4 dB
+// shelf for the head, a 38 Hz high pass), by the bilinear transform. At 48 kHz they equal the table.
+func kWeighting(rate float64) (shelf, highpass *biquad) {
+	const (
+		shelfHz, shelfQ, shelfDB = 1681.974450955533, 0.7071752369554196, 3.999843853973347
+		passHz, passQ            = 38.13547087602444, 0.5003270373238773
+	)
+	k := math.Tan(math.Pi * shelfHz / rate)
+	vh := math.Pow(10, shelfDB/20)
+	vb := math.Pow(vh, 0.4996667741545416)
+	a0 := 1 + k/shelfQ + k*k
+	shelf = &biquad{
+		b0: (vh + vb*k/shelfQ + k*k) / a0, b1: 2 * (k*k - vh) / a0, b2: (vh - vb*k/shelfQ + k*k) / a0,
+		a1: 2 * (k*k - 1) / a0, a2: (1 - k/shelfQ + k*k) / a0,
+	}
+	k = math.Tan(math.Pi * passHz / rate)
+	a0 = 1 + k/passQ + k*k
+	highpass = &biquad{b0: 1, b1: -2, b2: 1, a1: 2 * (k*k - 1) / a0, a2: (1 - k/passQ + k*k) / a0}
+	return shelf, highpass
+}

@@ -1,0 +1,41 @@
+package audio
+
+// Where new audio meets the original: no click, no jump in level.
+
+import "math"
+
+// Seam fades head in over its first fade frames against the end of tail played backwards, at equal power:
+//
+//	head[i] = head[i]·sin θ + tail[n-1-i]·cos θ,  θ from 0 to π/2
+//
+// The mirror continues the original without a jump and without its file being touched: tail, which ends at the seam,
+// is only read. The fade is as long as both allow. Channels are matched by index.
+func Seam(tail, head [][]float32, fade int) {
+	for c := range min(len(tail), len(head)) {
+		n := min(fade, len(tail[c]), len(head[c]))
+		last := len(tail[c]) - 1
+		for i := range n {
+			sin, cos := math.Sincos(math.Pi / 2 * (float64(i) + 0.5) / float64(n))
+			head[c][i] = head[c][i]*float32(sin) + tail[c][last-i]*float32(cos)
+		}
+	}
+}
+
+const (
+	maxGainDB = 6
+	ceilingDB = -0.3
+)
+
+// MatchGain is the factor that brings made to prompt's loudness: at most ±6 dB, and never so much that made's peak
+// passes -0.3 dBFS. It is 1 where either has no loudness.
+func MatchGain(prompt, made [][]float32, rate int) float64 {
+	want, ok := Loudness(prompt, rate)
+	got, ok2 := Loudness(made, rate)
+	if !ok || !ok2 {
+		return 1
+	}
+	gain := decibels(min(max(want-got, -maxGainDB), maxGainDB))
+	return min(gain, decibels(ceilingDB)/peak(made))
+}
+
+func decibels(db float64) float64 { return math.Pow(10, db/20) }
