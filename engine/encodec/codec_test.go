@@ -225,3 +225,37 @@ func TestMemory(t *testing.T) {
 		t.Errorf("after Close: got %d bytes of device memory, want %d", now, before)
 	}
 }
+
+// The benchmarks run the released shapes over five seconds; bytes are those of the samples.
+func benchmarkCodec(b *testing.B) (*Codec, kern.Stream, int) {
+	config, err := parse(b, released())
+	if err != nil {
+		b.Fatal(err)
+	}
+	k, s := open(b)
+	codec := load(b, k, config, bind(&chance{}, config))
+	const frames = 250
+	b.SetBytes(4 * frames * int64(codec.Hop()))
+	return codec, s, frames
+}
+
+func BenchmarkEncode(b *testing.B) {
+	codec, s, frames := benchmarkCodec(b)
+	samples := noise(frames * codec.Hop())
+	for b.Loop() {
+		if _, _, err := codec.Encode(context.Background(), s, samples); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	codec, s, frames := benchmarkCodec(b)
+	codes := randomCodes(codec.config, frames)
+	for b.Loop() {
+		err := codec.Decode(context.Background(), s, codes, frames, 0, func([]float32) error { return nil })
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}

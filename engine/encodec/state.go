@@ -1,11 +1,9 @@
 package encodec
 
-import (
-	"segue/engine/kern"
-)
+import "segue/engine/kern"
 
-// state is all device memory of one Encode or Decode; the Codec itself holds none but weights. W is the width of the
-// LSTM. The chunk memory does not grow with T beyond one chunk; the rest is 2·W·… floats per frame, 25 kB at W = 1024.
+// state is all device memory of one Encode or Decode; the Codec itself holds only weights. W is the width of the LSTM.
+// It takes 6W + D floats per frame, 25 kB at W = 1024, and two slots whose size is set by the chunk, not by T.
 type state struct {
 	codes  kern.Slice    // int32 [Q, T]
 	z      kern.Slice    // [T, D] before or after RVQ
