@@ -11,7 +11,7 @@ import (
 )
 
 // chunkFrames is how many frames the convolutions handle at once: 10 MB for the widest activation of the 32 kHz
-// codec. The two or three frames of margin are then a small share of the work.
+// codec. The frame of margin on either side is then a small share of the work.
 const chunkFrames = 64
 
 // Codec converts between samples and codes. It may be used from several goroutines, each with its own stream.

@@ -8,8 +8,9 @@ import (
 )
 
 // Decode turns codes [Q, T], T = frames, into samples and hands those of the frames [from, frames) to emit, in order and
-// in chunks; the slice it gets is reused afterwards. Samples do not depend on from, only less is computed. They do
-// depend on the frames that follow, a few deep, unless the codec is causal: the last ones change when more codes come.
+// in chunks; the slice it gets is reused afterwards. The samples are the same whatever from is, only less is computed.
+// They do depend on the frames that follow, unless the codec is causal: in MusicGen's codec the last four frames
+// sound different once more codes follow.
 func (c *Codec) Decode(ctx context.Context, s kern.Stream, codes []int32, frames, from int, emit func(samples []float32) error) error {
 	if err := c.checkCodes(codes, frames, from); err != nil {
 		return err
