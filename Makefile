@@ -1,0 +1,61 @@
+# segue: one Go binary, no cgo. `make` lists the targets.
+
+GO       ?= go
+PYTHON   ?= python3
+FUZZTIME ?= 10s
+BENCH    ?= .
+
+export CGO_ENABLED = 0
+
+.PHONY: help build demo test check bench fuzz generate golden clip clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build ./segue
+	$(GO) build -trimpath -o segue$$($(GO) env GOEXE) ./cmd/segue
+
+demo: build ## continue the bundled clip by 4 s: build/demo.wav
+	@mkdir -p build
+	./segue continue testdata/clip.wav --seconds 4 --output-path build/demo.wav --overwrite
+
+test: ## run all tests (needs node for the Node example)
+	@command -v node >/dev/null || { echo "test: node is missing; the Node example is tested with it (Debian: apt-get install nodejs)" >&2; exit 1; }
+	$(GO) test ./...
+
+check: ## imports, format, vet, modules, generated files, builds for every system
+	$(GO) run ./scripts/check/arrows
+	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "check: gofmt wants to change: $$files" >&2; exit 1; }
+	$(GO) vet ./...
+	$(GO) mod tidy -diff
+	scripts/check/fresh.sh
+	scripts/check/cross.sh
+
+bench: ## run the benchmarks; BENCH=Linear picks some
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+fuzz: ## run every fuzz target for FUZZTIME=10s
+	@for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+generate: ## write the generated files again: protocol document, bundled model
+	$(GO) generate ./...
+	$(GO) run ./scripts/bundled weights/bundled
+
+golden: build/venv/ready ## make the goldens again with the reference implementation: build/goldens
+	scripts/golden/make.sh build/goldens build/venv/bin/python
+
+build/venv/ready: scripts/golden/requirements.txt
+	$(PYTHON) -m venv build/venv
+	build/venv/bin/pip install --quiet -r scripts/golden/requirements.txt
+	@touch $@
+
+clip: ## render testdata/clip.wav again
+	$(GO) run ./scripts/clip testdata/clip.wav
+
+clean: ## remove what was built
+	rm -rf build segue segue.exe
