@@ -127,24 +127,41 @@ func (c *Checkpoint) DType() DType {
 
 // openTensors maps a weight file and reads its table of tensors, under the file's own names.
 func (c *Checkpoint) openTensors(name string) (map[string]*Tensor, error) {
+	if !strings.HasSuffix(name, ".safetensors") {
+		root, err := c.openTorch(name)
+		if err != nil {
+			return nil, err
+		}
+		return root.tensors(), nil
+	}
+	data, err := c.mapWeights(name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := ParseSafetensors(c.folder.path(name), data)
+	if err != nil {
+		return nil, err
+	}
+	return f.Tensors, nil
+}
+
+// openTorch maps a torch file and reads the object in it.
+func (c *Checkpoint) openTorch(name string) (*dict, error) {
+	data, err := c.mapWeights(name)
+	if err != nil {
+		return nil, err
+	}
+	return parseTorch(c.folder.path(name), data)
+}
+
+// mapWeights maps a file until the checkpoint is closed.
+func (c *Checkpoint) mapWeights(name string) ([]byte, error) {
 	m, err := c.folder.open(name)
 	if err != nil {
 		return nil, err
 	}
 	c.mappings = append(c.mappings, m)
-	path := c.folder.path(name)
-	if strings.HasSuffix(name, ".safetensors") {
-		f, err := ParseSafetensors(path, m.data)
-		if err != nil {
-			return nil, err
-		}
-		return f.Tensors, nil
-	}
-	root, err := parseTorch(path, m.data)
-	if err != nil {
-		return nil, err
-	}
-	return root.tensors(), nil
+	return m.data, nil
 }
 
 // add takes tensors over under our names. Two tensors must not claim the same one.

@@ -4,11 +4,12 @@ package weights
 
 import (
 	"os"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 func mmap(file *os.File, size int) ([]byte, error) {
-	return syscall.Mmap(int(file.Fd()), 0, size, syscall.PROT_READ, syscall.MAP_SHARED)
+	return unix.Mmap(int(file.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
 }
 
-func munmap(data []byte) error { return syscall.Munmap(data) }
+func munmap(data []byte) error { return unix.Munmap(data) }

@@ -2,18 +2,19 @@ package weights
 
 import (
 	"os"
-	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/windows"
 )
 
 func mmap(file *os.File, size int) ([]byte, error) {
-	section, err := syscall.CreateFileMapping(syscall.Handle(file.Fd()), nil, syscall.PAGE_READONLY,
+	section, err := windows.CreateFileMapping(windows.Handle(file.Fd()), nil, windows.PAGE_READONLY,
 		uint32(uint64(size)>>32), uint32(size), nil)
 	if err != nil {
 		return nil, err
 	}
-	defer syscall.CloseHandle(section) // the view keeps the section alive
-	address, err := syscall.MapViewOfFile(section, syscall.FILE_MAP_READ, 0, 0, uintptr(size))
+	defer windows.CloseHandle(section) // the view keeps the section alive
+	address, err := windows.MapViewOfFile(section, windows.FILE_MAP_READ, 0, 0, uintptr(size))
 	if err != nil {
 		return nil, err
 	}
@@ -23,5 +24,5 @@ func mmap(file *os.File, size int) ([]byte, error) {
 }
 
 func munmap(data []byte) error {
-	return syscall.UnmapViewOfFile(uintptr(unsafe.Pointer(&data[0])))
+	return windows.UnmapViewOfFile(uintptr(unsafe.Pointer(&data[0])))
 }
