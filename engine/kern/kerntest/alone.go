@@ -1,0 +1,98 @@
+package kerntest
+
+// A row's result does not depend on the rows beside it: every op over rows is run whole and row by row, and must give the
+// same bits. This is what makes a variation the same alone and among others.
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"segue/engine/kern"
+)
+
+func testAlone(t *testing.T, k kern.Backend) {
+	for _, dtype := range stored {
+		for _, shape := range []linearShape{{2, 1, 1}, {3, 17, 31}, {8, 65, 33}, {12, 33, 64}, {13, 64, 65}, {40, 31, 130}} {
+			name := fmt.Sprintf("linear/%s/%dx%dx%d", dtype, shape.rows, shape.n, shape.k)
+			alone(t, k, name, func(f *fixture) rowCall {
+				a := kern.Linear{Rows: shape.rows, Act: kern.GELU}
+				a.W, _ = f.matrix(dtype, shape.n, shape.k)
+				a.Norm, _, _ = f.norm(kern.LayerNorm, shape.k)
+				a.Bias, _ = f.vector(shape.n)
+				a.X = f.floats(f.normal(shape.rows * shape.k))
+				a.Residual = f.floats(f.normal(shape.rows * shape.n))
+				return rowCall{shape.rows, shape.n, func(s kern.Stream, r, rows int, dst kern.Slice) {
+					a := a
+					a.Rows, a.Dst = rows, dst
+					a.X = a.X.At(r*shape.k, rows*shape.k)
+					a.Residual = a.Residual.At(r*shape.n, rows*shape.n)
+					s.Linear(a)
+				}}
+			})
+		}
+	}
+	alone(t, k, "norm", func(f *fixture) rowCall {
+		const width = 67
+		a := kern.Norm{X: f.floats(f.normal(9 * width))}
+		a.Norm, _, _ = f.norm(kern.RMSNorm, width)
+		return rowCall{9, width, func(s kern.Stream, r, rows int, dst kern.Slice) {
+			s.Norm(kern.Norm{Dst: dst, X: a.X.At(r*width, rows*width), Rows: rows, Norm: a.Norm})
+		}}
+	})
+	alone(t, k, "attention", func(f *fixture) rowCall {
+		a := kern.Attention{Keys: 37, Heads: 3, HeadDim: 16, QStride: 50, KVStride: 48, Scale: 0.25}
+		q := f.floats(f.normal(11 * a.QStride))
+		a.K, a.V = f.floats(f.normal(a.Keys*a.KVStride)), f.floats(f.normal(a.Keys*a.KVStride))
+		return rowCall{11, 48, func(s kern.Stream, r, rows int, dst kern.Slice) {
+			a := a
+			a.Rows, a.Dst, a.Q = rows, dst, q.At(r*a.QStride, rows*a.QStride)
+			s.Attention(a)
+		}}
+	})
+	alone(t, k, "causal", causalAlone)
+}
+
+// A rowCall runs an op for rows r…r+rows-1 of all its rows, into dst [rows, width].
+type rowCall struct {
+	rows, width int
+	record      func(s kern.Stream, r, rows int, dst kern.Slice)
+}
+
+func alone(t *testing.T, k kern.Backend, name string, build func(f *fixture) rowCall) {
+	t.Run(name, func(t *testing.T) {
+		f := newFixture(t, k, "alone/"+name)
+		defer f.close()
+		c := build(f)
+		whole, single := f.room(c.rows*c.width), f.room(c.rows*c.width)
+		c.record(f.stream, 0, c.rows, whole)
+		for r := range c.rows {
+			c.record(f.stream, r, 1, single.At(r*c.width, c.width))
+		}
+		want, got := floatBits(f.read(whole)), floatBits(f.read(single))
+		for r := range c.rows {
+			if a, b := want[r*c.width:(r+1)*c.width], got[r*c.width:(r+1)*c.width]; !slices.Equal(a, b) {
+				t.Errorf("row %d of %d has other bits alone", r, c.rows)
+			}
+		}
+	})
+}
+
+// causalAlone: rows that share a prefix, each step alone in a cache of its own.
+func causalAlone(f *fixture) rowCall {
+	const rows, heads, dim, width, prefixed = 6, 2, 16, 32, 21
+	h := history{layers: 1, heads: heads, dim: dim, prefix: prefixed, rows: rows, variations: rows}
+	shape := kern.CacheShape{Layers: 1, Rows: rows, Columns: 3, Heads: heads, HeadDim: dim}
+	prefix, _ := f.prefix(h, shape)
+	qkv := [2]kern.Slice{f.floats(f.normal(rows * 3 * width)), f.floats(f.normal(rows * 3 * width))}
+	return rowCall{rows, width, func(s kern.Stream, r, n int, dst kern.Slice) {
+		shape.Rows = n
+		own := f.cache(shape)
+		for column, all := range qkv {
+			s.CausalAttention(kern.CausalAttention{
+				Dst: dst, QKV: all.At(r*3*width, n*3*width), Cache: own, Prefix: prefix, PrefixColumns: prefixed,
+				Rows: n, Columns: 1, Variations: n, Column: column, Scale: 0.25,
+			})
+		}
+	}}
+}

@@ -1,0 +1,75 @@
+package kerntest
+
+// Timing, from the rows of the table at the shapes that models have. Bytes per second count weights once per call, as
+// memory bandwidth does.
+
+import (
+	"fmt"
+	"testing"
+
+	"segue/engine/kern"
+	"segue/weights"
+)
+
+// Bench times one backend. The names small, medium and large are those of MusicGen's models.
+func Bench(b *testing.B, k kern.Backend) {
+	for _, r := range benchRows() {
+		b.Run(r.name, func(b *testing.B) {
+			f := newFixture(b, k, r.name)
+			defer f.close()
+			c := r.build(f)
+			c.record(f.stream)
+			f.wait()
+			b.SetBytes(c.bytes)
+			b.ReportAllocs()
+			for b.Loop() {
+				c.record(f.stream)
+				f.wait()
+			}
+		})
+	}
+}
+
+func benchRows() []row {
+	var rows []row
+	for _, model := range []struct {
+		name  string
+		width int
+	}{{"small", 1024}, {"medium", 1536}, {"large", 2048}} {
+		for _, count := range []int{1, 2, 8, 300} {
+			r := linearRow(linearShape{count, 4 * model.width, model.width}, weights.F16, 2) // fc1: norm and GELU
+			r.name = fmt.Sprintf("%s/%s", model.name, r.name)
+			rows = append(rows, r)
+		}
+	}
+	return append(rows,
+		named("small/causal", causalBench()),
+		named("codec/first", convRow(convShape{128, 1024, 7}, kern.Conv{T: 50, Left: 3, Right: 3}, 0)),
+		named("codec/residual", convRow(convShape{64, 32, 3}, kern.Conv{T: 32000, Left: 1, Right: 1}, 1)),
+		named("codec/last", convRow(convShape{64, 1, 7}, kern.Conv{T: 32000, Left: 3, Right: 3}, 1)),
+		named("codec/up", transposeRow(convShape{1024, 512, 16}, kern.ConvTranspose{T: 50, Stride: 8, TrimLeft: 4, TrimRight: 4}, true)),
+		named("codec/lstm", lstmRow(weights.F32, 50, 1024, 0)),
+		named("codec/quantise", encodeRow(4, 2048, 50, 128)),
+		named("small/sample", sampleBench()))
+}
+
+func named(name string, r row) row {
+	r.name = name
+	return r
+}
+
+// causalBench is a step of the small model in one layer with half its columns behind it.
+func causalBench() row {
+	return row{build: func(f *fixture) call {
+		const rows, columns, heads, dim = 2, 750, 16, 64
+		cache := f.cache(kern.CacheShape{Layers: 1, Rows: rows, Columns: columns + 1, Heads: heads, HeadDim: dim})
+		a := kern.CausalAttention{Cache: cache, Rows: rows, Columns: 1, Column: columns, Scale: 0.125}
+		a.QKV, a.Dst = f.floats(f.normal(rows*3*heads*dim)), f.room(rows*heads*dim)
+		return call{record: func(s kern.Stream) { s.CausalAttention(a) }, bytes: cache.Bytes()}
+	}}
+}
+
+func sampleBench() row {
+	return sampleRow("", kern.Sample{Q: 4, Entries: 2048, Stride: 16, Variations: 1, Group: 1, Column: 7, Frames: 12,
+		Guidance: 3, Temperature: 1, TopK: 250, TopP: 1, Delays: []int{0, 1, 2, 3}})
+}

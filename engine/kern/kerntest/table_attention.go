@@ -1,0 +1,129 @@
+package kerntest
+
+// Rows of Attention and CausalAttention.
+
+import (
+	"fmt"
+	"math"
+
+	"segue/engine/kern"
+)
+
+func attentionRows() []row {
+	var rows []row
+	for i, keys := range []int{1, 3, 17, 33, 65} {
+		for _, heads := range []int{1, 3} {
+			dim := []int{1, 8, 17, 64, 16}[i]
+			rows = append(rows,
+				attentionRow(kern.Attention{Rows: []int{1, 2, 13}[i%3], Keys: keys, Heads: heads, HeadDim: dim}, false),
+				attentionRow(kern.Attention{Rows: keys, Keys: keys, Heads: heads, HeadDim: dim}, true))
+		}
+	}
+	return rows
+}
+
+// attentionRow reads q, k and v out of wider rows, as they come from one stacked weight.
+func attentionRow(a kern.Attention, biased bool) row {
+	name := fmt.Sprintf("attention/%dx%d/%dx%d/bias%v", a.Rows, a.Keys, a.Heads, a.HeadDim, biased)
+	return row{name: name, build: func(f *fixture) call {
+		a := a
+		width := a.Heads * a.HeadDim
+		a.Scale = float32(1 / math.Sqrt(float64(a.HeadDim)))
+		a.QStride, a.KVStride = width+3, 2*width+1
+		q, kv := f.normal(a.Rows*a.QStride), f.normal(a.Keys*a.KVStride)
+		a.Q, a.K = f.floats(q), f.floats(kv)
+		a.V = a.K.At(width, a.K.N-width)
+		var bias []float64
+		if biased {
+			a.Bias, bias = f.vector(a.Heads * (a.Rows + a.Keys - 1))
+		}
+		a.Dst = f.room(a.Rows * width)
+		return call{
+			record: func(s kern.Stream) { s.Attention(a) },
+			results: []result{{window: a.Dst, floats: func() []float64 {
+				return naiveAttention(a, wide(q), wide(kv), wide(kv)[width:], bias)
+			}}},
+		}
+	}}
+}
+
+// history is a decoder's: a prefix that rows share, then appends of several columns each.
+type history struct {
+	layers, rows, heads, dim  int
+	prefix, variations, spare int // prefix columns (0: none); rows per prefix row; columns of the prefix not read
+	appends                   []int
+}
+
+func causalRows() []row {
+	var rows []row
+	for _, h := range []history{
+		{layers: 1, rows: 1, heads: 1, dim: 1, appends: []int{1}},
+		{layers: 2, rows: 1, heads: 2, dim: 8, appends: []int{1, 1, 1}},
+		{layers: 1, rows: 2, heads: 3, dim: 17, appends: []int{33, 1, 2}},
+		{layers: 2, rows: 3, heads: 2, dim: 64, appends: []int{5, 1}},
+		{layers: 1, rows: 4, heads: 2, dim: 16, prefix: 3, variations: 2, appends: []int{1, 1}},
+		{layers: 2, rows: 6, heads: 1, dim: 33, prefix: 65, variations: 3, spare: 4, appends: []int{2, 3, 1}},
+		{layers: 1, rows: 2, heads: 4, dim: 64, prefix: 17, variations: 1, appends: []int{31, 1}},
+	} {
+		rows = append(rows, causalRow(h))
+	}
+	return rows
+}
+
+func causalRow(h history) row {
+	name := fmt.Sprintf("causal/%d-layers/%d-rows/%dx%d/prefix%d/%v", h.layers, h.rows, h.heads, h.dim, h.prefix, h.appends)
+	return row{name: name, build: func(f *fixture) call {
+		columns := 1 // more room than needed
+		for _, n := range h.appends {
+			columns += n
+		}
+		shape := kern.CacheShape{Layers: h.layers, Rows: h.rows, Columns: columns, Heads: h.heads, HeadDim: h.dim}
+		own, ownNaive := f.cache(shape), naiveCache{}
+		prefix, prefixNaive := f.prefix(h, shape)
+		var calls []kern.CausalAttention
+		var c call
+		for column, i := 0, 0; i < len(h.appends); i++ {
+			for layer := range h.layers {
+				a := kern.CausalAttention{Cache: own, Layer: layer, Rows: h.rows, Columns: h.appends[i], Column: column, Scale: 0.3}
+				if prefix != nil {
+					a.Prefix, a.PrefixColumns, a.Variations = prefix, h.prefix, h.variations
+				}
+				qkv := f.causalOperands(&a, h)
+				want := naiveCausal(a, ownNaive, prefixNaive, wide(qkv), h.heads, h.dim)
+				calls = append(calls, a)
+				c.results = append(c.results, result{window: a.Dst, floats: func() []float64 { return want }})
+			}
+			column += h.appends[i]
+		}
+		c.record = func(s kern.Stream) {
+			for _, a := range calls {
+				s.CausalAttention(a)
+			}
+		}
+		return c
+	}}
+}
+
+// prefix fills a shared cache with h.prefix columns and h.spare more that are not to be read.
+func (f *fixture) prefix(h history, shape kern.CacheShape) (kern.Cache, naiveCache) {
+	if h.prefix == 0 {
+		return nil, nil
+	}
+	shape.Rows = (h.rows + h.variations - 1) / h.variations
+	shape.Columns = h.prefix + h.spare
+	made, naive := f.cache(shape), naiveCache{}
+	for layer := range h.layers {
+		a := kern.CausalAttention{Cache: made, Layer: layer, Rows: shape.Rows, Columns: shape.Columns, Scale: 0.3}
+		qkv := f.causalOperands(&a, h)
+		f.stream.CausalAttention(a)
+		naiveCausal(a, naive, nil, wide(qkv), h.heads, h.dim)
+	}
+	return made, naive
+}
+
+func (f *fixture) causalOperands(a *kern.CausalAttention, h history) []float32 {
+	n := a.Rows * a.Columns * h.heads * h.dim
+	qkv := f.normal(3 * n)
+	a.QKV, a.Dst = f.floats(qkv), f.room(n)
+	return qkv
+}

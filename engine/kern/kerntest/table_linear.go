@@ -1,0 +1,183 @@
+package kerntest
+
+// Rows of Linear, Norm and Embed. Shapes are odd on purpose: one element, primes, one more and one less than what
+// vector units and tiles like.
+
+import (
+	"fmt"
+
+	"segue/engine/kern"
+	"segue/weights"
+)
+
+var stored = []weights.DType{weights.F32, weights.F16, weights.BF16}
+
+// linearShape is X [rows, k] by W [n, k].
+type linearShape struct{ rows, n, k int }
+
+func linearRows() []row {
+	var rows []row
+	sizes := [][2]int{{1, 1}, {3, 17}, {17, 3}, {31, 33}, {33, 31}, {65, 65}, {48, 64}, {130, 257}}
+	for _, r := range []int{1, 2, 3, 8, 12, 13} {
+		for i, size := range sizes {
+			for j, dtype := range stored {
+				rows = append(rows, linearRow(linearShape{r, size[0], size[1]}, dtype, i+j+r))
+			}
+		}
+	}
+	return append(rows,
+		linearRow(linearShape{301, 33, 65}, weights.F16, 7),
+		linearRow(linearShape{301, 65, 33}, weights.F32, 3),
+		linearRow(linearShape{2, 1025, 96}, weights.BF16, 10),
+		linearRow(linearShape{2, 17, 33}, weights.F64, 0),
+		stackedRow())
+}
+
+// linearRow goes through norms, activations, bias and residual as variant counts up.
+func linearRow(shape linearShape, dtype weights.DType, variant int) row {
+	a := kern.Linear{Rows: shape.rows, Act: kern.Activation(variant % 3)}
+	a.Norm.Kind = kern.NormKind(variant / 2 % 3)
+	withBias, withResidual, inPlace := variant%2 == 0, variant%4 > 1, variant%8 > 5
+	name := fmt.Sprintf("linear/%s/%dx%dx%d/norm%d-act%d-bias%v-residual%v-inplace%v", dtype, shape.rows, shape.n, shape.k,
+		a.Norm.Kind, a.Act, withBias, withResidual, inPlace)
+	return row{name: name, build: func(f *fixture) call {
+		a := a
+		var w, bias, residual []float64
+		a.W, w = f.matrix(dtype, shape.n, shape.k)
+		norm, weight, shift := f.norm(a.Norm.Kind, shape.k)
+		a.Norm = norm
+		x := f.normal(shape.rows * shape.k)
+		a.X = f.floats(x)
+		if withBias {
+			a.Bias, bias = f.vector(shape.n)
+		}
+		a.Dst = f.room(shape.rows * shape.n)
+		var initial []float32
+		if withResidual {
+			initial = f.normal(shape.rows * shape.n)
+			residual = wide(initial)
+			a.Residual = f.floats(initial)
+		}
+		if inPlace {
+			a.Dst = f.guarded(a.Residual)
+		}
+		return call{
+			bytes:  a.W.Bytes(),
+			record: func(s kern.Stream) { s.Linear(a) },
+			results: []result{{window: a.Dst, floats: func() []float64 {
+				in := naiveNorm(norm.Kind, wide(x), weight, shift, norm.Epsilon)
+				return naiveLinear(in, w, bias, residual, shape.rows, shape.n, shape.k, a.Act)
+			}}},
+		}
+	}}
+}
+
+// norm makes the parameters of a normalisation.
+func (f *fixture) norm(kind kern.NormKind, width int) (n kern.NormWeights, weight, bias []float64) {
+	n = kern.NormWeights{Kind: kind, Epsilon: 1e-5}
+	if kind != kern.NoNorm {
+		n.Weight, weight = f.vector(width)
+	}
+	if kind == kern.LayerNorm {
+		n.Bias, bias = f.vector(width)
+	}
+	return n, weight, bias
+}
+
+// stackedRow: one weight of parts in several precisions, one of them at an odd address, as in a mapped file.
+func stackedRow() row {
+	return row{name: "linear/stacked", build: func(f *fixture) call {
+		const rows, k = 3, 33
+		var parts []*weights.Tensor
+		var w []float64
+		for i, dtype := range []weights.DType{weights.F16, weights.F32, weights.BF16, weights.F16, weights.F32} {
+			part, values := f.tensor(dtype, 7+10*i, k)
+			if i >= 3 {
+				part = unaligned(part)
+			}
+			parts, w = append(parts, part), append(w, values...)
+		}
+		n := len(w) / k
+		x := f.normal(rows * k)
+		a := kern.Linear{Rows: rows, W: f.matrixOf(parts...), X: f.floats(x), Dst: f.room(rows * n)}
+		return call{
+			record: func(s kern.Stream) { s.Linear(a) },
+			results: []result{{window: a.Dst, floats: func() []float64 {
+				return naiveLinear(wide(x), w, nil, nil, rows, n, k, kern.Identity)
+			}}},
+		}
+	}}
+}
+
+func normRows() []row {
+	var rows []row
+	for _, kind := range []kern.NormKind{kern.LayerNorm, kern.RMSNorm} {
+		for _, count := range []int{1, 3, 65} {
+			for i, width := range []int{1, 3, 17, 31, 64, 1030} {
+				rows = append(rows, normRow(kind, count, width, i%2 == 0))
+			}
+		}
+	}
+	return rows
+}
+
+// normRow: numbers far from zero, so that a variance taken as mean(x²)-mean² is seen to lose digits.
+func normRow(kind kern.NormKind, rows, width int, inPlace bool) row {
+	name := fmt.Sprintf("norm/kind%d/%dx%d/inplace%v", kind, rows, width, inPlace)
+	return row{name: name, build: func(f *fixture) call {
+		norm, weight, bias := f.norm(kind, width)
+		x := f.normal(rows * width)
+		for i := range x {
+			x[i] += 30
+		}
+		a := kern.Norm{Rows: rows, Norm: norm, X: f.floats(x)}
+		a.Dst = a.X
+		if !inPlace {
+			a.Dst = f.room(rows * width)
+		}
+		return call{
+			record: func(s kern.Stream) { s.Norm(a) },
+			results: []result{{window: f.guarded(a.Dst), floats: func() []float64 {
+				return naiveNorm(kind, wide(x), weight, bias, norm.Epsilon)
+			}}},
+		}
+	}}
+}
+
+func embedRows() []row {
+	var rows []row
+	for i, dtype := range stored {
+		rows = append(rows,
+			embedRow(dtype, kern.Embed{Rows: 1, Variations: 1, Columns: 1, Stride: 1}, 1, 1, i == 0),
+			embedRow(dtype, kern.Embed{Rows: 6, Variations: 3, First: 2, Columns: 5, Stride: 9}, 4, 33, i == 1),
+			embedRow(dtype, kern.Embed{Rows: 2, Variations: 1, First: 8, Columns: 1, Stride: 9}, 8, 65, true),
+			embedRow(dtype, kern.Embed{Rows: 1, Variations: 1, Columns: 31, Stride: 31}, 1, 17, false))
+	}
+	return rows
+}
+
+func embedRow(dtype weights.DType, a kern.Embed, tables, width int, positioned bool) row {
+	name := fmt.Sprintf("embed/%s/%dx%d-%d+%d/%dx%d/positions%v", dtype, a.Rows, a.Variations, a.First, a.Columns, tables, width, positioned)
+	return row{name: name, build: func(f *fixture) call {
+		const entries = 19
+		a := a
+		var values [][]float64
+		for range tables {
+			table, v := f.table(dtype, entries, width)
+			a.Tables, values = append(a.Tables, table), append(values, v)
+		}
+		codes := f.below(a.Variations*tables*a.Stride, entries)
+		a.Codes = f.ints(codes)
+		var positions []float64
+		if positioned {
+			a.Positions, positions = f.vector((a.First + a.Columns + 1) * width)
+		}
+		a.Dst = f.room(a.Rows * a.Columns * width)
+		return call{
+			record: func(s kern.Stream) { s.Embed(a) },
+			results: []result{{window: a.Dst, floats: func() []float64 {
+				return naiveEmbed(a, values, codes, positions, width)
+			}}},
+		}
+	}}
+}
