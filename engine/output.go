@@ -258,7 +258,7 @@ func scale(planar [][]float32, gain float32) {
 // outputFormat is what the files hold: as asked, or as the source.
 func (r *run) outputFormat() audio.Format {
 	f := audio.Format{Bits: string(r.job.Bits), Rate: int(r.job.SampleRate), Channels: r.job.Channels}
-	f.Container, _ = r.container() // checked when the outputs were planned
+	f.Container, _ = r.container()       // checked when the outputs were planned
 	rate, channels, bits := 32000, 1, "" // until the model is loaded, what every MusicGen could make
 	if r.model != nil {
 		rate, channels = r.model.model.Rate(), r.model.model.Channels()

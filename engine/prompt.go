@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"math"
 
 	"segue/engine/lm"
+	"segue/engine/musicgen"
 )
 
 // condition is a text that the model has read; the cache owns it.
@@ -122,6 +124,9 @@ func (r *run) read(ctx context.Context, text string) (*condition, error) {
 		return found, nil
 	}
 	c, err := r.model.model.Condition(ctx, r.engine.stream, text)
+	if errors.Is(err, musicgen.ErrText) {
+		return nil, &Error{Kind: BadParam, Field: "text", Detail: err.Error(), Err: err}
+	}
 	if err != nil {
 		return nil, err
 	}

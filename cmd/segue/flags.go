@@ -57,11 +57,12 @@ func printFlags(w io.Writer, set *flag.FlagSet) {
 			any = true
 		}
 		name, usage := flag.UnquoteUsage(f)
+		usage = strings.TrimPrefix(usage, name+" ") // the name of the value stands before its meaning
 		line := "  --" + f.Name
 		if name != "" {
 			line += " " + name
 		}
-		if f.DefValue != "" && f.DefValue != "false" {
+		if f.DefValue != "" && f.DefValue != "false" && !strings.Contains(usage, "0:") {
 			usage += " (default " + f.DefValue + ")"
 		}
 		fmt.Fprintf(w, "%-26s %s\n", line, wrap(usage, 27, 100))
@@ -114,7 +115,7 @@ func documentation(f reflect.StructField) string {
 	case f.Type.Kind() == reflect.Bool:
 		return doc
 	case f.Type.Kind() == reflect.String:
-		return "`TEXT` " + doc
+		return "`WORD` " + doc
 	}
 	return "`N` " + doc
 }
@@ -181,10 +182,10 @@ type machineFlags struct {
 }
 
 func (m *machineFlags) register(set *flag.FlagSet) {
-	set.StringVar(&m.device, "device", "auto", "`NAME` of the device: auto or cpu")
+	set.StringVar(&m.device, "device", "auto", "`NAME` device: auto or cpu")
 	set.IntVar(&m.threads, "threads", 0, "`N` CPU threads; 0: all cores, less one when there are more than four")
-	set.StringVar(&m.models, "models", "", "`FOLDER` of model folders (default $SEGUE_MODELS, else "+defaultModels()+")")
-	set.StringVar(&m.base, "base", "", "`MODEL` that supplies text encoder, tokenizer and codec to audiocraft checkpoints")
+	set.StringVar(&m.models, "models", "", "`FOLDER` models by name are looked up here (default $SEGUE_MODELS, else "+defaultModels()+")")
+	set.StringVar(&m.base, "base", "", "`MODEL` supplies text encoder, tokenizer and codec to audiocraft checkpoints")
 }
 
 func defaultModels() string {

@@ -8,7 +8,6 @@ import (
 	"text/tabwriter"
 
 	"segue/engine/verify"
-	"segue/weights"
 )
 
 const aboutVerify = `Compares a checkpoint, run by segue, with the reference's results on it: token ids, text states, codec embeddings, codes and
@@ -22,10 +21,10 @@ folders). Exits 1 if any comparison fails.
 func runVerify(ctx context.Context, env *environment, args []string) error {
 	set := newFlags(env, "verify", "verify DIR [flags]", aboutVerify)
 	machine := machineFlags{}
-	set.StringVar(&machine.device, "device", "auto", "`NAME` of the device: auto or cpu")
+	set.StringVar(&machine.device, "device", "auto", "`NAME` device: auto or cpu")
 	set.IntVar(&machine.threads, "threads", 0, "`N` CPU threads; 0: all cores, less one when there are more than four")
-	set.StringVar(&machine.base, "base", "", "`DIR` that supplies text encoder, tokenizer and codec to an audiocraft checkpoint")
-	goldenPath := set.String("golden", "", "`FILE` of reference results (default DIR/golden.safetensors)")
+	set.StringVar(&machine.base, "base", "", "`DIR` supplies text encoder, tokenizer and codec to an audiocraft checkpoint")
+	goldenPath := set.String("golden", "", "`FILE` reference results (default DIR/golden.safetensors)")
 	asJSON := set.Bool("json", false, "print the rows as JSON")
 	positional, err := parse(set, args)
 	if err != nil {
@@ -64,17 +63,12 @@ func (m *machineFlags) verify(ctx context.Context, dir, goldenPath string) ([]ve
 		return nil, err
 	}
 	defer golden.Close()
-	checkpoint, err := weights.Open(dir, weights.Options{Base: m.base})
-	if err != nil {
-		return nil, err
-	}
 	backend, err := m.openBackend()
 	if err != nil {
-		checkpoint.Close()
 		return nil, err
 	}
 	defer backend.Close()
-	return verify.Run(ctx, backend, checkpoint, golden)
+	return verify.Run(ctx, backend, dir, m.base, golden)
 }
 
 func printRows(w io.Writer, rows []verify.Row, failed int) error {

@@ -22,9 +22,9 @@ func runWorker(ctx context.Context, env *environment, args []string) error {
 	set := newFlags(env, "worker", "worker [flags]", aboutWorker)
 	var machine machineFlags
 	machine.register(set)
-	framingName := set.String("framing", "auto", "`KIND` of framing: auto, line or header")
+	framingName := set.String("framing", "auto", "`KIND` auto, line or header")
 	level := slog.LevelWarn
-	set.TextVar(&level, "log-level", slog.LevelWarn, "`LEVEL` of the log on stderr: debug, info, warn or error")
+	set.TextVar(&level, "log-level", slog.LevelWarn, "`LEVEL` log on stderr: debug, info, warn or error")
 	if positional, err := parse(set, args); err != nil {
 		return err
 	} else if len(positional) > 0 {

@@ -24,6 +24,12 @@ import (
 // ErrUnsupported is wrapped by errors about checkpoints of a kind that segue does not run.
 var ErrUnsupported = errors.New("not supported by this version")
 
+// ErrText is wrapped by errors about a text that the model cannot read.
+var ErrText = errors.New("text")
+
+// maxTokens bounds a text: T5 was trained on 512 tokens, and its attention costs their square.
+const maxTokens = 512
+
 // Config is the checked configuration of all three parts.
 type Config struct {
 	Decoder lm.Config
@@ -70,7 +76,7 @@ func (c Config) fit() error {
 // Model is a checkpoint ready to run on a device. One goroutine at a time may use it.
 type Model struct {
 	Config    Config
-	Tokenizer *t5.Tokenizer
+	Tokenizer *t5.Tokenizer // nil where the checkpoint has none: it continues audio all the same
 	Text      *t5.Encoder
 	Codec     *encodec.Codec
 	LM        *lm.Model
@@ -116,7 +122,7 @@ func (m *Model) load(ctx context.Context, backend kern.Backend, c *weights.Check
 	return err
 }
 
-// openTokenizer prefers tokenizer.json: it states what spiece.model leaves to the reader.
+// openTokenizer prefers tokenizer.json: it states what spiece.model leaves to the reader. It returns nil where there is neither.
 func openTokenizer(c *weights.Checkpoint) (*t5.Tokenizer, error) {
 	data, err := c.File("tokenizer.json")
 	if err == nil {
@@ -129,7 +135,7 @@ func openTokenizer(c *weights.Checkpoint) (*t5.Tokenizer, error) {
 		return t5.NewSentencePiece(data)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errors.New("tokenizer: got neither tokenizer.json nor spiece.model, want one of them in the model's folder")
+		return nil, nil
 	}
 	return nil, err
 }
@@ -150,7 +156,14 @@ func (m *Model) Close() error {
 
 // Condition encodes a text for the decoder. The caller frees the result.
 func (m *Model) Condition(ctx context.Context, s kern.Stream, text string) (*lm.Condition, error) {
-	states, err := m.Text.Encode(ctx, s, m.Tokenizer.Encode(text))
+	if m.Tokenizer == nil {
+		return nil, fmt.Errorf("%w: the model has neither tokenizer.json nor spiece.model; put one of them into its folder, or leave the text out", ErrText)
+	}
+	ids := m.Tokenizer.Encode(text)
+	if len(ids) > maxTokens {
+		return nil, fmt.Errorf("%w: got %d tokens, want at most %d; say it shorter", ErrText, len(ids), maxTokens)
+	}
+	states, err := m.Text.Encode(ctx, s, ids)
 	if err != nil {
 		return nil, err
 	}

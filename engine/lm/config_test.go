@@ -1,0 +1,74 @@
+package lm
+
+import (
+	"encoding/json"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const published = `{"model_type":"musicgen_decoder","hidden_size":1024,"num_hidden_layers":24,"num_attention_heads":16,"ffn_dim":4096,
+"num_codebooks":4,"vocab_size":2048,"audio_channels":1,"max_position_embeddings":2048,"activation_function":"gelu","pad_token_id":2048}`
+
+func TestParseConfig(t *testing.T) {
+	c, err := ParseConfig(json.RawMessage(published), 768)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.HeadDim() != 64 || !slices.Equal(c.Delays, []int{0, 1, 2, 3}) || c.Columns(1500) != 1504 || c.MaxFrames(50) != 1500 {
+		t.Errorf("got %+v", c)
+	}
+	stereo := strings.NewReplacer(`"num_codebooks":4`, `"num_codebooks":8`, `"audio_channels":1`, `"audio_channels":2`).Replace(published)
+	if c, err = ParseConfig(json.RawMessage(stereo), 768); err != nil || !slices.Equal(c.Delays, []int{0, 0, 1, 1, 2, 2, 3, 3}) {
+		t.Errorf("stereo: got %v, %v", c.Delays, err)
+	}
+}
+
+func TestParseConfigNamesEveryProblem(t *testing.T) {
+	_, err := ParseConfig(json.RawMessage(`{"hidden_size":7,"activation_function":"relu","scale_embedding":true,"audio_channels":3}`), 0)
+	if err == nil {
+		t.Fatal("got no error")
+	}
+	for _, field := range []string{"hidden_size", "activation_function", "scale_embedding", "audio_channels", "num_hidden_layers", "text encoder"} {
+		if !strings.Contains(err.Error(), field) {
+			t.Errorf("got %q, want it to name %s", err, field)
+		}
+	}
+}
+
+// The worked example of the delay pattern: four codebooks, six frames, three of them prompt.
+func TestDelayed(t *testing.T) {
+	c := Config{Codebooks: 4, Entries: 99, Delays: []int{0, 1, 2, 3}}
+	prompt := []int32{10, 11, 12, 20, 21, 22, 30, 31, 32, 40, 41, 42}
+	want := []int32{
+		99, 10, 11, 12, 99, 99, 99, 99, 99, 99,
+		99, 99, 20, 21, 22, 99, 99, 99, 99, 99,
+		99, 99, 99, 30, 31, 32, 99, 99, 99, 99,
+		99, 99, 99, 99, 40, 41, 42, 99, 99, 99,
+	}
+	grid := c.Delayed(prompt, 3, c.Columns(6))
+	if !slices.Equal(grid, want) {
+		t.Errorf("got %v\nwant %v", grid, want)
+	}
+	if got := c.undelayed(grid, 10, 0, 3); !slices.Equal(got, prompt) {
+		t.Errorf("undelayed: got %v, want %v", got, prompt)
+	}
+	cut := c.Delayed(prompt, 3, 4) // what a prefill sees: P+1 columns
+	if want := []int32{99, 10, 11, 12, 99, 99, 20, 21, 99, 99, 99, 30, 99, 99, 99, 99}; !slices.Equal(cut, want) {
+		t.Errorf("cut: got %v, want %v", cut, want)
+	}
+}
+
+// Check values of the published table, to the rounding of its float32 phases.
+func TestSinusoids(t *testing.T) {
+	table := sinusoids(1500, 1024).Floats()
+	for _, check := range []struct {
+		position, index int
+		want            float64
+	}{{1, 0, 0.5403023}, {1, 1, 0.5552462}, {1, 2, 0.5697508}, {1, 512, 0.8414710}, {1, 513, 0.8316860}, {1, 1023, 1e-4}, {1499, 1, -0.3780374}, {1499, 513, 0.9257903}} {
+		if got := float64(table[check.position*1024+check.index]); math.Abs(got-check.want) > 1.5e-4 {
+			t.Errorf("position %d, index %d: got %.7f, want %.7f", check.position, check.index, got, check.want)
+		}
+	}
+}
