@@ -73,7 +73,7 @@ def main():
     o.out.mkdir(parents=True, exist_ok=True)
     ids = write_tokenizer(o)
     sizes = {path: json.loads(value) for path, _, value in (s.partition("=") for s in o.set)}
-    net = model.build(model.configuration(o.variant, o.entries, sizes), o.seed, o.dtype)
+    net = model.build(model.configuration(o.variant, o.entries, sizes), o.seed, o.dtype, o.norm)
     model.save(net, o.out, o.dtype, o.norm, 1, o.positions)
     if o.sharded:
         model.save(net, o.sharded, o.dtype, "parametrizations", 4, o.positions)

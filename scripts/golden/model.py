@@ -49,26 +49,40 @@ def configuration(variant, entries, sizes):
     return whole(text_encoder=t5, audio_encoder=codec, decoder=part(**decoder))
 
 
-def build(config, seed, dtype):
-    """A model with random weights, float32, every value exactly representable in dtype."""
+def build(config, seed, dtype, norm):
+    """A model with random weights, float32, every value that will be stored exactly representable in dtype."""
     kind = MusicgenMelodyForConditionalGeneration if config.model_type == "musicgen_melody" else MusicgenForConditionalGeneration
     model = kind(config).eval()
     generator = torch.Generator().manual_seed(seed)
     state = model.state_dict()
     with torch.no_grad():
         for name in sorted(state):
-            # .original1 (v) sorts after .original0 (g), whose size follows v's: draw g last.
             if not name.endswith(".original0"):
                 state[name].copy_(draw(name, state[name].shape, generator).to(DTYPES[dtype]))
-        for name in sorted(state):
-            if name.endswith(".original0"):
-                norm = state[name[:-1] + "1"].flatten(1).norm(dim=1).view(state[name].shape)
-                factor = 0.8 + 0.4 * torch.rand(norm.shape, generator=generator)
-                state[name].copy_((norm * factor).to(DTYPES[dtype]))
+        scale_filters(model, generator, DTYPES[dtype], norm)
     settings = model.generation_config
     settings.decoder_start_token_id = settings.pad_token_id = settings.bos_token_id = config.decoder.pad_token_id
     settings.do_sample, settings.guidance_scale, settings.max_length = True, 3.0, 1500
     return model
+
+
+def scale_filters(model, generator, dtype, norm):
+    """Weight norm: each filter is v scaled to length g; g is near v's own length. The last filter is kept small, so that
+    audio stays near full scale. A folded file holds the product itself, rounded: v becomes that, and g its length."""
+    state, last = model.state_dict(), len(model.audio_encoder.decoder.layers) - 1
+    for name in sorted(state):
+        if not name.endswith(".original0"):
+            continue
+        g, v = state[name], state[name[:-1] + "1"]
+        length = v.flatten(1).norm(dim=1).view(g.shape)
+        factor = 0.8 + 0.4 * torch.rand(g.shape, generator=generator)
+        if f"audio_encoder.decoder.layers.{last}." in name:
+            factor *= 0.03
+        if norm == "folded":
+            v.copy_((v * factor).to(dtype))
+            g.copy_(v.flatten(1).norm(dim=1).view(g.shape))
+        else:
+            g.copy_((length * factor).to(dtype))
 
 
 def draw(name, shape, generator):
@@ -99,8 +113,8 @@ def tensors(model, dtype, norm, positions):
             out[name] = value
         elif norm == "g":
             out[prefix + (".weight_g" if part == "original0" else ".weight_v")] = value
-        else:
-            out[prefix + ".weight"] = model.get_submodule(prefix).weight.detach()
+        elif part == "original1":
+            out[prefix + ".weight"] = value  # folded: see scale_filters
     out.pop("text_encoder.encoder.embed_tokens.weight", None)  # an alias of shared.weight
     out = {name: value.to(DTYPES[dtype]).contiguous().clone() for name, value in out.items()}
     if positions:
