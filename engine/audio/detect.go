@@ -90,12 +90,14 @@ func foreign(head []byte) error {
 			return notCovered(s.name)
 		}
 	}
-	// MPEG audio has no magic but eleven set bits; layer 0 is ADTS AAC.
+	// MPEG audio has no magic but a run of set bits. Layer 0 is ADTS AAC; layer I looks like a UTF-16 mark and is extinct.
 	if len(head) >= 2 && head[0] == 0xff && head[1]&0xe0 == 0xe0 {
-		if head[1]&0x06 == 0 {
+		switch head[1] >> 1 & 3 {
+		case 0:
 			return notCovered("an AAC file")
+		case 1, 2:
+			return notCovered("an MP3 file")
 		}
-		return notCovered("an MP3 file")
 	}
 	return &FormatError{What: "not an audio file that segue knows", Got: fmt.Sprintf("one that starts %q", head),
 		Want: "WAV, FLAC or AIFF"}

@@ -84,14 +84,15 @@ func dataLength(file io.ReaderAt, size int64, data chunk, dataSize64 int64) (len
 	if declared == 0xffffffff && dataSize64 > 0 {
 		declared = dataSize64
 	}
+	streamed := dataSize64 == 0 && (declared == 0xffffffff || declared >= 0x7ffff000 && declared > rest)
 	empty := declared == 0 && (rest < 8 || plausible(file, data.body, size, binary.LittleEndian))
 	switch {
 	case empty:
 		return 0, ""
-	case declared > 0 && declared <= rest:
-		return declared, ""
-	case declared == 0 || dataSize64 == 0 && declared >= 0x7ffff000:
+	case streamed || declared == 0:
 		return rest, "no length in the header (streamed): read to the end of the file"
+	case declared <= rest:
+		return declared, ""
 	}
 	return rest, fmt.Sprintf("truncated: %d of %d bytes of audio are there", rest, declared)
 }

@@ -117,6 +117,12 @@ func TestWAVLyingSizes(t *testing.T) {
 			}
 		})
 	}
+	if n, _ := dataLength(nil, 5<<30, chunk{body: 44, size: 0xffffffff}, 0); n != 5<<30-44 {
+		t.Errorf("streamed over 4 GiB: got %d bytes, want all", n)
+	}
+	if n, _ := dataLength(nil, 5<<30, chunk{body: 44, size: 3 << 30}, 0); n != 3<<30 {
+		t.Errorf("3 GiB and more behind: got %d bytes, want 3 GiB", n)
+	}
 	empty := riff(format, chunkLE("data", nil), chunkLE("LIST", []byte("INFOISFT1234567890")))
 	if _, err := Open(write(t, "a.wav", empty)); err == nil || !strings.Contains(err.Error(), "no audio") {
 		t.Errorf("metadata behind an empty data chunk was taken for audio: %v", err)
@@ -161,6 +167,7 @@ func TestRefused(t *testing.T) {
 		{"AVI", unsupported, "AVI", join("RIFF", le32(4), "AVI ")},
 		{"mp3", unsupported, "MP3", join("\xff\xfb\x90\x64", make([]byte, 99))},
 		{"mp3 with tag", unsupported, "MP3", join("ID3\x03\x00\x00\x00\x00\x00\x02..", "\xff\xfb\x90\x64", make([]byte, 99))},
+		{"UTF-16 text", bad, "not an audio file", []byte("\xff\xfeh\x00i\x00")},
 		{"aac", unsupported, "AAC", join("\xff\xf1\x50\x80", make([]byte, 99))},
 		{"ogg", unsupported, "Ogg", []byte("OggS\x00\x02............")},
 		{"m4a", unsupported, "m4a", []byte("\x00\x00\x00\x20ftypM4A ....")},
