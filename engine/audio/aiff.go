@@ -58,6 +58,7 @@ func openAIFF(file io.ReaderAt, size int64) (Info, source, error) {
 	return aiffSource(file, size, *common, *sound)
 }
 
+// parseAIFFCommon reads channels[2] frames[4] bits[2] rate[10], and in AIFF-C kind[4].
 func parseAIFFCommon(b []byte) *aiffCommon {
 	be := binary.BigEndian
 	c := &aiffCommon{
@@ -82,6 +83,7 @@ func extendedRate(exponent uint16, mantissa uint64) int {
 	return int(math.Round(rate))
 }
 
+// aiffSource joins what COMM says with where SSND is.
 func aiffSource(file io.ReaderAt, size int64, common aiffCommon, sound chunk) (Info, source, error) {
 	kind, known := aiffKinds[common.kind]
 	if !known {
@@ -92,7 +94,8 @@ func aiffSource(file io.ReaderAt, size int64, common aiffCommon, sound chunk) (I
 	}
 	width := (common.bits + 7) / 8
 	if common.channels < 1 || width < 1 {
-		return Info{}, nil, &FormatError{What: "AIFF COMM chunk", Got: fmt.Sprintf("%d channels of %d bits", common.channels, common.bits)}
+		return Info{}, nil, &FormatError{What: "AIFF COMM chunk",
+			Got: fmt.Sprintf("%d channels of %d bits", common.channels, common.bits)}
 	}
 	if !validWidth(width, kind.float) {
 		return Info{}, nil, notPlain(fmt.Sprintf("an AIFF of %d-bit samples", common.bits))

@@ -51,6 +51,7 @@ func openFLAC(file io.ReaderAt, size int64) (Info, source, error) {
 		return Info{}, nil, notPlain(fmt.Sprintf("a FLAC of %d-bit samples", info.BitsPerSample))
 	}
 	s := &flacSource{file: file, size: size, info: info, start: start}
+	// The file must begin with a whole frame; all later searches can fall back on it.
 	head, err := s.frameAt(start)
 	if err != nil {
 		return Info{}, nil, &FormatError{What: "FLAC: first frame: damaged (" + err.Error() + ")"}
@@ -94,6 +95,7 @@ func flacHeader(file io.ReaderAt, size int64) (info *meta.StreamInfo, start int6
 	return nil, 0, &FormatError{What: "FLAC metadata blocks", Got: fmt.Sprintf("over %d", maxChunks), Want: "fewer"}
 }
 
+// blocks finds the first frame and decodes on from there; what it does not need is never read.
 func (s *flacSource) blocks(from, n int64, fn func([]float32) error) error {
 	if n == 0 {
 		return nil

@@ -42,6 +42,7 @@ func frameRate(rate int) bool {
 	return rate <= 0xffff || rate%10 == 0 || rate%1000 == 0 && rate <= 255000
 }
 
+// encode collects blocks; the library takes one channel at a time.
 func (e *flacEncoder) encode(interleaved []int) error {
 	channels := len(e.pending)
 	for i := 0; i < len(interleaved); i += channels {
@@ -57,6 +58,7 @@ func (e *flacEncoder) encode(interleaved []int) error {
 	return nil
 }
 
+// flush writes the pending frames as one FLAC frame.
 func (e *flacEncoder) flush() error {
 	n := len(e.pending[0])
 	f := &frame.Frame{Header: e.header, Subframes: make([]*frame.Subframe, len(e.pending))}
@@ -75,6 +77,7 @@ func (e *flacEncoder) close() error {
 			return err
 		}
 	}
+	// Close goes back to fill in the length and the MD5 of all samples.
 	if err := e.encoder.Close(); err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ type pcm struct {
 
 func (p *pcm) stride() int64 { return int64(p.channels * p.width) }
 
+// blocks reads, decodes and hands on at most blockSamples at a time.
 func (p *pcm) blocks(from, n int64, fn func([]float32) error) error {
 	stride := p.stride()
 	frames := min(n, int64(max(1, blockSamples/p.channels)))
@@ -83,6 +84,7 @@ func (p *pcm) decode(out []float32, raw []byte) error {
 	return nil
 }
 
+// reverseEach turns the bytes of each sample around.
 func reverseEach(data []byte, width int) {
 	for i := 0; i+width <= len(data); i += width {
 		for a, b := i, i+width-1; a < b; a, b = a+1, b-1 {
@@ -124,6 +126,7 @@ func decodeWAV(file []byte, n int) ([]int, error) {
 	return buffer.Data, nil
 }
 
+// toFloat scales to ±1: unsigned bytes about 128, two's complement by its full scale, float bits as they are.
 func (p *pcm) toFloat(out []float32, ints []int) {
 	switch {
 	case p.float:

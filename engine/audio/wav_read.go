@@ -25,6 +25,7 @@ var wavTags = map[uint16]string{
 // extensibleTail ends every sub-format GUID of the WAVE_FORMAT_ family; its first two bytes are the format tag.
 const extensibleTail = "\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"
 
+// wavFormat is what a fmt chunk says, EXTENSIBLE resolved.
 type wavFormat struct {
 	tag      uint16
 	channels int
@@ -33,6 +34,7 @@ type wavFormat struct {
 	bits     int // that carry signal, at the top of the container
 }
 
+// openWAV reads no further than it must: the walk ends once both fmt and data are known.
 func openWAV(file io.ReaderAt, size int64) (Info, source, error) {
 	var format *wavFormat
 	var data *chunk
@@ -85,6 +87,7 @@ func dataLength(file io.ReaderAt, size int64, data chunk, dataSize64 int64) (len
 		declared = dataSize64
 	}
 	streamed := dataSize64 == 0 && (declared == 0xffffffff || declared >= 0x7ffff000 && declared > rest)
+	// A recorder that crashed leaves 0 before its audio; an editor may write an empty chunk and metadata after it.
 	empty := declared == 0 && (rest < 8 || plausible(file, data.body, size, binary.LittleEndian))
 	switch {
 	case empty:
@@ -97,6 +100,9 @@ func dataLength(file io.ReaderAt, size int64, data chunk, dataSize64 int64) (len
 	return rest, fmt.Sprintf("truncated: %d of %d bytes of audio are there", rest, declared)
 }
 
+// parseWAVFormat reads tag[2] channels[2] rate[4] bytes/s[4] block[2] bits[2], and in EXTENSIBLE size[2] valid[2]
+// mask[4] GUID[16]. The container comes from the block alignment: 20 bits are held in 3 bytes, 24 perhaps in 4, and
+// fill them from the top, so the container's size is also the scale.
 func parseWAVFormat(b []byte) (*wavFormat, error) {
 	le := binary.LittleEndian
 	f := &wavFormat{tag: le.Uint16(b), channels: int(le.Uint16(b[2:])), rate: int(le.Uint32(b[4:]))}

@@ -33,6 +33,7 @@ func (e *wavEncoder) encode(interleaved []int) error {
 	return e.encoder.Write(&goaudio.IntBuffer{Format: &e.format, Data: interleaved, SourceBitDepth: 8 * e.width})
 }
 
+// close pads odd data (AddLE counts the byte into the RIFF size, not into the data) and completes both sizes.
 func (e *wavEncoder) close() error {
 	if e.samples*e.width%2 == 1 {
 		if err := e.encoder.AddLE(byte(0)); err != nil {
