@@ -150,3 +150,21 @@ func F16ToF32(h uint16) float32 {
 	}
 	return math.Float32frombits(sign | (exponent+112)<<23 | mantissa<<13)
 }
+
+// F32ToF16 rounds to the nearest half, ties to even; what is too large becomes infinite, NaN stays NaN.
+func F32ToF16(f float32) uint16 {
+	bits := math.Float32bits(f)
+	sign := uint16(bits>>16) & 0x8000
+	magnitude := bits & 0x7fffffff
+	switch {
+	case magnitude > 0x7f800000:
+		return sign | 0x7e00 // NaN
+	case magnitude >= 0x477ff000: // 65520 and more round beyond the largest half
+		return sign | 0x7c00
+	case magnitude < 0x38800000: // subnormal: adding 1/2 aligns the last bit and rounds
+		half := math.Float32frombits(magnitude) + 0.5
+		return sign | uint16(math.Float32bits(half)-math.Float32bits(0.5))
+	}
+	magnitude += 0xfff + magnitude>>13&1 // ties to even
+	return sign | uint16((magnitude-0x38000000)>>13)
+}
