@@ -35,7 +35,7 @@ func tensors() []*weights.Tensor {
 func (b *builder) add(name string, values []float64, shape ...int) {
 	data := make([]byte, 0, 2*len(values))
 	for _, v := range values {
-		data = binary.LittleEndian.AppendUint16(data, half(v))
+		data = binary.LittleEndian.AppendUint16(data, weights.F32ToF16(float32(v)))
 	}
 	b.list = append(b.list, &weights.Tensor{Name: name, DType: weights.F16, Shape: shape, Data: data})
 }
@@ -186,15 +186,4 @@ func product(shape []int) int {
 		n *= d
 	}
 	return n
-}
-
-// half rounds to the nearest float16, ties to even. Values here are far below its largest.
-func half(x float64) uint16 {
-	sign := uint16(0)
-	if math.Signbit(x) {
-		sign, x = 0x8000, -x
-	}
-	exponent := max(math.Ilogb(x), -14) // below, halves are subnormal and keep the spacing of 2^-24
-	steps := math.RoundToEven(math.Ldexp(x, 10-exponent))
-	return sign | uint16(steps+float64((exponent+14)<<10)) // a carry out of the mantissa raises the exponent, as it should
 }
