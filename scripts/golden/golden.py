@@ -2,7 +2,7 @@
 
     python golden.py OUT --variant stereo --seed 7 --set decoder.hidden_size=48 --set audio_encoder.pad_mode='"constant"'
 
-testdata/goldens/README.md tells what the folders hold; README.md beside this file tells how to run it.
+testdata/goldens/README.md tells what the folders hold; make.sh makes exactly those.
 """
 
 import argparse
