@@ -1,10 +1,14 @@
 package cpukern
 
 import (
+	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"segue/engine/kern"
 	"segue/engine/kern/kerntest"
+	"segue/weights"
 )
 
 func open(t testing.TB, threads int) kern.Backend {
@@ -30,4 +34,87 @@ func TestThreads(t *testing.T) {
 
 func BenchmarkOps(b *testing.B) {
 	kerntest.Bench(b, open(b, 0))
+}
+
+func TestOpenRefusesThreads(t *testing.T) {
+	for _, threads := range []int{-1, maxThreads + 1} {
+		if _, err := Open(Options{Threads: threads}); err == nil {
+			t.Errorf("Open took %d threads", threads)
+		}
+	}
+}
+
+// After Close everything that would need the backend is an error; what it made can still be freed.
+func TestUseAfterClose(t *testing.T) {
+	k, err := Open(Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _ := k.Stream()
+	b, _ := k.Floats(4)
+	k.Close()
+	if err := s.Download(make([]float32, 4), kern.All(b)); err == nil {
+		t.Error("a stream downloads after its backend was closed")
+	}
+	if _, err := k.Floats(4); err == nil {
+		t.Error("a closed backend makes buffers")
+	}
+	if _, err := k.Stream(); err == nil {
+		t.Error("a closed backend makes streams")
+	}
+	b.Free()
+	if got := k.Allocated(); got != 0 {
+		t.Errorf("got %d bytes allocated, want 0", got)
+	}
+}
+
+// TestWidenF16 compares every half with the plain conversion.
+func TestWidenF16(t *testing.T) {
+	for h := range 1 << 16 {
+		var got [1]float32
+		widenF16(got[:], []uint16{uint16(h)})
+		if want := weights.F16ToF32(uint16(h)); math.Float32bits(got[0]) != math.Float32bits(want) {
+			t.Fatalf("half %#04x: got %v, want %v", h, got[0], want)
+		}
+	}
+}
+
+func TestLargestFirst(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		keys := make([]uint64, 1+random.IntN(40))
+		for i := range keys {
+			keys[i] = keyOf(float32(random.IntN(5)-2), i)
+		}
+		want := slices.Sorted(slices.Values(keys))
+		slices.Reverse(want)
+		n := 1 + random.IntN(len(keys))
+		largestFirst(keys, n)
+		slices.Sort(keys[:n])
+		slices.Reverse(keys[:n])
+		if !slices.Equal(keys[:n], want[:n]) {
+			t.Fatalf("got %x, want %x", keys[:n], want[:n])
+		}
+	}
+}
+
+// Logits that are not numbers, or all impossible, still give a code within the table.
+func TestSampleOddLogits(t *testing.T) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	for _, logits := range [][]float32{{nan, nan, nan}, {-inf, -inf, -inf}, {nan, 1, -inf}, {inf, inf, 0}} {
+		for _, greedy := range []bool{false, true} {
+			k := open(t, 1)
+			s, _ := k.Stream()
+			values, _ := k.Floats(3)
+			seeds, _ := k.Ints(2)
+			codes, _ := k.Ints(2)
+			s.Upload(kern.All(values), logits)
+			s.Sample(kern.Sample{Codes: kern.All(codes), Logits: kern.All(values), Seeds: kern.All(seeds), Delays: []int{0}, Q: 1,
+				Entries: 3, Stride: 2, Variations: 1, Group: 1, Column: 1, Frames: 1, Guidance: 1, Temperature: 1, TopK: 2, TopP: 0.9, Greedy: greedy})
+			var got [2]int32
+			if err := s.DownloadInts(got[:], kern.All(codes)); err != nil || got[1] < 0 || got[1] > 2 {
+				t.Errorf("%v: got code %d, %v", logits, got[1], err)
+			}
+		}
+	}
 }

@@ -1,8 +1,8 @@
 package cpukern
 
 // The inner product kernels. All of them add the products of one output element in order of k, from zero, in one
-// float32 accumulator: which tile, thread or block computes an element does not change its bits. The tiles exist to
-// load each operand once for several products and to have several additions under way.
+// float32 accumulator: which tile, thread or block computes an element does not change its bits. A tile loads one operand
+// for four products and has four additions under way; eight accumulators (2×4) spill registers and are slower.
 
 // gemm adds matrix products to out:
 //
@@ -25,18 +25,16 @@ func (g *gemm) add() {
 	}
 }
 
-// addFour computes columns c…c+3 for all rows, two rows at a time.
+// addFour computes columns c…c+3 for all rows.
 func (g *gemm) addFour(c int) {
 	w0, w1, w2, w3 := g.column(c), g.column(c+1), g.column(c+2), g.column(c+3)
-	r := 0
-	for ; r+2 <= g.rows; r += 2 {
-		a0, a1, a2, a3, b0, b1, b2, b3 := dot2x4(g.row(r), g.row(r+1), w0, w1, w2, w3)
-		addTo(g.out[r*g.outStride+c:], a0, a1, a2, a3)
-		addTo(g.out[(r+1)*g.outStride+c:], b0, b1, b2, b3)
-	}
-	if r < g.rows {
+	for r := range g.rows {
 		a0, a1, a2, a3 := dot1x4(g.row(r), w0, w1, w2, w3)
-		addTo(g.out[r*g.outStride+c:], a0, a1, a2, a3)
+		out := g.out[r*g.outStride+c:][:4]
+		out[0] += a0
+		out[1] += a1
+		out[2] += a2
+		out[3] += a3
 	}
 }
 
@@ -60,14 +58,6 @@ func (g *gemm) row(r int) []float32 { return g.x[r*g.xStride:][:g.depth] }
 
 func (g *gemm) column(c int) []float32 { return g.w[c*g.wStride:][:g.depth] }
 
-func addTo(out []float32, a0, a1, a2, a3 float32) {
-	_ = out[3]
-	out[0] += a0
-	out[1] += a1
-	out[2] += a2
-	out[3] += a3
-}
-
 func dot(x, w []float32) (a float32) {
 	w = w[:len(x)]
 	for i, v := range x {
@@ -85,23 +75,4 @@ func dot1x4(x, w0, w1, w2, w3 []float32) (a0, a1, a2, a3 float32) {
 		a3 += float32(v * w3[i])
 	}
 	return a0, a1, a2, a3
-}
-
-func dot2x4(x, y, w0, w1, w2, w3 []float32) (a0, a1, a2, a3, b0, b1, b2, b3 float32) {
-	y, w0, w1, w2, w3 = y[:len(x)], w0[:len(x)], w1[:len(x)], w2[:len(x)], w3[:len(x)]
-	for i, v := range x {
-		u, w := y[i], w0[i]
-		a0 += float32(v * w)
-		b0 += float32(u * w)
-		w = w1[i]
-		a1 += float32(v * w)
-		b1 += float32(u * w)
-		w = w2[i]
-		a2 += float32(v * w)
-		b2 += float32(u * w)
-		w = w3[i]
-		a3 += float32(v * w)
-		b3 += float32(u * w)
-	}
-	return a0, a1, a2, a3, b0, b1, b2, b3
 }

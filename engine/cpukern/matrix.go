@@ -119,11 +119,12 @@ func (p *part) widen(dst []float32, from int) {
 func widenF16(dst []float32, src []uint16) {
 	src = src[:len(dst)]
 	for i, h := range src {
-		if e := h & 0x7c00; e == 0 || e == 0x7c00 { // zero, subnormal, infinite or NaN
+		if h&0x7c00-0x0400 >= 0x7800 { // zero, subnormal, infinite or NaN
 			dst[i] = weights.F16ToF32(h)
 			continue
 		}
-		dst[i] = math.Float32frombits(uint32(h&0x8000)<<16 | (uint32(h&0x7fff)<<13 + 112<<23))
+		bits := uint32(int16(h)) << 13 & 0x8fffe000 // sign, exponent and mantissa in their places
+		dst[i] = math.Float32frombits(bits + (127-15)<<23)
 	}
 }
 

@@ -1,0 +1,126 @@
+package cpukern
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// countTask counts how often each chunk runs, and on which threads.
+type countTask struct {
+	runs    []atomic.Int32
+	threads [8]atomic.Int32
+	work    func(thread, chunk int)
+}
+
+func (c *countTask) run(thread, chunk int) {
+	c.runs[chunk].Add(1)
+	c.threads[thread].Add(1)
+	if c.work != nil {
+		c.work(thread, chunk)
+	}
+}
+
+func (c *countTask) check(t *testing.T, chunks int) {
+	t.Helper()
+	for i := range c.runs {
+		if got := c.runs[i].Swap(0); i < chunks && got != 1 {
+			t.Fatalf("chunk %d of %d ran %d times, want once", i, chunks, got)
+		}
+	}
+}
+
+func TestPoolRunsEveryChunkOnce(t *testing.T) {
+	for _, threads := range []int{1, 2, 3, 8} {
+		p := newPool(threads)
+		c := &countTask{runs: make([]atomic.Int32, 100)}
+		for i := range 2000 {
+			chunks := i%100 + 1
+			p.run(c, chunks)
+			c.check(t, chunks)
+			if i%500 == 499 {
+				time.Sleep(time.Millisecond) // long enough for the workers to sleep
+			}
+		}
+		p.close()
+		p.run(c, 10) // on the caller alone
+		c.check(t, 10)
+	}
+}
+
+// A worker that is put aside before it claims a chunk holds nobody up: here all are, but for one chunk each.
+func TestPoolUnevenChunks(t *testing.T) {
+	p := newPool(4)
+	defer p.close()
+	held := make(chan struct{})
+	var once sync.Once
+	c := &countTask{runs: make([]atomic.Int32, 50)}
+	c.work = func(_, chunk int) {
+		if chunk == 0 {
+			<-held // the first chunk ends only when the last has begun
+		}
+		if chunk == 49 {
+			once.Do(func() { close(held) })
+		}
+	}
+	p.run(c, 50)
+	c.check(t, 50)
+}
+
+func TestPoolSharedByCallers(t *testing.T) {
+	p := newPool(3)
+	defer p.close()
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			c := &countTask{runs: make([]atomic.Int32, 17)}
+			for range 300 {
+				p.run(c, 17)
+				c.check(t, 17)
+			}
+		})
+	}
+	group.Wait()
+}
+
+func TestPoolAllocatesNothing(t *testing.T) {
+	p := newPool(3)
+	defer p.close()
+	c := &countTask{runs: make([]atomic.Int32, 9)}
+	if allocs := testing.AllocsPerRun(100, func() { p.run(c, 9) }); allocs != 0 {
+		t.Errorf("got %v allocations per region, want 0", allocs)
+	}
+}
+
+func TestCloseEndsThreads(t *testing.T) {
+	before := runtime.NumGoroutine()
+	for range 5 {
+		k, err := Open(Options{Threads: 6})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Close(); err != nil {
+			t.Fatal(err)
+		}
+		k.Close() // harmless
+	}
+	// A goroutine that has called Done may still be counted for a moment.
+	for wait := time.Millisecond; runtime.NumGoroutine() > before && wait < time.Second; wait *= 2 {
+		time.Sleep(wait)
+	}
+	if after := runtime.NumGoroutine(); after > before {
+		t.Errorf("got %d goroutines after Close, want %d", after, before)
+	}
+}
+
+// BenchmarkRegion is the cost of handing out eight empty chunks.
+func BenchmarkRegion(b *testing.B) {
+	p := newPool(runtime.GOMAXPROCS(0))
+	defer p.close()
+	c := &countTask{runs: make([]atomic.Int32, 8)}
+	for b.Loop() {
+		p.run(c, 8)
+	}
+}
