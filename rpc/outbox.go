@@ -1,0 +1,156 @@
+package rpc
+
+// The one writer. Everything that goes to the host passes through this queue, so a message is always whole and no job
+// waits for a host that reads slowly. A progress report not yet written is replaced, in its place, by a newer one of
+// the same token; answers are never dropped. What bounds the queue is the reader: it asks for room first (see room).
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// roomLimit is how many unwritten bytes the host may leave before no more of its requests are read.
+const roomLimit = 8 << 20
+
+type message struct {
+	token  Token // of a progress notification, "" for answers
+	report bool  // a newer report of the token may take its place
+	text   []byte
+}
+
+type outbox struct {
+	w    io.Writer
+	mu   sync.Mutex
+	turn *sync.Cond // something below changed
+
+	queue   []message
+	bytes   int // in queue, and in the write under way
+	headers bool
+	closed  bool
+	broken  chan struct{} // closed when the host no longer takes output
+}
+
+func newOutbox(w io.Writer) *outbox {
+	o := &outbox{w: w, broken: make(chan struct{})}
+	o.turn = sync.NewCond(&o.mu)
+	go o.write()
+	return o
+}
+
+// useHeaders frames all further messages with Content-Length.
+func (o *outbox) useHeaders() {
+	o.mu.Lock()
+	o.headers = true
+	o.mu.Unlock()
+}
+
+// push queues a message; it never waits. After close it does nothing.
+func (o *outbox) push(m message) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return
+	}
+	m.text = o.frame(m.text)
+	o.bytes += len(m.text)
+	if old := o.outdated(m); old != nil {
+		o.bytes -= len(old.text)
+		*old = m
+	} else {
+		o.queue = append(o.queue, m)
+	}
+	o.turn.Broadcast()
+}
+
+// outdated returns the message that m replaces: the last of its token, if that is a report. Behind a begin or an end m
+// belongs to another request.
+func (o *outbox) outdated(m message) *message {
+	for i := len(o.queue) - 1; m.report && i >= 0; i-- {
+		if old := &o.queue[i]; old.token == m.token {
+			if old.report {
+				return old
+			}
+			break
+		}
+	}
+	return nil
+}
+
+func (o *outbox) frame(body []byte) []byte {
+	if o.headers {
+		return append(fmt.Appendf(nil, "Content-Length: %d\r\n\r\n", len(body)), body...)
+	}
+	return append(body, '\n')
+}
+
+// room waits until the host has read enough of what it was sent, or is gone.
+func (o *outbox) room() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.bytes > roomLimit && !o.closed {
+		o.turn.Wait()
+	}
+}
+
+// flush waits until all is written, but not longer than limit: a host may have stopped reading for good.
+func (o *outbox) flush(limit time.Duration) {
+	late := false
+	timer := time.AfterFunc(limit, func() {
+		o.mu.Lock()
+		late = true
+		o.turn.Broadcast()
+		o.mu.Unlock()
+	})
+	defer timer.Stop()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.bytes > 0 && !o.closed && !late {
+		o.turn.Wait()
+	}
+}
+
+// close drops what is unwritten. The writer may be stuck in a write; it is not waited for.
+func (o *outbox) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed, o.queue, o.bytes = true, nil, 0
+	o.turn.Broadcast()
+}
+
+// write is the writer's goroutine: one Write call per message.
+func (o *outbox) write() {
+	for {
+		text, ok := o.take()
+		if !ok {
+			return
+		}
+		if _, err := o.w.Write(text); err != nil {
+			close(o.broken)
+			o.close()
+			return
+		}
+		o.mu.Lock()
+		if !o.closed {
+			o.bytes -= len(text)
+		}
+		o.turn.Broadcast()
+		o.mu.Unlock()
+	}
+}
+
+func (o *outbox) take() ([]byte, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.queue) == 0 && !o.closed {
+		o.turn.Wait()
+	}
+	if o.closed {
+		return nil, false
+	}
+	text := o.queue[0].text
+	o.queue[0] = message{} // let go of the text when written
+	o.queue = o.queue[1:]
+	return text, true
+}

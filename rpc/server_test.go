@@ -1,0 +1,329 @@
+package rpc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"segue/engine"
+)
+
+func request(id, method, params string) string {
+	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"method":%q,"params":%s}`, id, method, params)
+}
+
+func TestEachMethodAnswers(t *testing.T) {
+	var requests []string
+	for i, m := range methods() {
+		params := "{}"
+		if m.required != "" {
+			params = `{"path":"/a.wav"}`
+		}
+		if m.name != "exit" && m.name != "shutdown" {
+			requests = append(requests, request(fmt.Sprint(i), m.name, params))
+		}
+	}
+	got := serveLines(t, &fakeEngine{}, requests...)
+	if len(got) != len(requests) {
+		t.Fatalf("got %d answers, want %d", len(got), len(requests))
+	}
+	for _, text := range got {
+		if r := parse(t, text); r.Error != nil {
+			t.Errorf("got %s", text)
+		}
+	}
+}
+
+func TestLifecycle(t *testing.T) {
+	const exit = `{"jsonrpc":"2.0","method":"exit"}`
+	tests := []struct {
+		name, input, want string
+		code              int
+	}{
+		{"end of input", request("1", "ping", "{}"), "1 ok", 0},
+		{"no input", "", "", 0},
+		{"exit", exit, "", 1},
+		{"shutdown and exit", request("1", "shutdown", "{}") + "\n" + exit, "1 ok", 0},
+		{"after shutdown", request("1", "shutdown", "null") + "\n" + request("2", "ping", "{}") + "\n" + exit, "1 ok; 2 -32600 request.invalid", 0},
+		{"initialize", request("1", "initialize", `{"protocolVersion":"1","processId":null,"rootUri":"x"}`) + "\n" + `{"jsonrpc":"2.0","method":"initialized","params":{}}`, "1 ok", 0},
+		{"initialize twice", request("1", "initialize", "{}") + "\n" + request("2", "initialize", "{}"), "1 ok; 2 -32600 request.invalid", 0},
+		{"initialize late", request("1", "ping", "{}") + "\n" + request("2", "initialize", "{}"), "1 ok; 2 -32600 request.invalid", 0},
+		{"another protocol", request("1", "initialize", `{"protocolVersion":"2"}`), "1 -32602 params.invalid", 0},
+		{"unknown method", request("1", "contnue", "{}"), "1 -32601 method.unknown", 0},
+		{"planned method", request("1", "models/pull", "{}"), "1 -32601 method.unsupported", 0},
+		{"unknown $/ request", request("1", "$/x", "{}"), "1 -32601 method.unknown", 0},
+		{"unknown $/ notification", `{"jsonrpc":"2.0","method":"$/x"}`, "", 0},
+		{"job without id", `{"jsonrpc":"2.0","method":"generate"}`, "", 0},
+		{"cancel of nothing", `{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":77}}`, "", 0},
+		{"cancel with bad params", `{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":{}}}`, "", 0},
+		{"positional", request("1", "generate", "[1]"), "1 -32602 params.invalid", 0},
+		{"progress without a token", request("null", "generate", `{"progress":true}`), "null -32602 params.invalid", 0},
+		{"engine's error", request("1", "models/info", `{"model":"none"}`), "1 1001 model.unknown", 0},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			out, code := serveAll(t, &fakeEngine{}, test.input)
+			if got := briefs(t, lines(out)); got != test.want || code != test.code {
+				t.Errorf("got %q and exit code %d, want %q and %d", got, code, test.want, test.code)
+			}
+		})
+	}
+}
+
+func TestInitializeTellsTheMethods(t *testing.T) {
+	var result InitializeResult
+	got := parse(t, serveLines(t, &fakeEngine{}, request("1", "initialize", "{}"))[0])
+	if err := json.Unmarshal(got.Result, &result); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(result.Capabilities.Methods, "continue") || slices.Contains(result.Capabilities.Methods, "models/pull") {
+		t.Errorf("got %v", result.Capabilities.Methods)
+	}
+	if result.ServerInfo.Version != "test" || result.Limits.MessageBytes != 1<<20 {
+		t.Errorf("got %+v", result)
+	}
+}
+
+func TestJobReachesTheEngine(t *testing.T) {
+	var got engine.Job
+	e := &fakeEngine{run: func(_ context.Context, job engine.Job, _ func(engine.Progress)) (engine.Result, error) {
+		got = job
+		return engine.Result{}, nil
+	}}
+	serveLines(t, e, request("1", "continue", `{"path":"/a b/é.wav","topK":5,"sampleRate":48000,"bits":16}`))
+	want := engine.NewJob()
+	want.Path, want.TopK, want.SampleRate, want.Bits = "/a b/é.wav", 5, 48000, "16"
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestBatchOfJobsIsOneAnswer(t *testing.T) {
+	got := serveLines(t, &fakeEngine{}, "["+request("1", "generate", "{}")+","+request("2", "ping", "{}")+",3]")
+	if len(got) != 1 {
+		t.Fatalf("got %d messages, want 1", len(got))
+	}
+	var parts []json.RawMessage
+	if err := json.Unmarshal([]byte(got[0]), &parts); err != nil || len(parts) != 3 {
+		t.Errorf("got %s", got[0])
+	}
+}
+
+func TestPanicIsAnswered(t *testing.T) {
+	e := &fakeEngine{
+		run:   func(context.Context, engine.Job, func(engine.Progress)) (engine.Result, error) { panic("boom") },
+		probe: func(context.Context, string) (engine.AudioInfo, error) { panic("bang") },
+	}
+	bubble(t, e, Options{}, func(t *testing.T, h *host) {
+		h.send(request("1", "generate", "{}"))
+		check(t, h.heard(), "1 -32603 internal")
+		h.send(request("2", "audio/probe", `{"path":"a"}`))
+		check(t, h.heard(), "2 -32603 internal")
+		h.send(request("3", "models/load", `{}`))
+		check(t, h.heard(), "3 ok")
+	})
+}
+
+func TestUnencodableAnswerIsAnError(t *testing.T) {
+	e := &fakeEngine{run: func(context.Context, engine.Job, func(engine.Progress)) (engine.Result, error) {
+		return engine.Result{Timing: engine.Timing{StepMS: math.NaN()}}, nil
+	}}
+	check(t, serveLines(t, e, request("1", "generate", "{}")), "1 -32603 internal")
+}
+
+type signalled struct{ error }
+
+func (signalled) ExitCode() int { return 143 }
+
+func TestContextEndsTheWorker(t *testing.T) {
+	for _, test := range []struct {
+		cause error
+		code  int
+	}{{signalled{errors.New("terminated")}, 143}, {errors.New("other"), 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			h := start(t, ctx, &fakeEngine{run: untilCancelled}, Options{})
+			h.send(request("1", "generate", "{}"), request("2", "generate", "{}"))
+			check(t, h.heard(), "")
+			cancel(test.cause)
+			if got := <-h.code; got != test.code {
+				t.Errorf("exit code: got %d, want %d", got, test.code)
+			}
+			got := strings.Split(briefs(t, h.heard()), "; ")
+			slices.Sort(got)
+			if want := []string{"1 -32802 shutdown", "2 -32802 shutdown"}; !slices.Equal(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			h.in.Close()
+		})
+	}
+}
+
+func TestEngineThatIgnoresCancelIsAnsweredFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		release := make(chan struct{})
+		e := &fakeEngine{run: func(context.Context, engine.Job, func(engine.Progress)) (engine.Result, error) {
+			<-release
+			return engine.Result{}, nil
+		}}
+		h := start(t, ctx, e, Options{})
+		h.send(request("1", "generate", "{}"))
+		h.heard()
+		began := time.Now()
+		cancel()
+		<-h.code
+		if took := time.Since(began); took != stopLimit {
+			t.Errorf("took %v, want %v", took, stopLimit)
+		}
+		check(t, h.heard(), "1 -32802 shutdown")
+		close(release)
+		h.in.Close()
+	})
+}
+
+func TestHostThatDies(t *testing.T) {
+	parent, process := true, true
+	for name, die := range map[string]func(){"parent": func() { parent = false }, "process": func() { process = false }} {
+		t.Run(name, func(t *testing.T) {
+			parent, process = true, true
+			synctest.Test(t, func(t *testing.T) {
+				h := start(t, t.Context(), &fakeEngine{run: untilCancelled}, Options{
+					ParentAlive:  func() bool { return parent },
+					ProcessAlive: func(pid int64) bool { return pid == 42 && process },
+				})
+				h.send(request("1", "initialize", `{"processId":42}`), request("2", "generate", "{}"))
+				time.Sleep(10 * time.Second)
+				check(t, h.heard(), "1 ok")
+				die()
+				if code := <-h.code; code != 1 {
+					t.Errorf("exit code: got %d, want 1", code)
+				}
+				check(t, h.heard(), "2 -32802 shutdown")
+				h.in.Close()
+			})
+		})
+	}
+}
+
+func TestEndOfInputWaitsForJobs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &fakeEngine{run: func(context.Context, engine.Job, func(engine.Progress)) (engine.Result, error) {
+			time.Sleep(time.Hour)
+			return engine.Result{}, nil
+		}}
+		h := start(t, t.Context(), e, Options{})
+		h.send(request("1", "generate", "{}"), request("2", "generate", "{}"))
+		h.in.Close()
+		if code := <-h.code; code != 0 {
+			t.Errorf("exit code: got %d, want 0", code)
+		}
+		check(t, h.heard(), "1 ok; 2 ok")
+	})
+}
+
+// stuck is the stdout of a host that does not read.
+type stuck struct{ release chan struct{} }
+
+func (s stuck) Write([]byte) (int, error) {
+	<-s.release
+	return 0, io.ErrClosedPipe
+}
+
+func TestHostThatNeverReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		jobs := 0
+		e := &fakeEngine{run: func(_ context.Context, _ engine.Job, report func(engine.Progress)) (engine.Result, error) {
+			for i := range 100000 {
+				report(engine.Progress{Stage: engine.StageDecode, Fraction: float64(i) / 100000})
+				if i%1000 == 0 {
+					time.Sleep(time.Second)
+				}
+			}
+			jobs++
+			return engine.Result{}, nil
+		}}
+		in, w := io.Pipe()
+		out := stuck{make(chan struct{})}
+		code := make(chan int, 1)
+		go func() { code <- Serve(t.Context(), in, out, e, Options{}) }()
+		fmt.Fprintln(w, request("1", "generate", `{"progress":true}`))
+		fmt.Fprintln(w, request("2", "generate", `{"progress":true}`))
+		w.Close()
+		began := time.Now()
+		if got := <-code; got != 0 {
+			t.Errorf("exit code: got %d, want 0", got)
+		}
+		// Both jobs ran through, and then the host was given a little time, not forever.
+		if took := time.Since(began); jobs != 2 || took > 200*time.Second+2*flushLimit {
+			t.Errorf("got %d jobs in %v, want 2 in 200 s", jobs, took)
+		}
+		close(out.release)
+	})
+}
+
+func TestOutboxIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, w := io.Pipe()
+		out := stuck{make(chan struct{})}
+		code := make(chan int, 1)
+		go func() { code <- Serve(t.Context(), in, out, &fakeEngine{}, Options{}) }()
+		sent := 0
+		go func() {
+			line := `{"jsonrpc":"2.0","id":"` + strings.Repeat("x", 100000) + `","method":"ping"}` + "\n"
+			for range 1000 {
+				if _, err := io.WriteString(w, line); err != nil {
+					return
+				}
+				sent++
+			}
+		}()
+		synctest.Wait()
+		if limit := roomLimit/100000 + 5; sent > limit {
+			t.Errorf("read %d requests of a host that does not read, want at most %d", sent, limit)
+		}
+		close(out.release) // the write fails: the host is gone
+		if got := <-code; got != 1 {
+			t.Errorf("exit code: got %d, want 1", got)
+		}
+		in.Close()
+	})
+}
+
+func TestClosedStdoutEndsTheWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, w := io.Pipe()
+		outRead, outWrite := io.Pipe()
+		outRead.Close()
+		cancelled := false
+		e := &fakeEngine{run: func(ctx context.Context, job engine.Job, report func(engine.Progress)) (engine.Result, error) {
+			_, err := untilCancelled(ctx, job, report)
+			cancelled = true
+			return engine.Result{}, err
+		}}
+		code := make(chan int, 1)
+		go func() { code <- Serve(t.Context(), in, outWrite, e, Options{}) }()
+		fmt.Fprintln(w, request("1", "generate", "{}"))
+		synctest.Wait() // it runs
+		fmt.Fprintln(w, request("2", "ping", "{}"))
+		if got := <-code; got != 1 || !cancelled {
+			t.Errorf("got exit code %d, cancelled %v, want 1, true", got, cancelled)
+		}
+		w.Close()
+	})
+}
+
+func check(t *testing.T, texts []string, want string) {
+	t.Helper()
+	if got := briefs(t, texts); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
