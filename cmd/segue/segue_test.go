@@ -1,0 +1,368 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// These tests drive the built binary as hosts and people do.
+
+var binary string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "segue-test-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		binary = filepath.Join(dir, "segue")
+		build := exec.Command("go", "build", "-o", binary, ".")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "%s%v\n", out, err)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+const clip = "../../testdata/clip.wav"
+
+// folder is a fresh one with the bundled clip in it, as clip.wav.
+func folder(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	data, err := os.ReadFile(clip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "clip.wav"), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// segue runs one command to its end.
+func segue(t testing.TB, dir, stdin string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	var out, words bytes.Buffer
+	c := exec.Command(binary, args...)
+	c.Dir, c.Stdin, c.Stdout, c.Stderr = dir, strings.NewReader(stdin), &out, &words
+	err := c.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String(), words.String(), c.ProcessState.ExitCode()
+}
+
+// answer is a message from the worker.
+type answer struct {
+	ID     any    `json:"id"`
+	Method string `json:"method"`
+	Params struct {
+		Value struct {
+			Kind, Stage string
+			Percentage  float64
+		}
+	}
+	Result json.RawMessage
+	Error  *struct {
+		Code    int
+		Message string
+		Data    struct{ Kind, Field string }
+	}
+}
+
+func parseLines(t testing.TB, out string) (answers []answer) {
+	t.Helper()
+	for line := range strings.Lines(out) {
+		var a answer
+		if err := json.Unmarshal([]byte(line), &a); err != nil {
+			t.Fatalf("stdout holds %q, want JSON only", line)
+		}
+		answers = append(answers, a)
+	}
+	return answers
+}
+
+// A request down a shell pipe: progress, then one answer with the path of a whole file, though stdin has long ended.
+func TestPipe(t *testing.T) {
+	dir := folder(t)
+	out, words, code := segue(t, dir, `{"jsonrpc":"2.0","id":1,"method":"continue","params":{"path":"clip.wav","seconds":1,"progress":true}}`+"\n", "worker")
+	if code != 0 || words != "" {
+		t.Fatalf("exit code %d, stderr %q", code, words)
+	}
+	answers := parseLines(t, out)
+	last := answers[len(answers)-1]
+	if last.Error != nil || last.ID != 1.0 || len(answers) < 3 {
+		t.Fatalf("got %s", out)
+	}
+	var result struct{ Outputs []struct{ Path string } }
+	if err := json.Unmarshal(last.Result, &result); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(result.Outputs[0].Path)
+	if err != nil || info.Size() != 44+44100*4 || !filepath.IsAbs(result.Outputs[0].Path) {
+		t.Errorf("got %v, %v; want one second of 16-bit stereo at an absolute path", result, err)
+	}
+	percentage := -1.0
+	for _, a := range answers[:len(answers)-1] {
+		if a.Method != "$/progress" || a.Params.Value.Percentage < percentage {
+			t.Errorf("got %+v after %g %%", a, percentage)
+		}
+		percentage = a.Params.Value.Percentage
+	}
+}
+
+// conversation is a worker that a test talks to.
+type conversation struct {
+	*exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Scanner
+}
+
+func talk(t testing.TB, dir string) *conversation {
+	t.Helper()
+	c := &conversation{Cmd: exec.Command(binary, "worker")}
+	c.Dir, c.Stderr = dir, os.Stderr
+	var err error
+	if c.in, err = c.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	pipe, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.out = bufio.NewScanner(pipe)
+	c.out.Buffer(nil, 1<<20)
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Process.Kill(); c.Wait() })
+	return c
+}
+
+func (c *conversation) say(t testing.TB, line string) {
+	t.Helper()
+	if _, err := io.WriteString(c.in, line+"\n"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// hear reads messages up to the first that want accepts.
+func (c *conversation) hear(t testing.TB, want func(answer) bool) answer {
+	t.Helper()
+	for c.out.Scan() {
+		a := parseLines(t, c.out.Text())[0]
+		if want(a) {
+			return a
+		}
+	}
+	t.Fatalf("the worker said no more: %v", c.out.Err())
+	return answer{}
+}
+
+func decoding(a answer) bool { return a.Params.Value.Stage == "decode" }
+
+const longJob = `{"jsonrpc":"2.0","id":"long","method":"continue","params":{"path":"clip.wav","seconds":24,"variations":16,"progress":true}}`
+
+func onlyClip(t testing.TB, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("the folder holds %v, %v; want the clip alone", entries, err)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	dir := folder(t)
+	c := talk(t, dir)
+	c.say(t, longJob)
+	c.hear(t, decoding)
+	c.say(t, `{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":"long"}}`)
+	a := c.hear(t, func(a answer) bool { return a.ID == "long" })
+	if a.Error == nil || a.Error.Code != -32800 || a.Error.Data.Kind != "cancelled" {
+		t.Errorf("got %+v, want -32800", a)
+	}
+	onlyClip(t, dir)
+	c.say(t, `{"jsonrpc":"2.0","id":2,"method":"continue","params":{"path":"clip.wav","seconds":0.1}}`)
+	if a := c.hear(t, func(a answer) bool { return a.ID == 2.0 }); a.Error != nil {
+		t.Errorf("after a cancel: got %+v", a.Error)
+	}
+}
+
+// SIGTERM: the job in flight is answered, its files are gone, and the exit code tells why.
+func TestSignal(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no SIGTERM")
+	}
+	dir := folder(t)
+	c := talk(t, dir)
+	c.say(t, longJob)
+	c.hear(t, decoding)
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if a := c.hear(t, func(a answer) bool { return a.ID == "long" }); a.Error == nil || a.Error.Code != -32802 {
+		t.Errorf("got %+v, want -32802", a)
+	}
+	if err := c.Wait(); c.ProcessState.ExitCode() != exitTerminate {
+		t.Errorf("got %v, want exit code %d", err, exitTerminate)
+	}
+	onlyClip(t, dir)
+}
+
+// The host dies while a stranger keeps its end of stdin open: the worker notices and ends.
+func TestHostDies(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("needs a shell and named pipes")
+	}
+	dir := folder(t)
+	host := exec.Command("sh", "-c", `mkfifo in; sleep 600 >in & echo $!; "$0" worker <in >out & echo $!; sleep 0.5; kill -9 $$`, binary)
+	host.Dir = dir
+	out, err := host.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := host.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var sleeper, worker int
+	if _, err := fmt.Fscan(out, &sleeper, &worker); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(sleeper, syscall.SIGKILL)
+	host.Wait()
+	for deadline := time.Now().Add(30 * time.Second); processRuns(worker); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			syscall.Kill(worker, syscall.SIGKILL)
+			t.Fatal("the worker outlives its host")
+		}
+	}
+}
+
+// processRuns says whether a process exists and is more than a zombie.
+func processRuns(pid int) bool {
+	if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
+		return !strings.Contains(string(stat), ") Z ")
+	}
+	return processAlive(int64(pid)) && runtime.GOOS != "linux"
+}
+
+// Editors speak with headers, and are answered with headers.
+func TestHeaderFraming(t *testing.T) {
+	message := `{"jsonrpc":"2.0","id":1,"method":"ping"}`
+	out, _, code := segue(t, t.TempDir(), fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(message), message), "worker")
+	if code != 0 || !strings.HasPrefix(out, "Content-Length: ") || !strings.Contains(out, `"id":1`) {
+		t.Errorf("got %q, exit code %d", out, code)
+	}
+}
+
+// 10,000 bad lines are 10,000 error answers, and the next good one is served.
+func TestMalformedLines(t *testing.T) {
+	out, _, code := segue(t, t.TempDir(), strings.Repeat("{\"jsonrpc\": nonsense\n", 10_000)+`{"jsonrpc":"2.0","id":7,"method":"ping"}`+"\n", "worker")
+	answers := parseLines(t, out)
+	if code != 0 || len(answers) != 10_001 {
+		t.Fatalf("got %d answers, exit code %d", len(answers), code)
+	}
+	for _, a := range answers[:10_000] {
+		if a.Error == nil || a.Error.Code != -32700 {
+			t.Fatalf("got %+v, want -32700", a)
+		}
+	}
+	if last := answers[10_000]; last.Error != nil || last.ID != 7.0 {
+		t.Errorf("got %+v, want an answer to 7", last)
+	}
+}
+
+func TestNodeExample(t *testing.T) {
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Fatal("node is needed to test the Node example (Debian: apt-get install nodejs)")
+	}
+	dir := folder(t)
+	script, err := filepath.Abs("../../scripts/node/continue.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(node, script, "clip.wav", "1")
+	c.Dir, c.Env = dir, append(os.Environ(), "SEGUE_BIN="+binary)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if want := filepath.Join(dir, "clip-continued.wav"); !strings.Contains(string(out), want) || !strings.Contains(string(out), "%") {
+		t.Errorf("got %s, want progress and %s", out, want)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	dir := folder(t)
+	goldens, err := filepath.Abs("../../testdata/goldens")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		args           string
+		code           int
+		stdout, stderr string // must be contained
+	}{
+		{"", 2, "", "Usage: segue"},
+		{"help", 0, "Usage: segue", ""},
+		{"compose", 2, "", `got "compose"`},
+		{"continue --help", 0, "--prompt-seconds", ""},
+		{"continue", 2, "", "want one"},
+		{"continue clip.wav --seconds many", 2, "", "seconds"},
+		{"continue clip.wav --seconds -3", 2, "", "seconds"},
+		{"continue clip.wav --colour red", 2, "", "colour"},
+		{"continue nothing.wav", 1, "", "nothing.wav"},
+		{"continue clip.wav --device abacus", 2, "", "abacus"},
+		{"continue --seconds 0.5 clip.wav --output-path one.wav", 0, "one.wav\n", "100 %"},
+		{"continue clip.wav --seconds 0.5 --output-path one.wav", 1, "", "one.wav"},
+		{"continue clip.wav --seconds 0.1 --variations 2 --json", 0, `"seed"`, ""},
+		{"generate --seconds 0.1 --text techno --sample-rate 48000", 0, "generated.wav\n", ""},
+		{"generate tune.wav", 2, "", "tune.wav"},
+		{"probe clip.wav", 0, "44100 Hz", ""},
+		{"probe clip.wav --json", 0, `"tempo": 1`, ""},
+		{"models", 0, "untrained", ""},
+		{"models --json --models " + goldens, 0, `"name": "mono"`, ""},
+		{"verify " + goldens + "/mono", 0, "0 failed", ""},
+		{"verify " + goldens + "/mono --golden " + goldens + "/stereo/golden.safetensors", 1, "", ""},
+		{"verify " + goldens + "/mono-audiocraft --base " + goldens + "/mono --golden " + goldens + "/mono/golden.safetensors --json", 0, `"pass": true`, ""},
+		{"verify " + dir, 1, "", "golden"},
+		{"doctor", 0, "same bytes: true", ""},
+		{"schema", 0, `"openrpc"`, ""},
+		{"version", 0, "segue ", ""},
+		{"worker --framing morse", 2, "", "morse"},
+	} {
+		out, words, code := segue(t, dir, "", strings.Fields(test.args)...)
+		if code != test.code || !strings.Contains(out, test.stdout) || !strings.Contains(words, test.stderr) {
+			t.Errorf("segue %s: exit code %d, stdout %q, stderr %q; want %d, %q, %q", test.args, code, out, words, test.code, test.stdout, test.stderr)
+		}
+	}
+}
+
+// How long a host waits for the first answer.
+func BenchmarkInitialize(b *testing.B) {
+	for b.Loop() {
+		out, _, _ := segue(b, b.TempDir(), `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}`+"\n", "worker")
+		if !strings.Contains(out, "capabilities") {
+			b.Fatal(out)
+		}
+	}
+}

@@ -1,0 +1,521 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"segue/engine"
+	"segue/engine/audio"
+	"segue/engine/cpukern"
+	"segue/engine/kern"
+	"segue/weights/bundled"
+)
+
+// quiet is a report that nobody reads.
+func quiet(engine.Progress) {}
+
+type world struct {
+	engine  *engine.Engine
+	backend kern.Backend
+	dir     string
+}
+
+func newWorld(t testing.TB, options engine.Options) world {
+	t.Helper()
+	backend, err := cpukern.Open(cpukern.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	options.Backend, options.WorkDir, options.Home = backend, dir, dir
+	options.Bundled = engine.Bundled{Name: bundled.Name, Description: bundled.Description, Files: bundled.FS()}
+	e, err := engine.Open(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+		if held := backend.Allocated(); held != 0 {
+			t.Errorf("%d bytes of device memory outlive the engine", held)
+		}
+	})
+	return world{e, backend, dir}
+}
+
+// tone writes a file of a decaying chord and returns its path.
+func (w world) tone(t testing.TB, name string, f audio.Format, seconds float64) string {
+	t.Helper()
+	frames := int(seconds * float64(f.Rate))
+	x := make([]float32, frames*f.Channels)
+	for i := range frames {
+		for c := range f.Channels {
+			at := float64(i) / float64(f.Rate)
+			x[i*f.Channels+c] = float32(0.3*math.Sin(2*math.Pi*220*at)+0.2*math.Sin(2*math.Pi*277*at+float64(c))) * float32(1-math.Mod(at, 0.5))
+		}
+	}
+	path := filepath.Join(w.dir, name)
+	writer, err := audio.Create(path, f, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writer.Write(x, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := writer.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func (w world) run(t testing.TB, change func(*engine.Job)) engine.Result {
+	t.Helper()
+	job := engine.NewJob()
+	job.Seconds, job.PromptSeconds, job.Seed = 0.5, 1, 1
+	change(&job)
+	r, err := w.engine.Run(context.Background(), job, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// files lists what is in the world's folder.
+func (w world) files(t testing.TB) []string {
+	t.Helper()
+	entries, err := os.ReadDir(w.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func read(t testing.TB, path string) ([]float32, audio.Info) {
+	t.Helper()
+	r, err := audio.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	x, err := r.Read(0, r.Info().Frames)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x, r.Info()
+}
+
+var stereo44 = audio.Format{Container: "wav", Bits: "16", Rate: 44100, Channels: 2}
+
+// The main job, for rates and channels of all kinds: exact length, the host's rate and channels.
+func TestContinue(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	for _, f := range []audio.Format{
+		stereo44,
+		{Container: "wav", Bits: "24", Rate: 48000, Channels: 1},
+		{Container: "wav", Bits: "32f", Rate: 96000, Channels: 2},
+		{Container: "flac", Bits: "24", Rate: 44100, Channels: 2},
+		{Container: "wav", Bits: "16", Rate: 8000, Channels: 6},
+		{Container: "wav", Bits: "16", Rate: 44101, Channels: 1},
+		{Container: "wav", Bits: "24", Rate: 384000, Channels: 1},
+	} {
+		path := w.tone(t, "in-"+f.Bits+"-"+f.Container+"-"+string(rune('a'+f.Channels))+".x", f, 1.5)
+		r := w.run(t, func(j *engine.Job) { j.Path, j.Seconds = path, 0.7123 })
+		x, info := read(t, r.Outputs[0].Path)
+		want := int64(math.Round(0.7123 * float64(f.Rate)))
+		if info.Rate != f.Rate || info.Channels != f.Channels || info.Bits != f.Bits || info.Frames != want {
+			t.Errorf("%+v: got %+v, want %d frames of the same kind", f, info, want)
+		}
+		if r.Outputs[0].Silent || r.Prompt == nil || r.Prompt.Seconds != 1 {
+			t.Errorf("%+v: got silent %v, prompt %+v", f, r.Outputs[0].Silent, r.Prompt)
+		}
+		if peak, ok := audio.PeakDB(x); !ok || peak < -40 {
+			t.Errorf("%+v: peak %g dB, want sound", f, peak)
+		}
+		os.Remove(path)
+	}
+}
+
+// With include full the original is there bit for bit, and the new part is the one that continuation gives.
+func TestFullKeepsTheOriginal(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	for _, bits := range []string{"16", "24", "32f"} {
+		path := w.tone(t, "in"+bits+".wav", audio.Format{Container: "wav", Bits: bits, Rate: 44100, Channels: 2}, 1.25)
+		original, info := read(t, path)
+		alone := w.run(t, func(j *engine.Job) { j.Path = path })
+		full := w.run(t, func(j *engine.Job) { j.Path, j.Include = path, "full" })
+		got, _ := read(t, full.Outputs[0].Path)
+		fresh, _ := read(t, alone.Outputs[0].Path)
+		if !slices.Equal(got[:len(original)], original) {
+			t.Errorf("%s: the original is not untouched", bits)
+		}
+		if len(got) != len(original)+len(fresh) {
+			t.Errorf("%s: got %d samples, want %d and %d", bits, len(got), len(original), len(fresh))
+		}
+		tolerance := map[string]float64{"16": 2.1 / 32768, "24": 0, "32f": 0}[bits] // dither depends on the place in the file
+		for i, v := range fresh {
+			if math.Abs(float64(got[len(original)+i]-v)) > tolerance {
+				t.Fatalf("%s: sample %d of the new part: got %g, want %g", bits, i, got[len(original)+i], v)
+			}
+		}
+		if seam := full.Outputs[0].SeamSeconds; seam != float64(info.Frames)/44100 {
+			t.Errorf("%s: seam at %g s, want the original's end", bits, seam)
+		}
+	}
+}
+
+// The new part begins where the original ends: no step larger than the music's own.
+func TestSeamIsContinuous(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	path := w.tone(t, "in.wav", audio.Format{Container: "wav", Bits: "32f", Rate: 44100, Channels: 1}, 1.25)
+	r := w.run(t, func(j *engine.Job) { j.Path, j.Include = path, "full" })
+	x, info := read(t, path)
+	full, _ := read(t, r.Outputs[0].Path)
+	step := math.Abs(float64(full[info.Frames] - full[info.Frames-1]))
+	if step > 0.02 {
+		t.Errorf("a step of %g at the seam of a tone of peak %g, want none", step, slices.Max(x))
+	}
+}
+
+func TestPromptFromStart(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	path := w.tone(t, "in.wav", stereo44, 3)
+	r := w.run(t, func(j *engine.Job) { j.Path, j.PromptFrom, j.Include = path, "start", "full" })
+	original, _ := read(t, path)
+	got, _ := read(t, r.Outputs[0].Path)
+	if o := r.Outputs[0]; o.SeamSeconds != 1 || o.Frames != 44100+22050 || !slices.Equal(got[:88200], original[:88200]) {
+		t.Errorf("got %+v, want the first second untouched, then the new part", o)
+	}
+}
+
+// A file shorter than the prompt asked for is used as it is; even one sample will do.
+func TestShortFiles(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	for _, seconds := range []float64{1.0 / 44100, 0.005, 0.02, 0.5} {
+		path := w.tone(t, "short.wav", stereo44, seconds)
+		r := w.run(t, func(j *engine.Job) { j.Path, j.PromptSeconds, j.Seconds = path, 6, 0.1 })
+		if r.Prompt.Seconds > max(seconds, 0.0201) || r.Outputs[0].Frames != 4410 {
+			t.Errorf("%g s: got a prompt of %g s and %d frames", seconds, r.Prompt.Seconds, r.Outputs[0].Frames)
+		}
+		os.Remove(path)
+	}
+}
+
+// The same request and seed give the same bytes; a variation gives those of its own seed; a retry skips the prefill.
+func TestSeeds(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	path := w.tone(t, "in.wav", stereo44, 1.5)
+	takes := w.run(t, func(j *engine.Job) { j.Path, j.Variations, j.Text, j.Seed = path, 3, "dark techno", 10 })
+	if takes.Prompt.Cached || len(takes.Outputs) != 3 {
+		t.Fatalf("got %d outputs, cached %v", len(takes.Outputs), takes.Prompt.Cached)
+	}
+	for i, o := range takes.Outputs {
+		if o.Seed != 10+int64(i) {
+			t.Errorf("take %d: got seed %d", i, o.Seed)
+		}
+		alone := w.run(t, func(j *engine.Job) { j.Path, j.Text, j.Seed = path, "dark techno", o.Seed })
+		if !alone.Prompt.Cached {
+			t.Errorf("take %d: the prompt was seen again", i)
+		}
+		a, _ := os.ReadFile(o.Path)
+		b, _ := os.ReadFile(alone.Outputs[0].Path)
+		if !bytes.Equal(a, b) || len(a) == 0 {
+			t.Errorf("take %d differs from its seed alone", i)
+		}
+	}
+	drawn := w.run(t, func(j *engine.Job) { j.Path, j.Seed = path, -1 })
+	again := w.run(t, func(j *engine.Job) { j.Path, j.Seed = path, drawn.Outputs[0].Seed })
+	a, _ := os.ReadFile(drawn.Outputs[0].Path)
+	b, _ := os.ReadFile(again.Outputs[0].Path)
+	if !bytes.Equal(a, b) {
+		t.Error("a drawn seed, given back, made other bytes")
+	}
+}
+
+func TestGenerate(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	r := w.run(t, func(j *engine.Job) { j.Text = "lofi" })
+	o := r.Outputs[0]
+	if r.Prompt != nil || o.SampleRate != 32000 || o.Channels != 1 || o.Bits != "24" || o.Frames != 16000 || o.SeamSeconds != 0 {
+		t.Errorf("got %+v of prompt %+v", o, r.Prompt)
+	}
+	if filepath.Dir(o.Path) != w.dir {
+		t.Errorf("got %s, want it in the working folder", o.Path)
+	}
+}
+
+func TestProgressRises(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	path := w.tone(t, "in.wav", stereo44, 1)
+	job := engine.NewJob()
+	job.Path, job.Seconds, job.Variations = path, 0.5, 2
+	last, stages := -1.0, []engine.Stage{}
+	_, err := w.engine.Run(context.Background(), job, func(p engine.Progress) {
+		if p.Fraction < last || p.Fraction > 1 {
+			t.Errorf("progress went from %g to %g", last, p.Fraction)
+		}
+		last = p.Fraction
+		if len(stages) == 0 || stages[len(stages)-1] != p.Stage {
+			stages = append(stages, p.Stage)
+		}
+	})
+	want := []engine.Stage{engine.StageLoad, engine.StageEncode, engine.StagePrefill, engine.StageDecode, engine.StageCodec, engine.StageWrite}
+	if err != nil || last != 1 || !slices.Equal(stages, want) {
+		t.Errorf("got stages %v up to %g, %v; want %v up to 1", stages, last, err, want)
+	}
+}
+
+// A cancelled job ends within a step, says why, and leaves no file, wherever it is cancelled.
+func TestCancelLeavesNothing(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	path := w.tone(t, "in.wav", stereo44, 1)
+	stop := errors.New("the musician changed her mind")
+	for _, stage := range []engine.Stage{engine.StageLoad, engine.StageEncode, engine.StagePrefill, engine.StageDecode, engine.StageCodec} {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		job := engine.NewJob()
+		job.Path, job.Variations, job.Seed = path, 2, 5
+		job.Text = string(stage) // never cached
+		_, err := w.engine.Run(ctx, job, func(p engine.Progress) {
+			if p.Stage == stage {
+				cancel(stop)
+			}
+		})
+		if !errors.Is(err, stop) {
+			t.Errorf("cancelled at %s: got %v", stage, err)
+		}
+		if files := w.files(t); len(files) != 1 {
+			t.Errorf("cancelled at %s: got files %v, want the input alone", stage, files)
+		}
+	}
+	w.run(t, func(j *engine.Job) { j.Path = path })
+}
+
+// Each bad request is refused with its kind, the field concerned, and no trace.
+func TestRefusals(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	path := w.tone(t, "in.wav", stereo44, 1)
+	write := func(name string, data []byte) string {
+		p := filepath.Join(w.dir, name)
+		if err := os.WriteFile(p, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	header, _ := os.ReadFile(path)
+	nan := append(slices.Clone(wavHeader(3, 32, 400)), bytes.Repeat([]byte{0, 0, 0xc0, 0x7f}, 100)...)
+	notes := write("notes.txt", []byte("bring milk"))
+	taken := write("taken.wav", []byte("someone's music"))
+	for _, test := range []struct {
+		name   string
+		change func(*engine.Job)
+		kind   engine.Kind
+		field  string
+	}{
+		{"missing file", func(j *engine.Job) { j.Path = "no such.wav" }, engine.AudioMissing, "path"},
+		{"folder", func(j *engine.Job) { j.Path = w.dir }, engine.AudioUnsupported, "path"},
+		{"device", func(j *engine.Job) { j.Path = "/dev/zero" }, engine.AudioUnsupported, "path"},
+		{"empty file", func(j *engine.Job) { j.Path = write("empty.wav", nil) }, engine.AudioUnsupported, "path"},
+		{"cut short", func(j *engine.Job) { j.Path = write("cut.wav", header[:30]) }, engine.AudioUnsupported, "path"},
+		{"no music", func(j *engine.Job) { j.Path = notes }, engine.AudioUnsupported, "path"},
+		{"NaN", func(j *engine.Job) { j.Path = write("nan.wav", nan) }, engine.AudioUnsupported, "path"},
+		{"too long", func(j *engine.Job) { j.Seconds = 60 }, engine.AudioLength, "seconds"},
+		{"prompt fills the window", func(j *engine.Job) {
+			j.Path, j.PromptSeconds = w.tone(t, "long.wav", audio.Format{Container: "wav", Bits: "16", Rate: 8000, Channels: 1}, 40), 35
+		}, engine.AudioLength, "promptSeconds"},
+		{"negative seconds", func(j *engine.Job) { j.Seconds = -1 }, engine.BadParam, "seconds"},
+		{"no number", func(j *engine.Job) { j.Temperature = math.NaN() }, engine.BadParam, "temperature"},
+		{"too many takes", func(j *engine.Job) { j.Variations = 17 }, engine.BadParam, "variations"},
+		{"unknown model", func(j *engine.Job) { j.Model = "musicgen-gigantic" }, engine.ModelUnknown, "model"},
+		{"missing model folder", func(j *engine.Job) { j.Model = "./nowhere" }, engine.ModelMissing, "model"},
+		{"folder without a model", func(j *engine.Job) { j.Model = w.dir }, engine.ModelInvalid, "model"},
+		{"output exists", func(j *engine.Job) { j.OutputPath = taken }, engine.OutputExists, "outputPath"},
+		{"output is a folder", func(j *engine.Job) { j.OutputPath = w.dir }, engine.OutputUnwritable, "outputPath"},
+		{"output folder is missing", func(j *engine.Job) { j.OutputDir = "no/such" }, engine.OutputUnwritable, "outputDir"},
+		{"output is the input", func(j *engine.Job) { j.OutputPath, j.Overwrite = path, true }, engine.OutputExists, "outputPath"},
+		{"both outputs", func(j *engine.Job) { j.OutputPath, j.OutputDir = "a.wav", "." }, engine.BadParam, "outputPath"},
+		{"extension", func(j *engine.Job) { j.OutputPath = "a.mp3" }, engine.BadParam, "outputPath"},
+		{"float FLAC", func(j *engine.Job) { j.Format, j.Bits = "flac", "32f" }, engine.BadParam, ""},
+		{"endless text", func(j *engine.Job) { j.Text = strings.Repeat("drums ", 2000) }, engine.BadParam, "text"},
+	} {
+		job := engine.NewJob()
+		job.Path, job.Seconds = path, 0.2
+		test.change(&job)
+		before := w.files(t)
+		_, err := w.engine.Run(context.Background(), job, quiet)
+		var known *engine.Error
+		if !errors.As(err, &known) {
+			t.Errorf("%s: got %v, want an engine.Error", test.name, err)
+			continue
+		}
+		if known.Kind != test.kind || test.field != "" && known.Field != test.field {
+			t.Errorf("%s: got %s on %q (%v), want %s on %q", test.name, known.Kind, known.Field, err, test.kind, test.field)
+		}
+		if after := w.files(t); !slices.Equal(before, after) {
+			t.Errorf("%s: files went from %v to %v", test.name, before, after)
+		}
+	}
+	if data, _ := os.ReadFile(taken); string(data) != "someone's music" {
+		t.Error("a file that was there has been changed")
+	}
+}
+
+func wavHeader(tag, bits uint16, data uint32) []byte {
+	h := []byte("RIFF\x00\x00\x00\x00WAVEfmt \x10\x00\x00\x00")
+	h = binary.LittleEndian.AppendUint16(h, tag)
+	h = binary.LittleEndian.AppendUint16(h, 1)
+	h = binary.LittleEndian.AppendUint32(h, 44100)
+	h = binary.LittleEndian.AppendUint32(h, 44100*uint32(bits)/8)
+	h = binary.LittleEndian.AppendUint16(h, bits/8)
+	h = binary.LittleEndian.AppendUint16(h, bits)
+	h = append(h, "data"...)
+	return binary.LittleEndian.AppendUint32(h, data)
+}
+
+func TestOutputNames(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	path := w.tone(t, "my loop é.wav", stereo44, 0.5)
+	base := func(r engine.Result) (names []string) {
+		for _, o := range r.Outputs {
+			names = append(names, filepath.Base(o.Path))
+		}
+		return names
+	}
+	short := func(change func(*engine.Job)) engine.Result {
+		return w.run(t, func(j *engine.Job) { j.Path, j.Seconds = path, 0.1; change(j) })
+	}
+	for _, test := range []struct {
+		change func(*engine.Job)
+		want   []string
+	}{
+		{func(j *engine.Job) {}, []string{"my loop é-continued.wav"}},
+		{func(j *engine.Job) { j.Variations = 2 }, []string{"my loop é-continued-2.wav", "my loop é-continued-3.wav"}},
+		{func(j *engine.Job) { j.Overwrite = true }, []string{"my loop é-continued.wav"}},
+		{func(j *engine.Job) { j.OutputPath = "out.flac"; j.Variations = 2 }, []string{"out.flac", "out-2.flac"}},
+		{func(j *engine.Job) { j.OutputPath = "out"; j.Format = "flac"; j.Overwrite = true }, []string{"out.flac"}},
+		{func(j *engine.Job) { j.OutputPath = "file://" + filepath.ToSlash(filepath.Join(w.dir, "a%20b.wav")) }, []string{"a b.wav"}},
+	} {
+		if got := base(short(test.change)); !slices.Equal(got, test.want) {
+			t.Errorf("got %v, want %v", got, test.want)
+		}
+	}
+}
+
+// Models are found by path, in the models folder and in the Hugging Face cache; each is told by models and unloaded again.
+func TestModels(t *testing.T) {
+	goldens, err := filepath.Abs("../testdata/goldens")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hub := t.TempDir()
+	repo := filepath.Join(hub, "models--someone--tiny-stereo")
+	for dir, content := range map[string]string{"refs/main": "abc123\n", "snapshots/abc123/x": ""} {
+		file := filepath.Join(repo, dir)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(content), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.CopyFS(filepath.Join(repo, "snapshots/abc123"), os.DirFS(filepath.Join(goldens, "stereo"))); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, engine.Options{ModelsDir: goldens, HubDir: hub, Base: filepath.Join(goldens, "mono")})
+	list, err := w.engine.Models(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]engine.ModelInfo{}
+	for _, m := range list {
+		found[m.Name] = m
+	}
+	if m := found["random-tiny"]; m.Source != "bundled" || m.Problem != "" || !strings.Contains(m.Description, "untrained") {
+		t.Errorf("bundled: got %+v", m)
+	}
+	if m := found["someone/tiny-stereo"]; m.Source != "huggingface" || m.Channels != 2 || m.Problem != "" {
+		t.Errorf("hub: got %+v", m)
+	}
+	if m := found["melody"]; !strings.Contains(m.Problem, "musicgen_melody") {
+		t.Errorf("melody: got problem %q, want one that names musicgen_melody", m.Problem)
+	}
+	for _, name := range []string{"mono", "mono-audiocraft", "tiny-stereo", filepath.Join(goldens, "stereo")} {
+		info, err := w.engine.Load(context.Background(), name, quiet)
+		if err != nil || !info.Resident || info.MemoryBytes <= 0 {
+			t.Errorf("load %s: got %+v, %v", name, info, err)
+		}
+		r := w.run(t, func(j *engine.Job) { j.Model, j.Text = name, "techno" })
+		if want := info.Channels; r.Outputs[0].Channels != want {
+			t.Errorf("%s: got %d channels, want %d", name, r.Outputs[0].Channels, want)
+		}
+		if status := w.engine.Status(); len(status.Models) != 1 || status.CachedPrompts != 1 || status.CachedTexts != 1 {
+			t.Errorf("%s: got status %+v", name, status)
+		}
+		if err := errors.Join(w.engine.Unload(context.Background(), name), w.engine.Unload(context.Background(), name)); err != nil {
+			t.Errorf("unload %s: %v", name, err)
+		}
+	}
+	if len(w.engine.Status().Models) != 0 {
+		t.Errorf("got %+v, want nothing resident", w.engine.Status())
+	}
+}
+
+// mono-audiocraft holds mono's weights, so it makes the same bytes.
+func TestAudiocraftEqualsHuggingFace(t *testing.T) {
+	w := newWorld(t, engine.Options{ModelsDir: "../testdata/goldens", Base: "mono"})
+	path := w.tone(t, "in.wav", stereo44, 1)
+	var first []byte
+	for _, model := range []string{"mono", "mono-audiocraft"} {
+		r := w.run(t, func(j *engine.Job) { j.Path, j.Model, j.Text = path, model, "techno" })
+		data, err := os.ReadFile(r.Outputs[0].Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first != nil && !bytes.Equal(data, first) {
+			t.Error("the two layouts of one model made different bytes")
+		}
+		first = data
+	}
+}
+
+// Jobs, one after the other, leave nothing behind but the caches.
+func TestMemoryStaysFlat(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	path := w.tone(t, "in.wav", audio.Format{Container: "wav", Bits: "16", Rate: 32000, Channels: 1}, 0.2)
+	short := func(i int) {
+		w.run(t, func(j *engine.Job) {
+			j.Path, j.Seconds, j.Seed, j.OutputPath, j.Overwrite = path, 0.04, int64(i), "out.wav", true
+		})
+	}
+	for i := range 3 {
+		short(i)
+	}
+	before := w.backend.Allocated()
+	for i := range 50 {
+		short(i)
+	}
+	if after := w.backend.Allocated(); after != before {
+		t.Errorf("device memory went from %d to %d bytes in 50 jobs", before, after)
+	}
+}
+
+func TestProbe(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	path := w.tone(t, "in.wav", stereo44, 2)
+	info, err := w.engine.Probe(context.Background(), "in.wav")
+	if err != nil || info.Path != path || info.Seconds != 2 || info.Channels != 2 || info.PeakDB == nil || info.Loudness == nil {
+		t.Errorf("got %+v, %v", info, err)
+	}
+	if _, err := w.engine.Probe(context.Background(), "nothing.wav"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want it to say that there is no such file", err)
+	}
+}
