@@ -41,8 +41,12 @@ type Checkpoint struct {
 // Open opens the model in a folder on disk. The error wraps ErrNoCheckpoint where there is none, and is a *FormatError,
 // *UnsupportedError or *BaseError where there is one that cannot be used.
 func Open(dir string, options Options) (*Checkpoint, error) {
-	if dir == "" {
-		return nil, fmt.Errorf("weights: %w: got an empty path, want a folder", ErrNoCheckpoint)
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, fmt.Errorf("weights: %w: %w", ErrNoCheckpoint, err)
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("weights: %s: %w: is a file, want the folder that holds it", dir, ErrNoCheckpoint)
 	}
 	return open(folder{fsys: os.DirFS(dir), dir: dir}, options)
 }
@@ -54,9 +58,6 @@ func OpenFS(fsys fs.FS, options Options) (*Checkpoint, error) {
 
 // open chooses the layout. Released folders hold both; Hugging Face wins because it is complete in itself.
 func open(f folder, options Options) (*Checkpoint, error) {
-	if err := f.check(); err != nil {
-		return nil, err
-	}
 	c := &Checkpoint{Dir: f.dir, folder: f, tensors: map[string]*Tensor{}, sections: map[string]json.RawMessage{}}
 	layout, err := f.weightFiles()
 	switch {

@@ -2,7 +2,6 @@ package weights
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -73,18 +72,4 @@ func (f folder) open(name string) (*mapping, error) {
 		return nil, fmt.Errorf("weights: %w", err)
 	}
 	return &mapping{data: data}, nil
-}
-
-// checkFolder tells a folder from a file and from nothing.
-func (f folder) check() error {
-	info, err := fs.Stat(f.fsys, ".")
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("weights: %s: %w: no such folder", f.dir, ErrNoCheckpoint)
-	case err != nil:
-		return fmt.Errorf("weights: %s: %w", f.dir, err)
-	case !info.IsDir():
-		return fmt.Errorf("weights: %s: %w: is a file, want the folder that holds it", f.dir, ErrNoCheckpoint)
-	}
-	return nil
 }

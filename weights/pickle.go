@@ -161,8 +161,7 @@ func (m *machine) object(op byte) bool {
 	case 'c': // GLOBAL
 		m.push(global(m.line() + "." + m.line()))
 	case 0x93: // STACK_GLOBAL
-		names := m.popN(2)
-		m.push(global(fmt.Sprintf("%s.%s", text(names[0]), text(names[1]))))
+		m.stackGlobal(m.popN(2))
 	case 'Q': // BINPERSID
 		m.persistent(m.pop())
 	case 'R', 0x81: // REDUCE, NEWOBJ
@@ -366,8 +365,14 @@ func (m *machine) call(callee, args any) {
 	m.push(value)
 }
 
-// text is v if it is a string.
-func text(v any) string {
-	s, _ := v.(string)
-	return s
+// stackGlobal joins a module and a name. Both may come from the memo, so long ones could be joined without end.
+func (m *machine) stackGlobal(parts []any) {
+	const longest = 256
+	module, okModule := parts[0].(string)
+	name, okName := parts[1].(string)
+	if !okModule || !okName || len(module) > longest || len(name) > longest {
+		m.fail("a global has no sound name")
+		return
+	}
+	m.push(global(module + "." + name))
 }

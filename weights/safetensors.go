@@ -94,10 +94,10 @@ func (f *File) parseHeader(path string, header, data []byte) error {
 		}
 		var entry safetensorsEntry
 		if err := decoder.Decode(&entry); err != nil {
-			return bad(fmt.Errorf("tensor %q: %w", name, err))
+			return bad(fmt.Errorf("tensor %.200q: %w", name, err))
 		}
 		if f.Tensors[name] != nil {
-			return bad(fmt.Errorf("tensor %q is listed twice", name))
+			return bad(fmt.Errorf("tensor %.200q is listed twice", name))
 		}
 		if f.Tensors[name], err = entry.tensor(path, name, data); err != nil {
 			return err
@@ -116,23 +116,23 @@ func (f *File) parseHeader(path string, header, data []byte) error {
 func (e safetensorsEntry) tensor(path, name string, data []byte) (*Tensor, error) {
 	dtype, known := dtypeNamed(e.DType)
 	if !known {
-		return nil, &UnsupportedError{path, []string{fmt.Sprintf("tensor %q has dtype %q, want one of %s",
+		return nil, &UnsupportedError{path, []string{fmt.Sprintf("tensor %.200q has dtype %.80q, want one of %s",
 			name, e.DType, strings.Join(dtypeNames[:], " "))}}
 	}
 	count, ok := elements(e.Shape)
 	if !ok || count > math.MaxInt/dtype.Size() {
-		return nil, formatErrorf(path, "safetensors: tensor %q: impossible shape %v", name, e.Shape)
+		return nil, formatErrorf(path, "safetensors: tensor %.200q: impossible shape %v", name, e.Shape)
 	}
 	if len(e.Offsets) != 2 {
-		return nil, formatErrorf(path, "safetensors: tensor %q: got %d data_offsets, want 2", name, len(e.Offsets))
+		return nil, formatErrorf(path, "safetensors: tensor %.200q: got %d data_offsets, want 2", name, len(e.Offsets))
 	}
 	begin, end := e.Offsets[0], e.Offsets[1]
 	if begin < 0 || end < begin || end > len(data) {
-		return nil, formatErrorf(path, "safetensors: tensor %q: bytes %d to %d lie outside the %d of the file; it is cut short or damaged",
+		return nil, formatErrorf(path, "safetensors: tensor %.200q: bytes %d to %d lie outside the %d of the file; it is cut short or damaged",
 			name, begin, end, len(data))
 	}
 	if want := count * dtype.Size(); end-begin != want {
-		return nil, formatErrorf(path, "safetensors: tensor %q: got %d bytes, want %d for %s %v", name, end-begin, want, dtype, e.Shape)
+		return nil, formatErrorf(path, "safetensors: tensor %.200q: got %d bytes, want %d for %s %v", name, end-begin, want, dtype, e.Shape)
 	}
 	return &Tensor{Name: name, DType: dtype, Shape: e.Shape, Data: data[begin:end:end]}, nil
 }
@@ -150,7 +150,7 @@ func checkCover(path string, spans []span, size int) error {
 	at := 0
 	for _, s := range spans {
 		if s.begin != at {
-			return formatErrorf(path, "safetensors: tensor %q begins at byte %d, want %d: tensors overlap or leave a hole", s.name, s.begin, at)
+			return formatErrorf(path, "safetensors: tensor %.200q begins at byte %d, want %d: tensors overlap or leave a hole", s.name, s.begin, at)
 		}
 		at = s.end
 	}

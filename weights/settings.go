@@ -2,6 +2,7 @@ package weights
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -120,11 +121,17 @@ func value[T any](s *settings, key string, fallback T) T {
 		return fallback
 	}
 	var v T
-	if node.Kind != yaml.ScalarNode || node.Decode(&v) != nil {
+	if node.Kind != yaml.ScalarNode || node.Decode(&v) != nil || !finite(v) {
 		s.refuse(key, describe(node), fmt.Sprintf("a value like %v", fallback))
 		return fallback
 	}
 	return v
+}
+
+// finite refuses the numbers that YAML can write and JSON cannot.
+func finite(v any) bool {
+	f, isFloat := v.(float64)
+	return !isFloat || !math.IsNaN(f) && !math.IsInf(f, 0)
 }
 
 // values decodes a list of scalars.

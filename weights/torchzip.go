@@ -124,7 +124,7 @@ func (f *torchFile) persistent(id tuple) (any, error) {
 	class, _ := id[1].(global)
 	dtype, known := storageTypes[class]
 	if !known {
-		return nil, &UnsupportedError{Reasons: []string{fmt.Sprintf("tensors of type %q", class)}}
+		return nil, &UnsupportedError{Reasons: []string{fmt.Sprintf("tensors of type %.80q", class)}}
 	}
 	key, isText := id[2].(string)
 	count, isInt := id[4].(int64)
@@ -175,7 +175,7 @@ func (f *torchFile) tensor(args tuple) (any, error) {
 	numbers, okOffset := integers(tuple{args[1]})
 	shape, okShape := integers(args[2])
 	strides, okStrides := integers(args[3])
-	if !okOffset || !okShape || !okStrides || len(shape) != len(strides) || len(shape) > maxRank {
+	if !okOffset || !okShape || !okStrides || len(shape) != len(strides) {
 		return nil, errors.New("tensor has no sound offset, shape and strides")
 	}
 	offset, size := numbers[0], source.dtype.Size()
@@ -198,9 +198,12 @@ func (f *torchFile) tensor(args tuple) (any, error) {
 	return t, nil
 }
 
-// integers reads a tuple of numbers that are not negative.
+// integers reads a short tuple of numbers that are not negative.
 func integers(v any) ([]int, bool) {
 	values, ok := v.(tuple)
+	if len(values) > maxRank {
+		return nil, false
+	}
 	numbers := make([]int, len(values))
 	for i, value := range values {
 		n, isInt := value.(int64)

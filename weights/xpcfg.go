@@ -10,6 +10,9 @@ import (
 // the default of audiocraft's constructors, or for the decoder's sizes that of the base. Variants that the model code
 // does not cover are refused, all at once.
 
+// maxCodebooks is beyond every model: stereo ones have 8.
+const maxCodebooks = 64
+
 // decoderConfig is the part of the decoder section that models read. delays and segment_duration are ours: Hugging
 // Face fixes the first and does not know the second.
 type decoderConfig struct {
@@ -154,8 +157,12 @@ func (s *settings) decoderConfig(base decoderConfig) decoderConfig {
 // delays are 0, 1, 2, … where the settings name none.
 func (s *settings) delays(codebooks int) []int {
 	const key = "codebooks_pattern.delay.delays"
+	if codebooks > maxCodebooks {
+		s.refuse("transformer_lm.n_q", codebooks, fmt.Sprintf("at most %d", maxCodebooks))
+		return nil
+	}
 	if s.find(key) == nil {
-		delays := make([]int, min(codebooks, 64))
+		delays := make([]int, codebooks)
 		for i := range delays {
 			delays[i] = i
 		}
@@ -175,7 +182,7 @@ func (s *settings) topConfig() map[string]any {
 		return map[string]any{"model_type": "musicgen"}
 	}
 	const chroma = "conditioners.self_wav.chroma_stem."
-	hop := float64(int(1) << min(s.positive(chroma+"radix2_exp", 12), 20) / 4)
+	hop := math.Exp2(float64(s.positive(chroma+"radix2_exp", 12))) / 4
 	samples := value(s, "dataset.segment_duration", 30.0) * float64(s.positive(chroma+"sample_rate", 32000))
 	return map[string]any{
 		"model_type":    "musicgen_melody",
