@@ -152,7 +152,7 @@ func (j *jobs) next() *task {
 
 func (j *jobs) serveAside(t *task) {
 	var result any
-	err := error(nil)
+	var err error
 	select {
 	case j.slots <- struct{}{}:
 		result, err = j.perform(t)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -130,12 +131,11 @@ func TestQueueIsBounded(t *testing.T) {
 }
 
 func TestProbesAreBoundedAndCancelled(t *testing.T) {
-	working, most := 0, 0
+	var working, most atomic.Int32
 	e := &fakeEngine{probe: func(ctx context.Context, _ string) (engine.AudioInfo, error) {
-		working++
-		most = max(most, working)
+		most.Store(max(most.Load(), working.Add(1)))
 		<-ctx.Done()
-		working--
+		working.Add(-1)
 		return engine.AudioInfo{}, ctx.Err()
 	}}
 	bubble(t, e, Options{}, func(t *testing.T, h *host) {
@@ -151,8 +151,8 @@ func TestProbesAreBoundedAndCancelled(t *testing.T) {
 				}
 			}
 		}
-		if most != asideLimit {
-			t.Errorf("got %d probes at once, want %d", most, asideLimit)
+		if got := most.Load(); got != asideLimit {
+			t.Errorf("got %d probes at once, want %d", got, asideLimit)
 		}
 		for i := range queueLimit + 1 {
 			h.send(cancelNote(fmt.Sprintf(`{"id":%d}`, i)))

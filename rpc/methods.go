@@ -79,13 +79,13 @@ func methods() []method {
 	}
 }
 
-func (s *server) initialize(_ call, p *InitializeParams) (*InitializeResult, error) {
+func (s *server) initialize(_ call, p *InitializeParams) (InitializeResult, error) {
 	if s.requests > 1 {
-		return nil, engine.Errorf(requestInvalid, "", "initialize: got it after other requests, want it first and once, or not at all")
+		return InitializeResult{}, engine.Errorf(requestInvalid, "", "initialize: got it after other requests, want it first and once, or not at all")
 	}
 	s.hostProcess.Store(p.ProcessID)
 	s.options.Log.Info("host", "name", p.ClientInfo.Name, "version", p.ClientInfo.Version, "process", p.ProcessID)
-	result := &InitializeResult{
+	result := InitializeResult{
 		ProtocolVersion: protocolVersion,
 		ServerInfo:      ServerInfo{Name: "segue", Version: s.options.Version},
 		Capabilities:    Capabilities{Batch: true, Cancel: true, Progress: true},

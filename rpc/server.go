@@ -191,7 +191,7 @@ func (s *server) submit(conn *jsonrpc2.Conn, id jsonrpc2.ID, m *method, params a
 	var send func(ProgressValue)
 	if t.token != "" {
 		send = func(v ProgressValue) {
-			s.report("progress", conn.Notify(context.Background(), progressMethod, progressParams{t.token, v}))
+			s.sent("progress", conn.Notify(context.Background(), progressMethod, progressParams{t.token, v}))
 		}
 	}
 	t.reports = newReporter(send)
@@ -210,11 +210,11 @@ func (s *server) reply(conn *jsonrpc2.Conn, id jsonrpc2.ID, result any, failure 
 			response.Error = newError(internal, "answer not encodable: %w", err)
 		}
 	}
-	s.report("answer", conn.SendResponse(context.Background(), response))
+	s.sent("answer", conn.SendResponse(context.Background(), response))
 }
 
-// report logs what could not be sent; a host that is gone is no news.
-func (s *server) report(what string, err error) {
+// sent logs what could not be sent; a host that is gone is no news.
+func (s *server) sent(what string, err error) {
 	if err != nil && err != jsonrpc2.ErrClosed {
 		s.options.Log.Error("not sent", "what", what, "error", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -191,19 +192,20 @@ func TestEngineThatIgnoresCancelIsAnsweredFor(t *testing.T) {
 }
 
 func TestHostThatDies(t *testing.T) {
-	parent, process := true, true
-	for name, die := range map[string]func(){"parent": func() { parent = false }, "process": func() { process = false }} {
+	var parent, process atomic.Bool
+	for name, alive := range map[string]*atomic.Bool{"parent": &parent, "process": &process} {
 		t.Run(name, func(t *testing.T) {
-			parent, process = true, true
+			parent.Store(true)
+			process.Store(true)
 			synctest.Test(t, func(t *testing.T) {
 				h := start(t, t.Context(), &fakeEngine{run: untilCancelled}, Options{
-					ParentAlive:  func() bool { return parent },
-					ProcessAlive: func(pid int64) bool { return pid == 42 && process },
+					ParentAlive:  func() bool { return parent.Load() },
+					ProcessAlive: func(pid int64) bool { return pid == 42 && process.Load() },
 				})
 				h.send(request("1", "initialize", `{"processId":42}`), request("2", "generate", "{}"))
 				time.Sleep(10 * time.Second)
 				check(t, h.heard(), "1 ok")
-				die()
+				alive.Store(false)
 				if code := <-h.code; code != 1 {
 					t.Errorf("exit code: got %d, want 1", code)
 				}
