@@ -105,7 +105,7 @@ func encode(dtype weights.DType, values []float32) []byte {
 		bits := math.Float32bits(v)
 		switch dtype {
 		case weights.F16:
-			data = binary.LittleEndian.AppendUint16(data, toF16(v))
+			data = binary.LittleEndian.AppendUint16(data, weights.F32ToF16(v))
 		case weights.BF16:
 			data = binary.LittleEndian.AppendUint16(data, uint16(bits>>16))
 		case weights.F64:
@@ -115,17 +115,6 @@ func encode(dtype weights.DType, values []float32) []byte {
 		}
 	}
 	return data
-}
-
-// toF16 rounds towards zero; numbers too small for a normal half become subnormal.
-func toF16(v float32) uint16 {
-	bits := math.Float32bits(v)
-	sign := uint16(bits >> 16 & 0x8000)
-	exponent := int(bits>>23&255) - 127
-	if exponent < -14 {
-		return sign | uint16(math.Abs(float64(v))*(1<<24))
-	}
-	return sign | uint16(exponent+15)<<10 | uint16(bits>>13&1023)
 }
 
 func (f *fixture) keep(made freer, err error) {

@@ -66,8 +66,8 @@ func naiveCausal(a kern.CausalAttention, own, prefix naiveCache, qkv []float64, 
 		at := [2]int{a.Layer, r}
 		own[at] = own[at][:a.Column]
 		for i := range a.Columns {
-			new := qkv[(r*a.Columns+i)*3*width:][:3*width]
-			own[at] = append(own[at], [2][]float64{new[width : 2*width], new[2*width:]})
+			fresh := qkv[(r*a.Columns+i)*3*width:][:3*width]
+			own[at] = append(own[at], [2][]float64{fresh[width : 2*width], fresh[2*width:]})
 			var seen [][2][]float64
 			if prefix != nil {
 				seen = append(seen, prefix[[2]int{a.Layer, r / a.Variations}][:a.PrefixColumns]...)
@@ -78,7 +78,7 @@ func naiveCausal(a kern.CausalAttention, own, prefix naiveCache, qkv []float64, 
 				var scores []float64
 				var values [][]float64
 				for _, column := range seen {
-					scores = append(scores, float64(a.Scale)*naiveDot(part(new[:width]), part(column[0])))
+					scores = append(scores, float64(a.Scale)*naiveDot(part(fresh[:width]), part(column[0])))
 					values = append(values, part(column[1]))
 				}
 				out = append(out, naiveSoftmaxSum(scores, values)...)

@@ -4,6 +4,7 @@ package kerntest
 
 import (
 	"fmt"
+	"slices"
 
 	"segue/engine/kern"
 	"segue/weights"
@@ -154,7 +155,26 @@ func rvqRows() []row {
 	for _, s := range [][4]int{{1, 1, 1, 1}, {4, 33, 17, 8}, {3, 65, 31, 33}, {8, 16, 3, 3}, {4, 130, 65, 16}} {
 		rows = append(rows, encodeRow(s[0], s[1], s[2], s[3]), decodeRow(s[0], s[1], s[2], s[3]))
 	}
-	return rows
+	return append(rows, tiesRow())
+}
+
+// tiesRow: every entry is there three times, and the first must be found.
+func tiesRow() row {
+	return row{name: "rvqencode/ties", build: func(f *fixture) call {
+		const entries, t, d = 11, 9, 17
+		book := slices.Repeat(f.normal(entries*d), 3)
+		z := f.normal(t * d)
+		a := kern.RVQEncode{Q: 1, Entries: 3 * entries, T: t, D: d, Stride: t, Books: f.floats(book), Z: f.floats(z), Codes: f.intRoom(t)}
+		codes, _ := naiveEncode(wide(z), wide(book), 1, 3*entries, t, d)
+		again := f.floats(z)
+		return call{
+			record: func(s kern.Stream) {
+				s.Copy(a.Z, again)
+				s.RVQEncode(a)
+			},
+			results: []result{{window: a.Codes, ints: func() []int32 { return codes }}},
+		}
+	}}
 }
 
 func encodeRow(q, entries, t, d int) row {
