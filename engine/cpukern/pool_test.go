@@ -50,7 +50,7 @@ func TestPoolRunsEveryChunkOnce(t *testing.T) {
 	}
 }
 
-// A worker that is put aside before it claims a chunk holds nobody up: here all are, but for one chunk each.
+// A thread stuck in one chunk holds up none of the others: they do the rest.
 func TestPoolUnevenChunks(t *testing.T) {
 	p := newPool(4)
 	defer p.close()
