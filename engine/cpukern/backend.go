@@ -5,7 +5,8 @@
 //
 // Ops run at once, before the recording method returns, so Submit and Wait have nothing to do. Weights stay in the
 // precision of the file, as views of the mapping where they are aligned: a Matrix or Table must not outlive its
-// Checkpoint. Products are never fused with sums (float32(a*b)), so every processor gives the same bits.
+// Checkpoint. The oddity: products are written float32(a*b), which forbids the compiler to fuse them with a sum in one
+// loop and not in another, so a row has the same bits whichever loop computes it.
 package cpukern
 
 import (
