@@ -1,7 +1,7 @@
 package kerntest
 
-// Timing, from the rows of the table at the shapes that models have. Bytes per second count weights once per call, as
-// memory bandwidth does.
+// Timing, from the rows of the table at the shapes that models have. Bytes are those that memory must move at least: the
+// weights, and for convolutions the frames.
 
 import (
 	"fmt"
@@ -37,8 +37,8 @@ func benchRows() []row {
 		width int
 	}{{"small", 1024}, {"medium", 1536}, {"large", 2048}} {
 		for _, count := range []int{1, 2, 8, 300} {
-			r := linearRow(linearShape{count, 4 * model.width, model.width}, weights.F16, 2) // fc1: norm and GELU
-			r.name = fmt.Sprintf("%s/%s", model.name, r.name)
+			r := linearRow(linearShape{count, 4 * model.width, model.width}, weights.F16, 4) // the shape of fc1, with norm and GELU
+			r.name = fmt.Sprintf("%s/linear/%d", model.name, count)
 			rows = append(rows, r)
 		}
 	}

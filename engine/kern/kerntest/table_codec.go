@@ -67,7 +67,7 @@ func convRow(shape convShape, a kern.Conv, variant int) row {
 		}
 		return call{
 			record: func(s kern.Stream) { s.Conv(a) },
-			bytes:  4 * int64(len(w)),
+			bytes:  4 * int64(len(w)+len(x)+n),
 			results: []result{{window: a.Dst, floats: func() []float64 {
 				return naiveConv(a, wide(x), w, bias, residual)
 			}}},
@@ -110,7 +110,7 @@ func transposeRow(shape convShape, a kern.ConvTranspose, elu bool) row {
 		a.X, a.Dst = f.floats(x), f.room(a.OutT()*shape.out)
 		return call{
 			record:  func(s kern.Stream) { s.ConvTranspose(a) },
-			bytes:   4 * int64(len(w)),
+			bytes:   4 * int64(len(w)+len(x)+a.Dst.N),
 			results: []result{{window: a.Dst, floats: func() []float64 { return naiveTranspose(a, wide(x), w, bias) }}},
 		}
 	}}
