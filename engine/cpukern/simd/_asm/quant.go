@@ -1,0 +1,297 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+const (
+	groupRow   = 40 // bytes of one group of one row in an activation tile
+	quantShape = "func(w, x *byte, dst *float32, stride, pairs, panels, valid int)"
+)
+
+// lines of 64 bytes in a group of packed weights.
+func lines(bits int) int { return bits }
+
+// scales is where the float16 scales of a pair of groups begin.
+func scales(bits int) int { return 2 * lines(bits) * 64 }
+
+// forPanels runs a panel's body over all of them: clear and store around the loop over pairs of groups.
+func forPanels(bits, rows int, clear func(), group func(w, x Register, g int), store func(d, stride Register)) {
+	w, x0, d0, stride := param("w"), param("x"), param("dst"), param("stride")
+	pairs, panels := param("pairs"), param("panels")
+	byteOffsets(stride)
+	Label("panel")
+	clear()
+	x, count := GP64(), GP64()
+	MOVQ(x0, x)
+	MOVQ(pairs, count)
+	Label("pair")
+	for g := range 2 {
+		group(w, x, g)
+	}
+	advance(scales(bits)+64, w)
+	advance(2*groupRow*rows, x)
+	DECQ(count)
+	JNE(LabelRef("pair"))
+	d := GP64()
+	MOVQ(d0, d)
+	store(d, stride)
+	advance(64, d0)
+	DECQ(panels)
+	JNE(LabelRef("panel"))
+	VZEROUPPER()
+	RET()
+}
+
+// quantAVX512: a line of weights is one register and a chunk of activations a broadcast operand of VPDPBUSD, so rows of
+// activations cost one instruction each per line. The integer sums begin from the corrections.
+func quantAVX512(bits, rows int) {
+	function(fmt.Sprintf("q%dx%dAVX512", bits, rows), quantShape)
+	total, sum := zmms(rows), zmms(rows)
+	mask := ZMM()
+	if bits == 4 {
+		VPBROADCASTD(words(0x0f0f0f0f), mask)
+	}
+	keep := laneMask(param("valid"), 0)
+	clear := func() {
+		for _, t := range total {
+			VPXORD(t, t, t)
+		}
+	}
+	group := func(w, x Register, g int) {
+		tile := func(offset int) Mem { return Mem{Base: x, Disp: g*groupRow*rows + offset} }
+		for n, s := range sum {
+			VPBROADCASTD(tile(36*rows+4*n), s)
+		}
+		for c := range lines(bits) {
+			weight := ZMM()
+			VMOVDQU32(Mem{Base: w, Disp: (g*lines(bits) + c) * 64}, weight)
+			if bits == 8 {
+				for n, s := range sum {
+					VPDPBUSD_BCST(tile(4*(c*rows+n)), weight, s)
+				}
+				continue
+			}
+			low, high := ZMM(), ZMM()
+			VPANDD(mask, weight, low)
+			VPSRLD(U8(4), weight, high)
+			VPANDD(mask, high, high)
+			for n, s := range sum {
+				VPDPBUSD_BCST(tile(4*(c*rows+n)), low, s)
+			}
+			for n, s := range sum {
+				VPDPBUSD_BCST(tile(4*((c+4)*rows+n)), high, s)
+			}
+		}
+		scale, both := ZMM(), ZMM()
+		VCVTPH2PS(Mem{Base: w, Disp: scales(bits) + 32*g}, scale)
+		for n, s := range sum {
+			VCVTDQ2PS(s, s)
+			VMULPS_BCST(tile(32*rows+4*n), scale, both)
+			VFMADD231PS(both, s, total[n])
+		}
+	}
+	forPanels(bits, rows, clear, group, func(d, stride Register) {
+		for n, t := range total {
+			VMOVUPS(t, keep, Mem{Base: d})
+			if n < rows-1 {
+				ADDQ(stride, d)
+			}
+		}
+	})
+}
+
+// quantAVX2 takes a group in two halves of 8 rows of weights, which leaves registers for 4 rows of activations.
+//
+// Products of pairs go into 16 bits and must not saturate. 8 bits: |w|·(x with w's sign), at most 2·127², widened line by
+// line; the offset of 128 is undone first, so there is no correction. 4 bits: at most 2·15·127 a line, 8 lines fit.
+func quantAVX2(bits, rows int) {
+	function(fmt.Sprintf("q%dx%dAVX2", bits, rows), quantShape)
+	total := [][]VecVirtual{ymms(rows), ymms(rows)}
+	sum := ymms(rows)
+	clear := func() {
+		for _, half := range total {
+			for _, t := range half {
+				VXORPS(t, t, t)
+			}
+		}
+	}
+	group := func(w, x Register, g int) {
+		tile := func(offset int) Mem { return Mem{Base: x, Disp: g*groupRow*rows + offset} }
+		for half := range 2 {
+			at := func(c int) Mem { return Mem{Base: w, Disp: (g*lines(bits)+c)*64 + 32*half} }
+			if bits == 8 {
+				sums8(sum, tile, at)
+			} else {
+				sums4(sum, tile, at)
+			}
+			scale, both := YMM(), YMM()
+			VCVTPH2PS(Mem{Base: w, Disp: scales(bits) + 32*g + 16*half}, scale)
+			for n, s := range sum {
+				VCVTDQ2PS(s, s)
+				VBROADCASTSS(tile(32*rows+4*n), both)
+				VMULPS(scale, both, both)
+				VFMADD231PS(both, s, total[half][n])
+			}
+		}
+	}
+	forPanels(bits, rows, clear, group, func(d, stride Register) {
+		keep := ymms(2)
+		firstLanes(param("valid"), keep...)
+		for n := range rows {
+			VMASKMOVPS(total[0][n], keep[0], Mem{Base: d})
+			VMASKMOVPS(total[1][n], keep[1], Mem{Base: d, Disp: 32})
+			if n < rows-1 {
+				ADDQ(stride, d)
+			}
+		}
+	})
+}
+
+func sums8(sum []VecVirtual, tile, at func(int) Mem) {
+	ones, offset := words(0x00010001), words(0x80808080)
+	for c := range lines(8) {
+		weight, magnitude := YMM(), YMM()
+		VMOVDQU(at(c), weight)
+		VPXOR(offset, weight, weight)
+		VPABSB(weight, magnitude)
+		for n, s := range sum {
+			t := s
+			if c > 0 {
+				t = YMM()
+			}
+			VPBROADCASTD(tile(4*(c*len(sum)+n)), t)
+			VPSIGNB(weight, t, t)
+			VPMADDUBSW(t, magnitude, t)
+			VPMADDWD(ones, t, t)
+			if c > 0 {
+				VPADDD(t, s, s)
+			}
+		}
+	}
+}
+
+func sums4(sum []VecVirtual, tile, at func(int) Mem) {
+	ones, mask := words(0x00010001), words(0x0f0f0f0f)
+	for c := range lines(4) {
+		low, high := YMM(), YMM()
+		VMOVDQU(at(c), high)
+		VPAND(mask, high, low)
+		VPSRLW(U8(4), high, high)
+		VPAND(mask, high, high)
+		for n, s := range sum {
+			t, u := YMM(), YMM()
+			VPBROADCASTD(tile(4*(c*len(sum)+n)), t)
+			VPBROADCASTD(tile(4*((c+4)*len(sum)+n)), u)
+			VPMADDUBSW(t, low, t)
+			VPMADDUBSW(u, high, u)
+			if c == 0 {
+				VPADDW(t, u, s)
+				continue
+			}
+			VPADDW(t, u, t)
+			VPADDW(t, s, s)
+		}
+	}
+	for n, s := range sum {
+		t := YMM()
+		VPMADDWD(ones, s, s)
+		VPBROADCASTD(tile(36*len(sum)+4*n), t)
+		VPADDD(t, s, s)
+	}
+}
+
+// quantize rounds one row into its places in a tile: chunks lie 4·rows bytes apart, behind the eighth scale and correction.
+func quantize() {
+	function("quantizeAVX2", "func(dst *byte, rows, bias int, x *float32, groups int)")
+	d, chunk, bias, x, groups := param("dst"), param("rows"), param("bias"), param("x"), param("groups")
+	byteOffsets(chunk)
+	NEGQ(bias)
+	d3, d6, d9 := GP64(), GP64(), GP64() // d + 3, 6 and 9 chunks
+	Label("group")
+	for _, p := range [][2]Register{{d, d3}, {d3, d6}, {d6, d9}} {
+		LEAQ(Mem{Base: p[0], Index: chunk, Scale: 2}, p[1])
+		ADDQ(chunk, p[1])
+	}
+	v := ymms(4)
+	top := magnitude(v, x)
+	scale, inverse := scaleOf(top)
+	VMOVSS(scale, Mem{Base: d6, Index: chunk, Scale: 2})
+	VBROADCASTSS(inverse, top)
+	for _, r := range v {
+		VMULPS(top, r, r)
+		VCVTPS2DQ(r, r)
+	}
+	VPACKSSDW(v[1], v[0], v[0])
+	VPACKSSDW(v[3], v[2], v[2])
+	VPACKSSWB(v[2], v[0], v[0]) // chunks 0 2 4 6 in the low half, 1 3 5 7 in the high one
+	odd := XMM()
+	VEXTRACTI128(U8(1), v[0], odd)
+	at := func(p Register, chunks uint8) Mem {
+		if chunks == 0 {
+			return Mem{Base: p}
+		}
+		return Mem{Base: p, Index: chunk, Scale: chunks}
+	}
+	for i, m := range []Mem{at(d, 0), at(d, 2), at(d3, 1), at(d6, 0)} {
+		VPEXTRD(U8(i), v[0].AsX(), m)
+	}
+	for i, m := range []Mem{at(d, 1), at(d3, 0), at(d3, 2), at(d6, 1)} {
+		VPEXTRD(U8(i), odd, m)
+	}
+	VMOVDQU(words(0x01010101), v[1])
+	VPMADDUBSW(v[0], v[1], v[1])
+	VPMADDWD(words(0x00010001), v[1], v[1])
+	correction := GP32()
+	VMOVD(reduce(v[1], VPADDD), correction)
+	IMULL(bias.(GP).As32(), correction)
+	MOVL(correction, Mem{Base: d9})
+	LEAQ(Mem{Base: d9, Index: chunk, Scale: 1}, d)
+	advance(128, x)
+	DECQ(groups)
+	JNE(LabelRef("group"))
+	VZEROUPPER()
+	RET()
+}
+
+// magnitude loads 32 numbers and returns the largest magnitude, in lane 0.
+func magnitude(v []VecVirtual, x Register) VecVirtual {
+	m := ymms(4)
+	for i := range v {
+		VMOVUPS(Mem{Base: x, Disp: 32 * i}, v[i])
+		VANDPS(words(0x7fffffff), v[i], m[i])
+	}
+	VMAXPS(m[1], m[0], m[0])
+	VMAXPS(m[3], m[2], m[2])
+	VMAXPS(m[2], m[0], m[0])
+	reduce(m[0], VMAXPS)
+	return m[0]
+}
+
+// scaleOf returns top/127 and 127/top, or zeros where top is next to nothing.
+func scaleOf(top VecVirtual) (scale, inverse VecVirtual) {
+	scale, inverse, enough := XMM(), XMM(), XMM()
+	VMOVSS(floats(127), inverse)
+	VDIVSS(inverse, top.AsX(), scale)
+	VDIVSS(top.AsX(), inverse, inverse)
+	VCMPSS(U8(13), floats(1e-30), top.AsX(), enough) // ≥
+	VANDPS(enough, scale, scale)
+	VANDPS(enough, inverse, inverse)
+	return scale, inverse
+}
+
+// reduce folds the eight lanes of v into lane 0.
+func reduce(v VecVirtual, fold func(...Op)) VecVirtual {
+	low, high := v.AsX().(VecVirtual), XMM()
+	VEXTRACTF128(U8(1), v, high)
+	fold(high, low, low)
+	VPSHUFD(U8(0x4e), low, high)
+	fold(high, low, low)
+	VPSHUFD(U8(0xb1), low, high)
+	fold(high, low, low)
+	return low
+}

@@ -1,0 +1,9 @@
+//go:build noasm || !amd64
+
+package simd
+
+// A build without assembly, by tag or for another processor.
+
+func native() []ISA { return nil }
+
+func (k *Kernels) specialise() {}
