@@ -34,6 +34,18 @@ func (d DType) String() string { return dtypeNames[d] }
 // Size is the number of bytes of one element.
 func (d DType) Size() int { return dtypeSizes[d] }
 
+// Round is the nearest number to f that d can hold, as float32; for the float types.
+func (d DType) Round(f float32) float32 {
+	switch d {
+	case F16:
+		return F16ToF32(F32ToF16(f))
+	case BF16:
+		bits := math.Float32bits(f)
+		return math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff)
+	}
+	return f
+}
+
 // Tensor is a named array in row-major order. Data aliases the mapped file; it must not be written.
 type Tensor struct {
 	Name  string

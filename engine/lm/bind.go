@@ -41,7 +41,7 @@ func Bind(b *weights.Binder, c Config) *Weights {
 	}
 	// Older checkpoints store the table; its last digits differ from a computed one, so it is used as it is.
 	if w.Positions = b.Optional(model+"embed_positions.weights", c.Positions, c.Width); w.Positions == nil {
-		w.Positions = sinusoids(c.Positions, c.Width)
+		w.Positions = sinusoids(c.Positions, c.Width, w.Embed[0].DType)
 	}
 	for i := range c.Layers {
 		w.Layers = append(w.Layers, bindLayer(b, fmt.Sprintf("%slayers.%d.", model, i), c))
@@ -79,8 +79,9 @@ func bindNorm(b *weights.Binder, name string, c Config) NormTensors {
 
 // sinusoids is the position table as the reference computes it: frequencies exp(-i·ln(10000)/(D/2-1)) and their product
 // with the position rounded to float32, then all cosines, then all sines. That rounding moves the phase by up to 1e-4 near
-// the end of the table, so it is repeated here.
-func sinusoids(positions, width int) *weights.Tensor {
+// the end of the table, so it is repeated here. A reference that holds the model in half precision holds its table in it too:
+// stored is the precision of the other weights.
+func sinusoids(positions, width int, stored weights.DType) *weights.Tensor {
 	half := width / 2
 	table := make([]float32, positions*width)
 	scale := float32(math.Log(10000) / float64(max(half-1, 1)))
@@ -90,6 +91,11 @@ func sinusoids(positions, width int) *weights.Tensor {
 			phase := float64(float32(p) * frequency)
 			table[p*width+i] = float32(math.Cos(phase))
 			table[p*width+half+i] = float32(math.Sin(phase))
+		}
+	}
+	if stored == weights.F16 || stored == weights.BF16 {
+		for i, v := range table {
+			table[i] = stored.Round(v)
 		}
 	}
 	return weights.FromFloats("embed_positions.weights", table, positions, width)

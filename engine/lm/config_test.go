@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"segue/weights"
 )
 
 const published = `{"model_type":"musicgen_decoder","hidden_size":1024,"num_hidden_layers":24,"num_attention_heads":16,"ffn_dim":4096,
@@ -62,7 +64,7 @@ func TestDelayed(t *testing.T) {
 
 // Check values of the published table, to the rounding of its float32 phases.
 func TestSinusoids(t *testing.T) {
-	table := sinusoids(1500, 1024).Floats()
+	table := sinusoids(1500, 1024, weights.F32).Floats()
 	for _, check := range []struct {
 		position, index int
 		want            float64

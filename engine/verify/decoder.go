@@ -62,8 +62,15 @@ func (c *checker) logits() error {
 		return c.floats("lm.logits", got, stored.Floats(), logitsTolerance)
 	}
 	err = c.floats("lm.logits", got, stored.Floats(), roundedTolerance)
-	c.rows[len(c.rows)-1].Note = "the weights are the base's, rounded to float16"
+	row := &c.rows[len(c.rows)-1]
+	row.Note = "the weights are the base's, rounded to float16"
+	c.logitError = row.MaxAbs
 	return err
+}
+
+// clearMargin is how far the two best of logits mixed with guidance must be apart for the choice between them to be clear.
+func (c *checker) clearMargin(guidance float32) float64 {
+	return max(clearMargin, 2*c.logitError*max(1, 2*float64(guidance)-1)) // each branch may be off by logitError
 }
 
 // roundedFrom says whether a checkpoint's decoder is exactly that of its base rounded to float16, as audiocraft's exporter
@@ -274,12 +281,13 @@ func (c *checker) force(e *greedyExample, text *lm.Condition, promptFrames int, 
 			logits[i] = u + guidance*(logits[i]-u)
 		}
 	}
+	clear := c.clearMargin(guidance)
 	for q, delay := range e.delays {
 		for t := promptFrames; t < e.frames; t++ {
 			row := logits[((t+delay)*decoder.Codebooks+q)*decoder.Entries:][:decoder.Entries] // column t+delay+1 follows column t+delay
 			best, margin := likeliest(row)
 			e.forced = append(e.forced, int32(best))
-			e.tie = append(e.tie, margin <= clearMargin)
+			e.tie = append(e.tie, float64(margin) <= clear)
 		}
 	}
 	return nil

@@ -109,7 +109,8 @@ type checker struct {
 	model      *musicgen.Model
 	backend    kern.Backend
 	stream     kern.Stream
-	rounded    bool // the decoder's weights are the base's, rounded to float16
+	rounded    bool    // the decoder's weights are the base's, rounded to float16
+	logitError float64 // that this rounding causes
 	rows       []Row
 }
 

@@ -60,6 +60,8 @@ def build(config, seed, dtype, norm):
             if not name.endswith(".original0"):
                 state[name].copy_(draw(name, state[name].shape, generator).to(DTYPES[dtype]))
         scale_filters(model, generator, DTYPES[dtype], norm)
+        table = model.decoder.model.decoder.embed_positions.weights  # not stored, but held in the model's dtype too
+        table.copy_(table.to(DTYPES[dtype]))
     settings = model.generation_config
     settings.decoder_start_token_id = settings.pad_token_id = settings.bos_token_id = config.decoder.pad_token_id
     settings.do_sample, settings.guidance_scale, settings.max_length = True, 3.0, 1500
