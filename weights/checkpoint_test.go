@@ -116,7 +116,11 @@ func TestOpenFSEqualsDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer inMemory.Close()
-	requireSameTensors(t, inMemory, openGolden(t, "mono", Options{}), "")
+	onDisk := openGolden(t, "mono", Options{})
+	requireSameTensors(t, inMemory, onDisk, "")
+	if file := int64(len(readGolden(t, "mono/model.safetensors"))); inMemory.Bytes() != onDisk.Bytes() || onDisk.Bytes() > file || onDisk.Bytes() < file*9/10 {
+		t.Errorf("got %d and %d bytes of tensors in a file of %d", inMemory.Bytes(), onDisk.Bytes(), file)
+	}
 	if tokenizer, err := inMemory.File("tokenizer.json"); err != nil || len(tokenizer) < 1000 {
 		t.Errorf("tokenizer.json: got %d bytes, %v", len(tokenizer), err)
 	}
