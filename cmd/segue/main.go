@@ -66,7 +66,7 @@ func (e signalError) Error() string { return e.signal.String() }
 
 func main() {
 	stdout := os.Stdout
-	os.Stdout = os.Stderr // a stray print must never corrupt the protocol
+	os.Stdout = os.Stderr     // a stray print must never corrupt the protocol
 	log.SetOutput(io.Discard) // the FLAC library logs every odd sample rate
 	signal.Ignore(syscall.SIGPIPE)
 	env := &environment{stdin: os.Stdin, stdout: stdout, stderr: os.Stderr, terminal: isTerminal(os.Stderr)}

@@ -19,7 +19,10 @@ const params = { path: path.resolve(clip), seconds: Number(seconds), progress: t
 worker.stdin.end(JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'continue', params }) + '\n')
 readline.createInterface({ input: worker.stdout }).on('line', line => {
   const message = JSON.parse(line)
-  if (message.method === '$/progress') return console.error(message.params.value.stage ?? 'done', message.params.value.percentage ?? '')
+  if (message.method === '$/progress') {
+    const { stage = 'done', percentage } = message.params.value // a report without a percentage tells a new stage
+    return console.error(percentage === undefined ? stage : `${stage} ${percentage} %`)
+  }
   if (message.error) return console.error(message.error.message)
   process.exitCode = 0
   for (const output of message.result.outputs) console.log(output.path)
