@@ -340,7 +340,7 @@ func TestRefusals(t *testing.T) {
 		{"too many takes", func(j *engine.Job) { j.Variations = 17 }, engine.BadParam, "variations"},
 		{"unknown model", func(j *engine.Job) { j.Model = "musicgen-gigantic" }, engine.ModelUnknown, "model"},
 		{"missing model folder", func(j *engine.Job) { j.Model = "./nowhere" }, engine.ModelMissing, "model"},
-		{"folder without a model", func(j *engine.Job) { j.Model = w.dir }, engine.ModelInvalid, "model"},
+		{"folder without a model", func(j *engine.Job) { j.Model = w.dir }, engine.ModelMissing, "model"},
 		{"output exists", func(j *engine.Job) { j.OutputPath = taken }, engine.OutputExists, "outputPath"},
 		{"output is a folder", func(j *engine.Job) { j.OutputPath = w.dir }, engine.OutputUnwritable, "outputPath"},
 		{"output folder is missing", func(j *engine.Job) { j.OutputDir = "no/such" }, engine.OutputUnwritable, "outputDir"},

@@ -137,7 +137,7 @@ func modelError(l location, err error) error {
 	}
 	kind := ModelInvalid
 	var needed *weights.BaseError
-	if errors.Is(err, fs.ErrNotExist) || errors.As(err, &needed) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, weights.ErrNoCheckpoint) || errors.As(err, &needed) {
 		kind = ModelMissing
 	}
 	return &Error{Kind: kind, Field: "model", Path: l.dir, Detail: "model " + l.name + ": " + err.Error(), Err: err}

@@ -21,7 +21,7 @@ const (
 type Options struct {
 	// Base is a folder in Hugging Face layout that lends an audiocraft checkpoint what it lacks: the text encoder and
 	// tokenizer, the codec where compression_state_dict.bin only names one, the decoder's configuration where the
-	// file has none.
+	// file has none. A checkpoint in Hugging Face layout borrows no more than a tokenizer.
 	Base string
 }
 
@@ -32,7 +32,7 @@ type Checkpoint struct {
 	Dir    string // "" when not on disk
 
 	folder   folder
-	base     *Checkpoint // audiocraft only, may be nil
+	base     *Checkpoint // lends what this one lacks; may be nil
 	tensors  map[string]*Tensor
 	sections map[string]json.RawMessage
 	mappings []*mapping
@@ -62,7 +62,7 @@ func open(f folder, options Options) (*Checkpoint, error) {
 	layout, err := f.weightFiles()
 	switch {
 	case err == nil && f.has(configFile):
-		c.Layout, err = HuggingFace, c.loadHuggingFace(layout)
+		c.Layout, err = HuggingFace, errors.Join(c.loadHuggingFace(layout), c.borrowTokenizer(options.Base))
 	case f.has(stateDictFile):
 		c.Layout, err = Audiocraft, c.loadAudiocraft(options)
 	case err == nil:
@@ -73,6 +73,14 @@ func open(f folder, options Options) (*Checkpoint, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// borrowTokenizer opens the base of a checkpoint that has no tokenizer of its own.
+func (c *Checkpoint) borrowTokenizer(base string) (err error) {
+	if base != "" && !c.folder.has("tokenizer.json") && !c.folder.has("spiece.model") {
+		c.base, err = Open(base, Options{})
+	}
+	return err
 }
 
 // Close unmaps the files; tensors must not be used after it. It is harmless when repeated.

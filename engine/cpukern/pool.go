@@ -29,7 +29,8 @@ type pool struct {
 	left  atomic.Int64
 	_     [56]byte
 
-	sleepers []sleeper // by thread
+	sleepers []sleeper           // by thread
+	bug      atomic.Pointer[any] // what a chunk panicked with
 	quit     atomic.Bool
 	done     sync.WaitGroup
 }
@@ -56,7 +57,7 @@ func (p *pool) close() {
 	p.done.Wait()
 }
 
-// run does all chunks of t and returns when they are done.
+// run does all chunks of t and returns when they are done. It panics with what a chunk panicked with, if one did.
 func (p *pool) run(t task, chunks int) {
 	if chunks == 1 || p.threads() == 1 {
 		for chunk := range chunks {
@@ -75,6 +76,9 @@ func (p *pool) run(t task, chunks int) {
 	for p.step(0) {
 	}
 	p.sleepers[0].until(func() bool { return p.left.Load() == 0 })
+	if bug := p.bug.Swap(nil); bug != nil {
+		panic(*bug)
+	}
 }
 
 // step claims one chunk and does it; false means that there is none.
@@ -85,12 +89,23 @@ func (p *pool) step(thread int) bool {
 		return false
 	}
 	if p.state.CompareAndSwap(state, state+1) {
-		p.task.run(thread, int(chunk))
+		p.perform(thread, int(chunk))
+	}
+	return true
+}
+
+// perform does a claimed chunk. A panic, which is a bug of an op, is kept for the caller of run: on a worker's goroutine
+// it would end the process, and with it the host's other requests.
+func (p *pool) perform(thread, chunk int) {
+	defer func() {
+		if bug := recover(); bug != nil {
+			p.keep(bug)
+		}
 		if p.left.Add(-1) == 0 {
 			p.sleepers[0].rouse()
 		}
-	}
-	return true
+	}()
+	p.task.run(thread, chunk)
 }
 
 func (p *pool) work(thread int) {
@@ -104,6 +119,11 @@ func (p *pool) work(thread int) {
 		p.sleepers[thread].until(pending)
 	}
 }
+
+// keep is a function of its own so that only a panic allocates.
+//
+//go:noinline
+func (p *pool) keep(bug any) { p.bug.Store(&bug) }
 
 // A sleeper is where one thread waits. Whoever turns asleep from true to false owes a token, if it is not the sleeper
 // itself, so at most one token is ever on its way.

@@ -124,3 +124,28 @@ func BenchmarkRegion(b *testing.B) {
 		p.run(c, 8)
 	}
 }
+
+type buggyTask struct{ at int }
+
+func (b buggyTask) run(_, chunk int) {
+	if chunk == b.at {
+		panic("a bug")
+	}
+}
+
+// A panic in any chunk, on whatever thread, reaches the caller, and the pool goes on working.
+func TestPoolPassesPanicsOn(t *testing.T) {
+	p := newPool(3)
+	defer p.close()
+	for at := range 40 {
+		func() {
+			defer func() {
+				if got := recover(); got != "a bug" {
+					t.Errorf("chunk %d: got %v, want the task's panic", at, got)
+				}
+			}()
+			p.run(buggyTask{at}, 40)
+		}()
+		p.run(buggyTask{-1}, 40)
+	}
+}
