@@ -74,8 +74,8 @@ const (
 	log2E    = 1.44269504088896341
 	ln2High  = 0.693359375
 	ln2Low   = -2.12194440e-4
-	expLeast = -87.0 // 2ⁿ stays a normal number between these
-	expMost  = 88.0
+	expLeast = -60.0 // e⁻⁶⁰ is nothing beside 1, and far from the denormal numbers that processors are slow with
+	expMost  = 88.0  // 2ⁿ is finite
 )
 
 var expP = [6]float32{1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1}

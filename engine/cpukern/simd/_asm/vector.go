@@ -108,7 +108,7 @@ func inPlace(of func(x VecVirtual) VecVirtual) func() ([]string, func(p pass)) {
 func expParts(x VecVirtual) (q, p VecVirtual) {
 	n, f, squared := YMM(), YMM(), YMM()
 	q, p = YMM(), YMM()
-	VMAXPS(floats(-87), x, f)
+	VMAXPS(floats(-60), x, f)
 	VMINPS(floats(88), f, f)
 	VMULPS(floats(math.Log2E), f, n)
 	VROUNDPS(U8(0), n, n)
