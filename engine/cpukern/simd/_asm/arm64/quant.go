@@ -1,0 +1,166 @@
+package main
+
+import "fmt"
+
+const groupRow = 40 // bytes of one group of one row in an activation tile
+
+// Registers of quant: totals in 0…15, integer sums from 16, weights from 24, activations in 28 and 29.
+const (
+	sums, weight, chunkLow, chunkHigh, both, constant = 16, 24, 28, 29, 30, 31
+)
+
+// quant takes a group in two halves of 8 rows of weights, like the AVX2 kernel. SDOT multiplies signed bytes: the offset
+// of 8-bit weights is undone first, the correction unused; 4-bit weights stay unsigned and need theirs.
+func quant(p *program, bits, rows int) {
+	p.function(fmt.Sprintf("q%dx%dNEON", bits, rows), 64, "",
+		"w *byte", "x *byte", "dst *float32", "stride int", "pairs int", "panels int", "valid int")
+	p.op("LSL $2, R3")
+	if bits == 8 {
+		p.op("VMOVI $0x80, V%d.B16", constant)
+	} else {
+		p.op("VMOVI $0x0f, V%d.B16", constant)
+	}
+	p.label("panel")
+	for v := range 4 * rows {
+		p.zero(v)
+	}
+	p.op("MOVD R1, R8")
+	p.op("MOVD R4, R9")
+	p.label("pair")
+	for g := range 2 {
+		for half := range 2 {
+			quantHalf(p, bits, rows, g, half)
+		}
+	}
+	p.op("ADD $%d, R0", 2*bits*64+64)
+	p.op("ADD $%d, R8", 2*groupRow*rows)
+	p.op("SUBS $1, R9")
+	p.op("BNE pair")
+	p.op("MOVD R2, R10")
+	for n := range rows {
+		p.partly(fmt.Sprintf("store%d", n), "R6", "R10", 4*n, true)
+		p.op("ADD R3, R10")
+	}
+	p.op("ADD $64, R2")
+	p.op("SUBS $1, R5")
+	p.op("BNE panel")
+	p.ret()
+}
+
+// quantHalf adds one group of 8 rows of weights to the totals: row n's 16 are registers 4n…4n+3.
+func quantHalf(p *program, bits, rows, g, half int) {
+	tile := g * groupRow * rows
+	if bits == 4 {
+		p.load(rows, tile+36*rows, "R8", both)
+	}
+	for n := range rows {
+		for i := range 2 {
+			if bits == 4 {
+				p.op("VDUP V%d.S[%d], V%d.S4", both, n, sums+2*n+i)
+			} else {
+				p.zero(sums + 2*n + i)
+			}
+		}
+	}
+	for c := range bits {
+		p.op("FLDPQ %d(R0), (F%d, F%d)", (g*bits+c)*64+32*half, weight, weight+1)
+		if bits == 8 {
+			for i := range 2 {
+				p.op("VEOR V%d.B16, V%d.B16, V%d.B16", constant, weight+i, weight+i)
+			}
+			multiply(p, rows, tile, c, weight, chunkLow)
+			continue
+		}
+		for i := range 2 {
+			p.op("VUSHR $4, V%d.B16, V%d.B16", weight+i, weight+2+i)
+			p.op("VAND V%d.B16, V%d.B16, V%d.B16", constant, weight+i, weight+i)
+		}
+		multiply(p, rows, tile, c, weight, chunkLow)
+		multiply(p, rows, tile, c+4, weight+2, chunkHigh)
+	}
+	p.load(4, 2*bits*64+32*g+16*half, "R0", chunkHigh)
+	p.two(fcvtl, weight, chunkHigh)
+	p.two(fcvtl2, weight+1, chunkHigh)
+	p.load(rows, tile+32*rows, "R8", chunkLow)
+	for n := range rows {
+		for i := range 2 {
+			sum := sums + 2*n + i
+			p.two(scvtf, sum, sum)
+			p.byLane(fmulLane, both, weight+i, chunkLow, n)
+			p.three(fmla, 4*n+2*half+i, sum, both)
+		}
+	}
+}
+
+// multiply adds chunk c of all rows times two registers of weights. A register of activations holds four chunks of one
+// row, two of two or one of four; it is loaded where it begins.
+func multiply(p *program, rows, tile, c, w, x int) {
+	for n := range rows {
+		at := 4 * (c*rows + n)
+		if at%16 == 0 {
+			p.load(4, tile+at, "R8", x)
+		}
+		for i := range 2 {
+			p.byLane(sdotLane, sums+2*n+i, w+i, x, at%16/4)
+		}
+	}
+}
+
+// quantize rounds one row into its places in a tile.
+func quantize(p *program) {
+	p.function("quantizeNEON", 0, "", "dst *byte", "rows int", "bias int", "x *float32", "groups int")
+	p.op("LSL $2, R1")
+	p.op("NEG R2, R2")
+	p.op("MOVW $0x%08x, R5", 0x42fe0000)
+	p.op("FMOVS R5, F28 // 127")
+	p.op("MOVW $0x%08x, R5", 0x0da24260)
+	p.op("FMOVS R5, F29 // 1e-30")
+	p.op("VMOVI $1, V30.B16")
+	p.label("group")
+	for i := range 8 {
+		p.load(4, 16*i, "R3", i)
+		p.two(fabs, 8+i, i)
+	}
+	for step := 4; step > 0; step /= 2 {
+		for i := range step {
+			p.three(fmax, 8+i, 8+i, 8+i+step)
+		}
+	}
+	p.two(fmaxv, 8, 8)
+	p.op("FDIVS F28, F8, F9")  // scale = top/127
+	p.op("FDIVS F8, F28, F10") // inverse = 127/top
+	p.op("FCMPS F29, F8")
+	p.op("BGE enough")
+	p.zero(9, 10)
+	p.label("enough")
+	for i := range 8 {
+		p.byLane(fmulLane, i, i, 10, 0)
+		p.two(fcvtns, i, i)
+	}
+	for i := range 4 {
+		p.two(sqxtn4, 16+i, 2*i)
+		p.two(sqxtn4b, 16+i, 2*i+1)
+	}
+	for i := range 2 {
+		p.two(sqxtn8, 20+i, 16+2*i)
+		p.two(sqxtn8b, 20+i, 16+2*i+1)
+	}
+	for c := range 8 {
+		p.op("VST1 V%d.S[%d], (R0)", 20+c/4, c%4)
+		p.op("ADD R1, R0")
+	}
+	p.op("FMOVS F9, (R0)")
+	p.op("ADD R1, R0")
+	p.zero(22)
+	p.three(sdotV, 22, 20, 30)
+	p.three(sdotV, 22, 21, 30)
+	p.two(addv, 22, 22)
+	p.op("FMOVS F22, R5")
+	p.op("MULW R2, R5, R5")
+	p.op("MOVW R5, (R0)")
+	p.op("ADD R1, R0")
+	p.op("ADD $128, R3")
+	p.op("SUBS $1, R4")
+	p.op("BNE group")
+	p.ret()
+}
