@@ -91,11 +91,14 @@ func forKeys(n, width int, do func(from, n int)) {
 	}
 }
 
-// QuantizeVector rounds a key or value to int8 and returns its scale, max|x|/127.
-func QuantizeVector(dst []int8, x []float32) float32 {
-	scale, inverse := scaleOf(x)
-	for i, v := range x {
-		dst[i] = int8(roundEven(v * inverse))
+// QuantizeVector rounds a key or value to int8, ties to even, and returns its scale, max|x|/127.
+func (k *Kernels) QuantizeVector(dst []int8, x []float32) float32 {
+	if len(x) == 0 {
+		return 0
 	}
-	return scale
+	dst = dst[:len(x)]
+	if len(x)%8 != 0 {
+		return quantizeVectorGeneric(&dst[0], &x[0], len(x))
+	}
+	return k.quantizeVector(&dst[0], &x[0], len(x))
 }

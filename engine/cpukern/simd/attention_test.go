@@ -2,6 +2,8 @@ package simd
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"testing"
 
 	"segue/weights"
@@ -15,7 +17,7 @@ type cacheOf struct {
 	scales          []float32
 }
 
-func newCache(seed uint64, n, stride, width int) *cacheOf {
+func newCache(k *Kernels, seed uint64, n, stride, width int) *cacheOf {
 	size := (n-1)*stride + width
 	c := &cacheOf{floats: random(seed, size), rounded: make([]float32, size), halves: make([]uint16, size),
 		ints: make([]int8, size), scales: make([]float32, n)}
@@ -25,7 +27,7 @@ func newCache(seed uint64, n, stride, width int) *cacheOf {
 	}
 	for j := range n {
 		at := j * stride
-		c.scales[j] = QuantizeVector(c.ints[at:][:width], c.floats[at:][:width])
+		c.scales[j] = k.QuantizeVector(c.ints[at:][:width], c.floats[at:][:width])
 		for d := range width {
 			c.rounded[at+d] = float32(c.ints[at+d]) * c.scales[j]
 		}
@@ -36,10 +38,10 @@ func newCache(seed uint64, n, stride, width int) *cacheOf {
 func TestAttention(t *testing.T) {
 	each(t, func(t *testing.T, k *Kernels) {
 		for _, width := range []int{1, 8, 12, 24, 64, 72, 128} {
-			for _, n := range []int{1, 2, 3, 4, 5, 8, 50, 301} {
+			for _, n := range []int{1, 2, 3, 4, 5, 8, 50, 301, attendItems/64 + 2} {
 				for _, stride := range []int{width, width + 3} {
 					what := fmt.Sprintf("width %d, %d keys, stride %d", width, n, stride)
-					c, q, p := newCache(1, n, stride, width), random(2, width), random(3, n)
+					c, q, p := newCache(k, 1, n, stride, width), random(2, width), random(3, n)
 					testDots(t, k, what, c, q, n, stride)
 					testWeigh(t, k, what, c, p, width, stride)
 				}
@@ -94,9 +96,25 @@ func testWeigh(t *testing.T, k *Kernels, what string, c *cacheOf, p []float32, w
 	} {
 		got, parts := random(4, width), random(4, width)
 		weigh(got, 0, len(p))
-		near(t, fmt.Sprint("weigh ", i, ": ", what), got, [][]float32{want, want, rounded}[i], 1e-4)
+		near(t, fmt.Sprint("weigh ", i, ": ", what), got, [][]float32{want, want, rounded}[i], 2e-5*math.Sqrt(float64(len(p)+24)))
 		weigh(parts, 0, len(p)/2)
 		weigh(parts, len(p)/2, len(p))
 		sameBits(t, fmt.Sprint("weigh in two parts ", i, ": ", what), parts, got)
 	}
+}
+
+func TestQuantizeVector(t *testing.T) {
+	each(t, func(t *testing.T, k *Kernels) {
+		for _, n := range []int{1, 8, 12, 64, 120} {
+			for _, size := range []float32{0, 1e-35, 1e-20, 1, 1e30} {
+				x := random(5, n)
+				k.Scale(x, size)
+				got, want := make([]int8, n), make([]int8, n)
+				scale := k.QuantizeVector(got, x)
+				if wanted := quantizeVectorGeneric(&want[0], &x[0], n); scale != wanted || !slices.Equal(got, want) {
+					t.Errorf("%d of size %g: got %v, scale %g, want %v, scale %g", n, size, got, scale, want, wanted)
+				}
+			}
+		}
+	})
 }

@@ -5,6 +5,9 @@ package simd
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 	"unsafe"
@@ -58,32 +61,53 @@ func benchLinear(b *testing.B, k *Kernels, bits, n, depth, rows int) {
 	}
 }
 
-// BenchmarkPass alternates a pass over 300 MB of weight with a plain read of the same bytes; read/op is the share of the
-// time that the read alone takes.
+// BenchmarkPass alternates a pass over 300 MB of weight with a plain read of the same bytes, both shared out among the
+// threads; read/op is the read's time over that of the pass: 1 means that memory sets the speed.
 func BenchmarkPass(b *testing.B) {
 	const depth, size = 1024, 300 << 20
 	all := filled(size)
 	eachBench(b, func(b *testing.B, k *Kernels) {
-		for _, bits := range []int{8, 4, 16} {
-			for _, rows := range []int{1, 2, 8} {
-				b.Run(fmt.Sprintf("%dbits/rows=%d", bits, rows), func(b *testing.B) {
-					n := size / PanelBytes(bits, depth) * PanelRows
-					pass := passOver(k, all[:PackedBytes(bits, n, depth)], bits, n, depth, rows)
-					b.SetBytes(int64(PackedBytes(bits, n, depth)))
-					read := time.Duration(0)
-					for b.Loop() {
-						pass()
-						b.StopTimer()
-						start := time.Now()
-						k.ReadSum(all[:PackedBytes(bits, n, depth)])
-						read += time.Since(start)
-						b.StartTimer()
-					}
-					b.ReportMetric(read.Seconds()/b.Elapsed().Seconds(), "read/op")
-				})
+		for _, threads := range slices.Compact([]int{1, runtime.GOMAXPROCS(0)}) {
+			for _, bits := range []int{8, 4, 16} {
+				for _, rows := range []int{1, 2, 8} {
+					b.Run(fmt.Sprintf("threads=%d/%dbits/rows=%d", threads, bits, rows), func(b *testing.B) {
+						benchPass(b, k, all, threads, bits, depth, rows)
+					})
+				}
 			}
 		}
 	})
+}
+
+func benchPass(b *testing.B, k *Kernels, all []byte, threads, bits, depth, rows int) {
+	panel := PanelBytes(bits, depth)
+	share := len(all) / panel / threads
+	passes, reads := make([]func(), threads), make([]func(), threads)
+	for i := range threads {
+		w := all[i*share*panel:][:share*panel]
+		passes[i] = passOver(k, w, bits, share*PanelRows, depth, rows)
+		reads[i] = func() { k.ReadSum(w) }
+	}
+	b.SetBytes(int64(threads * share * panel))
+	read := time.Duration(0)
+	for b.Loop() {
+		together(passes)
+		b.StopTimer()
+		start := time.Now()
+		together(reads)
+		read += time.Since(start)
+		b.StartTimer()
+	}
+	b.ReportMetric(read.Seconds()/b.Elapsed().Seconds(), "read/op")
+}
+
+func together(parts []func()) {
+	var done sync.WaitGroup
+	for _, part := range parts[1:] {
+		done.Go(part)
+	}
+	parts[0]()
+	done.Wait()
 }
 
 func passOver(k *Kernels, w []byte, bits, n, depth, rows int) func() {
@@ -117,7 +141,7 @@ func BenchmarkGemm(b *testing.B) {
 func BenchmarkAttention(b *testing.B) {
 	eachBench(b, func(b *testing.B, k *Kernels) {
 		const width, n = 64, 1000
-		c, q, p := newCache(1, n, width, width), random(2, width), random(3, n)
+		c, q, p := newCache(k, 1, n, width, width), random(2, width), random(3, n)
 		for _, f := range []struct {
 			name string
 			size int

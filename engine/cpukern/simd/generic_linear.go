@@ -14,8 +14,8 @@ import (
 func generic() *Kernels {
 	k := &Kernels{
 		quantHeights: []int{4, 1}, halfHeights: []int{4, 1}, gemmHeights: []int{4, 1},
-		quantize: quantizeGeneric,
-		dotsF32:  dotsF32Generic, dotsF16: dotsF16Generic, dotsI8: dotsI8Generic,
+		quantize: quantizeGeneric, quantizeVector: quantizeVectorGeneric,
+		dotsF32: dotsF32Generic, dotsF16: dotsF16Generic, dotsI8: dotsI8Generic,
 		weighF32: weighF32Generic, weighF16: weighF16Generic, weighI8: weighI8Generic,
 		gelu: geluGeneric, sigmoid: sigmoidGeneric, tanh: tanhGeneric, elu: eluGeneric,
 		add: addGeneric, scale: scaleGeneric, max: maxGeneric, sum: sumGeneric, expSum: expSumGeneric,
@@ -53,6 +53,15 @@ func quantizeGroup(dst []byte, rows, bias int, x []float32) {
 	}
 	binary.LittleEndian.PutUint32(dst[32*rows:], math.Float32bits(scale))
 	binary.LittleEndian.PutUint32(dst[36*rows:], uint32(-int32(bias)*sum))
+}
+
+func quantizeVectorGeneric(dst *int8, x *float32, n int) float32 {
+	out, values := unsafe.Slice(dst, n), unsafe.Slice(x, n)
+	scale, inverse := scaleOf(values)
+	for i, v := range values {
+		out[i] = int8(roundEven(v * inverse))
+	}
+	return scale
 }
 
 // scaleOf returns max|x|/127 and its inverse, both zero where there is next to nothing.

@@ -99,11 +99,12 @@ func (g guards) vectors(k *Kernels, n int) {
 }
 
 func (g guards) attention(k *Kernels, n, width int) {
-	c := newCache(1, n, width, width)
+	c := newCache(k, 1, n, width, width)
 	q, p := copied(g, random(2, width)), copied(g, random(3, n))
 	scores, dst := guarded[float32](g.T, g.high, n), guarded[float32](g.T, g.high, width)
 	floats, halves := copied(g, c.floats), copied(g, c.halves)
 	ints, scales := copied(g, c.ints), copied(g, c.scales)
+	k.QuantizeVector(ints, floats)
 	k.Dots(scores, q, floats, width)
 	k.DotsF16(scores, q, halves, width)
 	k.DotsI8(scores, q, ints, scales, width)

@@ -35,7 +35,7 @@ func (k *Kernels) useAVX2() {
 	k.q4 = [...]quantKernel{1: q4x1AVX2, 2: q4x2AVX2, 4: q4x4AVX2, TileRows: nil}
 	k.f16 = [...]halfKernel{1: f16x1AVX2, 2: f16x2AVX2, 4: f16x4AVX2, TileRows: nil}
 	k.gemm = [...]gemmKernel{1: gemm1x32AVX2, 2: gemm2x32AVX2, 6: gemm6x32AVX2, TileRows: nil}
-	k.quantize = quantizeAVX2
+	k.quantize, k.quantizeVector = quantizeAVX2, quantizeVectorAVX2
 	k.dotsF32, k.dotsF16, k.dotsI8 = dotsF32AVX2, dotsF16AVX2, dotsI8AVX2
 	k.weighF32, k.weighF16, k.weighI8 = weighF32AVX2, weighF16AVX2, weighI8AVX2
 	k.gelu, k.sigmoid, k.tanh = geluAVX2, sigmoidAVX2, tanhAVX2
@@ -47,10 +47,11 @@ func (k *Kernels) useAVX2() {
 }
 
 func (k *Kernels) useAVX512() {
-	k.quantHeights, k.halfHeights, k.gemmHeights = []int{12, 8, 4, 2, 1}, []int{12, 4, 2, 1}, []int{12, 4, 2, 1}
+	heights := []int{12, 8, 4, 2, 1}
+	k.quantHeights, k.halfHeights, k.gemmHeights = heights, heights, heights
 	k.q8 = [...]quantKernel{1: q8x1AVX512, 2: q8x2AVX512, 4: q8x4AVX512, 8: q8x8AVX512, 12: q8x12AVX512}
 	k.q4 = [...]quantKernel{1: q4x1AVX512, 2: q4x2AVX512, 4: q4x4AVX512, 8: q4x8AVX512, 12: q4x12AVX512}
-	k.f16 = [...]halfKernel{1: f16x1AVX512, 2: f16x2AVX512, 4: f16x4AVX512, 12: f16x12AVX512}
-	k.gemm = [...]gemmKernel{1: gemm1x32AVX512, 2: gemm2x32AVX512, 4: gemm4x32AVX512, 12: gemm12x32AVX512}
+	k.f16 = [...]halfKernel{1: f16x1AVX512, 2: f16x2AVX512, 4: f16x4AVX512, 8: f16x8AVX512, 12: f16x12AVX512}
+	k.gemm = [...]gemmKernel{1: gemm1x32AVX512, 2: gemm2x32AVX512, 4: gemm4x32AVX512, 8: gemm8x32AVX512, 12: gemm12x32AVX512}
 	k.readSum = readSumAVX512
 }

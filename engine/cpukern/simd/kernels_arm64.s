@@ -2715,6 +2715,51 @@ enough:
 	BNE group
 	RET
 
+// func quantizeVectorNEON(dst *int8, x *float32, n int) float32
+TEXT ·quantizeVectorNEON(SB), NOSPLIT, $0-28
+	MOVD dst+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD n+16(FP), R2
+	MOVW $0x42fe0000, R5
+	FMOVS R5, F28 // 127
+	MOVW $0x0da24260, R5
+	FMOVS R5, F29 // 1e-30
+	MOVD R1, R3
+	MOVD R2, R4
+	VEOR V8.B16, V8.B16, V8.B16
+magnitudes:
+	FMOVQ.P 16(R3), F0
+	WORD $0x4ea0f800 // FABS: V0, V0
+	WORD $0x4e20f508 // FMAX V8, V8, V0
+	FMOVQ.P 16(R3), F1
+	WORD $0x4ea0f821 // FABS: V1, V1
+	WORD $0x4e21f508 // FMAX V8, V8, V1
+	SUBS $8, R4
+	BNE magnitudes
+	WORD $0x6e30f908 // FMAXV S, 4S: V8, V8
+	FDIVS F28, F8, F9
+	FDIVS F8, F28, F10
+	FCMPS F29, F8
+	BGE enough
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+enough:
+	FMOVS F9, ret+24(FP)
+values:
+	FMOVQ.P 16(R1), F0
+	WORD $0x4f8a9000 // FMUL V0, V0, V10[0]
+	WORD $0x4e21a800 // FCVTNS: V0, V0
+	FMOVQ.P 16(R1), F1
+	WORD $0x4f8a9021 // FMUL V1, V1, V10[0]
+	WORD $0x4e21a821 // FCVTNS: V1, V1
+	WORD $0x0e614802 // SQXTN 4H, 4S: V2, V0
+	WORD $0x4e614822 // SQXTN2 8H, 4S: V2, V1
+	WORD $0x0e214842 // SQXTN 8B, 8H: V2, V2
+	FMOVD.P F2, 8(R0)
+	SUBS $8, R2
+	BNE values
+	RET
+
 // func f16x1NEON(w *uint16, x *float32, xStride int, depth int, dst *float32, stride int, panels int, valid int)
 TEXT ·f16x1NEON(SB), NOSPLIT, $64-64
 	MOVD w+0(FP), R0

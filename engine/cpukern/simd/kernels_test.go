@@ -233,3 +233,28 @@ func TestGemmParts(t *testing.T) {
 		sameBits(t, "parts", parts, whole)
 	})
 }
+
+// FuzzLinear: any shape gives the bits of plain Go on every instruction set.
+func FuzzLinear(f *testing.F) {
+	f.Add(uint8(17), uint8(33), uint8(3), true)
+	f.Add(uint8(64), uint8(200), uint8(13), false)
+	reference, _ := New(Generic)
+	f.Fuzz(func(t *testing.T, n, depth, rows uint8, eight bool) {
+		if n == 0 || depth == 0 || rows == 0 || rows > 30 {
+			t.Skip("nothing to do, or too much")
+		}
+		bits := 4
+		if eight {
+			bits = 8
+		}
+		w, _ := packed(t, bits, int(n), int(depth))
+		product := func(k *Kernels) []float32 {
+			tiles, dst := make([]byte, QuantizedBytes(int(rows), int(depth))), make([]float32, int(rows)*int(n))
+			k.Quantize(tiles, bits, random(4, int(rows)*int(depth)), int(depth), int(rows), int(depth))
+			k.Linear(Linear{dst, int(n), w, bits, int(n), int(depth), tiles, int(rows)})
+			return dst
+		}
+		want := product(reference)
+		each(t, func(t *testing.T, k *Kernels) { sameBits(t, "product", product(k), want) })
+	})
+}

@@ -85,7 +85,8 @@ type Kernels struct {
 	f16                                    [TileRows + 1]halfKernel
 	gemm                                   [TileRows + 1]gemmKernel
 
-	quantize func(dst *byte, rows, bias int, x *float32, groups int)
+	quantize       func(dst *byte, rows, bias int, x *float32, groups int)
+	quantizeVector func(dst *int8, x *float32, n int) float32
 
 	dotsF32, weighF32 func(dst, q, keys *float32, stride, width, n int)
 	dotsF16, weighF16 func(dst, q *float32, keys *uint16, stride, width, n int)

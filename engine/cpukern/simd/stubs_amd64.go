@@ -56,6 +56,9 @@ func q4x4AVX2(w *byte, x *byte, dst *float32, stride int, pairs int, panels int,
 func quantizeAVX2(dst *byte, rows int, bias int, x *float32, groups int)
 
 //go:noescape
+func quantizeVectorAVX2(dst *int8, x *float32, n int) float32
+
+//go:noescape
 func f16x1AVX512(w *uint16, x *float32, xStride int, depth int, dst *float32, stride int, panels int, valid int)
 
 //go:noescape
@@ -72,6 +75,12 @@ func f16x4AVX512(w *uint16, x *float32, xStride int, depth int, dst *float32, st
 
 //go:noescape
 func gemm4x32AVX512(w *float32, x *float32, xStride int, depth int, dst *float32, stride int, cols int)
+
+//go:noescape
+func f16x8AVX512(w *uint16, x *float32, xStride int, depth int, dst *float32, stride int, panels int, valid int)
+
+//go:noescape
+func gemm8x32AVX512(w *float32, x *float32, xStride int, depth int, dst *float32, stride int, cols int)
 
 //go:noescape
 func f16x12AVX512(w *uint16, x *float32, xStride int, depth int, dst *float32, stride int, panels int, valid int)

@@ -26,6 +26,9 @@ func q4x4NEON(w *byte, x *byte, dst *float32, stride int, pairs int, panels int,
 func quantizeNEON(dst *byte, rows int, bias int, x *float32, groups int)
 
 //go:noescape
+func quantizeVectorNEON(dst *int8, x *float32, n int) float32
+
+//go:noescape
 func f16x1NEON(w *uint16, x *float32, xStride int, depth int, dst *float32, stride int, panels int, valid int)
 
 //go:noescape

@@ -265,6 +265,41 @@ func quantize() {
 	RET()
 }
 
+// quantizeVector rounds n numbers, a multiple of 8, by the largest magnitude of all.
+func quantizeVector() {
+	function("quantizeVectorAVX2", "func(dst *int8, x *float32, n int) float32")
+	from, count, top := param("x"), param("n"), YMM()
+	VXORPS(top, top, top)
+	Label("magnitudes")
+	v := YMM()
+	VMOVUPS(Mem{Base: from}, v)
+	VANDPS(words(0x7fffffff), v, v)
+	VMAXPS(v, top, top)
+	advance(32, from)
+	SUBQ(U8(8), count)
+	JNE(LabelRef("magnitudes"))
+	reduce(top, VMAXPS)
+	scale, inverse := scaleOf(top)
+	Store(scale, ReturnIndex(0))
+	factor := YMM()
+	VBROADCASTSS(inverse, factor)
+	d, x, n := param("dst"), param("x"), param("n")
+	Label("values")
+	VMULPS(Mem{Base: x}, factor, v)
+	VCVTPS2DQ(v, v)
+	high := XMM()
+	VEXTRACTI128(U8(1), v, high)
+	VPACKSSDW(high, v.AsX(), v.AsX())
+	VPACKSSWB(v.AsX(), v.AsX(), v.AsX())
+	VMOVQ(v.AsX(), Mem{Base: d})
+	advance(8, d)
+	advance(32, x)
+	SUBQ(U8(8), n)
+	JNE(LabelRef("values"))
+	VZEROUPPER()
+	RET()
+}
+
 // magnitude loads 32 numbers and returns the largest magnitude, in lane 0.
 func magnitude(v []VecVirtual, x Register) VecVirtual {
 	m := ymms(4)

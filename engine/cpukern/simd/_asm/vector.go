@@ -333,7 +333,7 @@ func largest() {
 	RET()
 }
 
-// readSum adds up memory in lines of 256 bytes, with nothing else to do than to load it.
+// readSum adds up memory in lines of 256 bytes, with nothing to do but load it, fetched ahead like weights.
 func readSum(name string, lane int, sums []VecVirtual) {
 	function(name, "func(p *byte, n int) uint64")
 	p, n := param("p"), param("n")
@@ -345,6 +345,9 @@ func readSum(name string, lane int, sums []VecVirtual) {
 		}
 	}
 	Label("line")
+	for i := range 256 / 64 {
+		fetchAhead(Mem{Base: p, Disp: 64 * i})
+	}
 	for i := range 256 / lane {
 		VPADDQ(Mem{Base: p, Disp: lane * i}, sums[i%4], sums[i%4])
 	}

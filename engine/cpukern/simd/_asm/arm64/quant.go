@@ -111,10 +111,7 @@ func quantize(p *program) {
 	p.function("quantizeNEON", 0, "", "dst *byte", "rows int", "bias int", "x *float32", "groups int")
 	p.op("LSL $2, R1")
 	p.op("NEG R2, R2")
-	p.op("MOVW $0x%08x, R5", 0x42fe0000)
-	p.op("FMOVS R5, F28 // 127")
-	p.op("MOVW $0x%08x, R5", 0x0da24260)
-	p.op("FMOVS R5, F29 // 1e-30")
+	scaleConstants(p)
 	p.op("VMOVI $1, V30.B16")
 	p.label("group")
 	for i := range 8 {
@@ -127,12 +124,7 @@ func quantize(p *program) {
 		}
 	}
 	p.two(fmaxv, 8, 8)
-	p.op("FDIVS F28, F8, F9")  // scale = top/127
-	p.op("FDIVS F8, F28, F10") // inverse = 127/top
-	p.op("FCMPS F29, F8")
-	p.op("BGE enough")
-	p.zero(9, 10)
-	p.label("enough")
+	scaleOf(p)
 	for i := range 8 {
 		p.byLane(fmulLane, i, i, 10, 0)
 		p.two(fcvtns, i, i)
@@ -162,5 +154,55 @@ func quantize(p *program) {
 	p.op("ADD $128, R3")
 	p.op("SUBS $1, R4")
 	p.op("BNE group")
+	p.ret()
+}
+
+func scaleConstants(p *program) {
+	p.op("MOVW $0x%08x, R5", 0x42fe0000)
+	p.op("FMOVS R5, F28 // 127")
+	p.op("MOVW $0x%08x, R5", 0x0da24260)
+	p.op("FMOVS R5, F29 // 1e-30")
+}
+
+// scaleOf makes 9 the scale and 10 its inverse from the largest magnitude in 8; zeros where that is next to nothing.
+func scaleOf(p *program) {
+	p.op("FDIVS F28, F8, F9")  // scale = top/127
+	p.op("FDIVS F8, F28, F10") // inverse = 127/top
+	p.op("FCMPS F29, F8")
+	p.op("BGE enough")
+	p.zero(9, 10)
+	p.label("enough")
+}
+
+// quantizeVector rounds n numbers, a multiple of 8, by the largest magnitude of all.
+func quantizeVector(p *program) {
+	p.function("quantizeVectorNEON", 0, "float32", "dst *int8", "x *float32", "n int")
+	scaleConstants(p)
+	p.op("MOVD R1, R3")
+	p.op("MOVD R2, R4")
+	p.zero(8)
+	p.label("magnitudes")
+	for i := range 2 {
+		p.op("FMOVQ.P 16(R3), F%d", i)
+		p.two(fabs, i, i)
+		p.three(fmax, 8, 8, i)
+	}
+	p.op("SUBS $8, R4")
+	p.op("BNE magnitudes")
+	p.two(fmaxv, 8, 8)
+	scaleOf(p)
+	p.op("FMOVS F9, %s", p.arguments["ret"])
+	p.label("values")
+	for i := range 2 {
+		p.op("FMOVQ.P 16(R1), F%d", i)
+		p.byLane(fmulLane, i, i, 10, 0)
+		p.two(fcvtns, i, i)
+	}
+	p.two(sqxtn4, 2, 0)
+	p.two(sqxtn4b, 2, 1)
+	p.two(sqxtn8, 2, 2)
+	p.op("FMOVD.P F2, 8(R0)")
+	p.op("SUBS $8, R2")
+	p.op("BNE values")
 	p.ret()
 }
