@@ -89,7 +89,7 @@ func milliseconds(d time.Duration) float64 { return math.Round(d.Seconds()*1e6) 
 
 func (r *run) load(ctx context.Context) (err error) {
 	r.report(Progress{Stage: StageLoad})
-	r.model, err = r.engine.load(ctx, r.job.Model)
+	r.model, err = r.engine.load(ctx, r.job.ModelOptions)
 	return err
 }
 

@@ -42,7 +42,7 @@ type Engine struct {
 	device sync.Mutex // held by the job that has the device: guards stream and the models' insides
 
 	mu       sync.Mutex // guards resident
-	resident map[string]*resident
+	resident map[residentKey]*resident
 }
 
 // Open makes an engine. It loads nothing: models come with the first job that needs them.
@@ -58,7 +58,7 @@ func Open(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{options: o, stream: stream, resident: map[string]*resident{}}, nil
+	return &Engine{options: o, stream: stream, resident: map[residentKey]*resident{}}, nil
 }
 
 // Close waits for the running job, unloads everything and closes the backend.
@@ -68,9 +68,9 @@ func (e *Engine) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var errs []error
-	for name, r := range e.resident {
+	for key, r := range e.resident {
 		errs = append(errs, r.close())
-		delete(e.resident, name)
+		delete(e.resident, key)
 	}
 	return errors.Join(append(errs, e.stream.Close(), e.options.Backend.Close())...)
 }

@@ -449,7 +449,7 @@ func TestModels(t *testing.T) {
 		t.Errorf("melody: got problem %q, want one that names musicgen_melody", m.Problem)
 	}
 	for _, name := range []string{"mono", "mono-audiocraft", "tiny-stereo", filepath.Join(goldens, "stereo")} {
-		info, err := w.engine.Load(context.Background(), name, quiet)
+		info, err := w.engine.Load(context.Background(), engine.ModelOptions{Model: name}, quiet)
 		if err != nil || !info.Resident || info.MemoryBytes <= 0 {
 			t.Errorf("load %s: got %+v, %v", name, info, err)
 		}

@@ -3,9 +3,9 @@ package engine
 // Job is one request for music: what to continue, with which model, how. The zero value is not useful; begin with
 // NewJob. Names and documentation in the tags are the protocol's and the command line's: one list for all three.
 type Job struct {
-	Path  string `json:"path,omitempty" doc:"audio file to continue (continue only): absolute, relative to the worker's folder, ~, file:// or Macintosh HD:/…"`
-	Model string `json:"model,omitempty" doc:"model: a folder, a name in the models folder, or a Hugging Face name; absent: the bundled one"`
-	Text  string `json:"text,omitempty" doc:"description of the music; empty: none, and guidance is off"`
+	Path         string `json:"path,omitempty" doc:"audio file to continue (continue only): absolute, relative to the worker's folder, ~, file:// or Macintosh HD:/…"`
+	ModelOptions `json:",squash"`
+	Text         string `json:"text,omitempty" doc:"description of the music; empty: none, and guidance is off"`
 
 	Seed       int64 `json:"seed,omitempty" doc:"seed of the first variation, 0 to 2^53-1; -1 or absent: drawn; always echoed" min:"-1" max:"9007199254740991"`
 	Variations int   `json:"variations,omitempty" doc:"takes to make at once; take i has seed+i" min:"1" max:"16"`
@@ -37,6 +37,16 @@ type Rate int
 
 // Bits is a sample format: "16", "24" or "32f"; "" for the source's. On the wire 16 and 24 may be numbers.
 type Bits string
+
+// ModelOptions name a model and say in which precisions it is held. Each combination is a model of its own.
+type ModelOptions struct {
+	Model        string `json:"model,omitempty" doc:"model: a folder, a name in the models folder, or a Hugging Face name; absent: the bundled one"`
+	Quantization string `json:"quantization,omitempty" doc:"weights of the decoder: as stored (none), f32, f16, or 8 or 4 bits in groups of 32; auto: the one that segue bench recommends; the longer names are those of older systems" enum:"auto,none,f32,f16,q8,q4,q8_decoder_linears,q4_decoder_linears,q4_decoder_linears_emb"`
+	Embeddings   string `json:"embeddings,omitempty" doc:"weights of the decoder's embeddings; auto: as stored" enum:"auto,none,f32,f16,q8,q4"`
+	TextEncoder  string `json:"textEncoder,omitempty" doc:"weights of the text encoder; auto: as stored" enum:"auto,none,f32,f16,q8,q4"`
+	Codec        string `json:"codec,omitempty" doc:"weights of the codec's LSTM; auto: as stored" enum:"auto,none,f32,f16,q8,q4"`
+	KVCache      string `json:"kvCache,omitempty" doc:"keys and values of past columns; auto: f16" enum:"auto,f32,f16,q8,int8"`
+}
 
 // NewJob returns a Job with the defaults.
 func NewJob() Job {
@@ -129,6 +139,7 @@ type ModelInfo struct {
 	Resident     bool    `json:"resident"`
 	MemoryBytes  int64   `json:"memoryBytes,omitempty"` // held on the device while resident
 	Quantization string  `json:"quantization,omitempty"`
+	KVCache      string  `json:"kvCache,omitempty"`
 	Channels     int     `json:"channels,omitempty"`
 	SampleRate   int     `json:"sampleRate,omitempty"`
 	MaxSeconds   float64 `json:"maxSeconds,omitempty"` // prompt and new audio together

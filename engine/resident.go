@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 
 	"segue/engine/musicgen"
 )
@@ -71,19 +72,34 @@ func (e *Engine) Model(_ context.Context, name string) (ModelInfo, error) {
 }
 
 func (e *Engine) info(l location) ModelInfo {
-	if r := e.held(l); r != nil {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		return r.info
+	if info, ok := e.residentInfo(l.key()); ok {
+		return info
 	}
 	return e.describe(l)
 }
 
-// held returns the resident model of a location, or nil.
-func (e *Engine) held(l location) *resident {
+func (e *Engine) residentInfo(model string) (ModelInfo, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.resident[l.key()]
+	for key, r := range e.resident {
+		if key.model == model {
+			return r.info, true
+		}
+	}
+	return ModelInfo{}, false
+}
+
+// residentKey tells resident models apart.
+type residentKey struct {
+	model      string
+	precisions musicgen.Precisions
+}
+
+// held returns a resident model, or nil.
+func (e *Engine) held(key residentKey) *resident {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.resident[key]
 }
 
 // key tells models apart: two names of one folder are one model.
@@ -95,11 +111,14 @@ func (l location) key() string {
 }
 
 // Load brings a model to the device. Loading what is there is harmless.
-func (e *Engine) Load(ctx context.Context, name string, report func(Progress)) (ModelInfo, error) {
+func (e *Engine) Load(ctx context.Context, o ModelOptions, report func(Progress)) (ModelInfo, error) {
+	if err := ValidateTags(o, ModelOptions{}); err != nil {
+		return ModelInfo{}, err
+	}
 	var info ModelInfo
 	err := e.withDevice(ctx, func() error {
 		report(Progress{Stage: StageLoad})
-		r, err := e.load(ctx, name)
+		r, err := e.load(ctx, o)
 		if err != nil {
 			return err
 		}
@@ -112,26 +131,28 @@ func (e *Engine) Load(ctx context.Context, name string, report func(Progress)) (
 	return info, err
 }
 
-// load returns the model called name, loading it if need be. The caller has the device.
-func (e *Engine) load(ctx context.Context, name string) (*resident, error) {
-	l, err := e.find(name)
+// load returns the model that o names, loading it if need be. The caller has the device.
+func (e *Engine) load(ctx context.Context, o ModelOptions) (*resident, error) {
+	l, err := e.find(o.Model)
 	if err != nil {
 		return nil, err
 	}
-	if r := e.held(l); r != nil {
+	key := residentKey{l.key(), o.precisions()}
+	if r := e.held(key); r != nil {
 		return r, nil
 	}
 	checkpoint, err := e.open(l)
 	if err != nil {
 		return nil, modelError(l, err)
 	}
-	info := ModelInfo{Name: l.name, Path: l.dir, Source: l.source, Resident: true, Quantization: "none"}
+	info := ModelInfo{Name: l.name, Path: l.dir, Source: l.source, Resident: true,
+		Quantization: key.precisions.Decoder.Linears.String(), KVCache: key.precisions.Decoder.Cache.String()}
 	if l.source == "bundled" {
 		info.Description = e.options.Bundled.Description
 	}
 	e.fill(&info, checkpoint)
 	before := e.options.Backend.Allocated()
-	model, err := musicgen.Load(ctx, e.options.Backend, checkpoint)
+	model, err := musicgen.Load(ctx, e.options.Backend, checkpoint, key.precisions)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -142,24 +163,34 @@ func (e *Engine) load(ctx context.Context, name string) (*resident, error) {
 	r := newResident(info, model)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.resident[l.key()] = r
+	e.resident[key] = r
 	return r, nil
 }
 
-// Unload frees a model, after the job that is using it. Unloading what is not loaded is harmless.
+// release takes every precision of a model out of the resident ones.
+func (e *Engine) release(model string) (list []*resident) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for key, r := range e.resident {
+		if key.model == model {
+			list = append(list, r)
+			delete(e.resident, key)
+		}
+	}
+	return list
+}
+
+// Unload frees a model in all its precisions, after the job that is using it. Unloading what is not loaded is harmless.
 func (e *Engine) Unload(ctx context.Context, name string) error {
 	l, err := e.find(name)
 	if err != nil {
 		return err
 	}
 	return e.withDevice(ctx, func() error {
-		e.mu.Lock()
-		r := e.resident[l.key()]
-		delete(e.resident, l.key())
-		e.mu.Unlock()
-		if r == nil {
-			return nil
+		var errs []error
+		for _, r := range e.release(l.key()) {
+			errs = append(errs, r.close())
 		}
-		return r.close()
+		return errors.Join(errs...)
 	})
 }

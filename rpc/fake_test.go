@@ -55,9 +55,9 @@ func (e *fakeEngine) Model(_ context.Context, name string) (engine.ModelInfo, er
 	return engine.ModelInfo{Name: "tiny", Source: "bundled", Layout: "huggingface"}, nil
 }
 
-func (e *fakeEngine) Load(ctx context.Context, name string, report func(engine.Progress)) (engine.ModelInfo, error) {
+func (e *fakeEngine) Load(ctx context.Context, o engine.ModelOptions, report func(engine.Progress)) (engine.ModelInfo, error) {
 	if e.load != nil {
-		return e.load(ctx, name, report)
+		return e.load(ctx, o.Model, report)
 	}
 	return engine.ModelInfo{Name: "tiny", Source: "bundled", Layout: "huggingface", Resident: true}, nil
 }

@@ -139,7 +139,7 @@ func (s *server) describeModel(c call, p *ModelParams) (engine.ModelInfo, error)
 }
 
 func (s *server) loadModel(c call, p *LoadParams) (engine.ModelInfo, error) {
-	return s.engine.Load(c.ctx, p.Model, c.report)
+	return s.engine.Load(c.ctx, p.ModelOptions, c.report)
 }
 
 func (s *server) unloadModel(c call, p *ModelParams) (UnloadResult, error) {

@@ -36,7 +36,7 @@ type Engine interface {
 	Probe(ctx context.Context, path string) (engine.AudioInfo, error)
 	Models(ctx context.Context) ([]engine.ModelInfo, error)
 	Model(ctx context.Context, name string) (engine.ModelInfo, error)
-	Load(ctx context.Context, name string, report func(engine.Progress)) (engine.ModelInfo, error)
+	Load(ctx context.Context, o engine.ModelOptions, report func(engine.Progress)) (engine.ModelInfo, error)
 	Unload(ctx context.Context, name string) error
 	// Status must not wait for a job.
 	Status() engine.Status
@@ -98,7 +98,12 @@ func (s *server) wait(ctx context.Context, conn *jsonrpc2.Conn) int {
 	for {
 		select {
 		case <-conn.DisconnectNotify():
-			return 0
+			select {
+			case code := <-s.exits: // the input ended behind an exit, which is why
+				return code
+			default:
+				return 0
+			}
 		case code := <-s.exits:
 			return code
 		case <-s.stream.out.broken:

@@ -127,8 +127,8 @@ type ModelParams struct {
 
 // LoadParams names a model to make resident.
 type LoadParams struct {
-	ModelParams `json:",squash"`
-	Delivery    `json:",squash"`
+	engine.ModelOptions `json:",squash"`
+	Delivery            `json:",squash"`
 }
 
 // ProbeParams names an audio file.

@@ -90,11 +90,10 @@ func wrap(text string, indent, width int) string {
 // jobFlags makes a flag of every field of job but skip: the parameter's name in kebab-case, its documentation, its default.
 func jobFlags(set *flag.FlagSet, job *engine.Job, skip ...string) {
 	v := reflect.ValueOf(job).Elem()
-	for i := range v.NumField() {
-		field := v.Type().Field(i)
+	for _, field := range reflect.VisibleFields(v.Type()) {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if !contains(skip, name) {
-			set.Var(&jobFlag{v.Field(i)}, kebab(name), documentation(field))
+		if !field.Anonymous && !contains(skip, name) {
+			set.Var(&jobFlag{v.FieldByIndex(field.Index)}, kebab(name), documentation(field))
 		}
 	}
 }

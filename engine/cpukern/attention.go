@@ -5,7 +5,11 @@ package cpukern
 //
 //	q [1, HeadDim] · keysᵀ ──► scores [keys] ──► softmax ──► · values ──► [HeadDim]
 
-import "segue/engine/kern"
+import (
+	"fmt"
+
+	"segue/engine/kern"
+)
 
 // cache is [layer][row][head][keys, values][column][HeadDim]: what one head reads is contiguous.
 type cache struct {
@@ -14,7 +18,10 @@ type cache struct {
 	data  []float32
 }
 
-func (b *backend) Cache(shape kern.CacheShape) (kern.Cache, error) {
+func (b *backend) Cache(p kern.Precision, shape kern.CacheShape) (kern.Cache, error) {
+	if p != kern.F32 {
+		return nil, fmt.Errorf("cpukern: cache: got precision %s, want %s", p, kern.F32)
+	}
 	n := product(shape.Layers, shape.Rows, shape.Columns, shape.Heads, shape.HeadDim, 2)
 	if err := b.checkLength("cache", n); err != nil {
 		return nil, err

@@ -38,9 +38,14 @@ func (m *matrix) Free() {
 	}
 }
 
-func (b *backend) Table(t *weights.Tensor) (kern.Matrix, error) { return b.Matrix(t) }
+func (b *backend) Table(p kern.Precision, t *weights.Tensor) (kern.Matrix, error) {
+	return b.Matrix(p, t)
+}
 
-func (b *backend) Matrix(parts ...*weights.Tensor) (kern.Matrix, error) {
+func (b *backend) Matrix(p kern.Precision, parts ...*weights.Tensor) (kern.Matrix, error) {
+	if p != kern.Stored {
+		return nil, fmt.Errorf("cpukern: matrix: got precision %s, want %s", p, kern.Stored)
+	}
 	m := &matrix{}
 	bytes := int64(0)
 	for _, t := range parts {

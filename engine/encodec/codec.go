@@ -39,10 +39,11 @@ type lstm struct {
 	bias          kern.Slice  // [4W]
 }
 
-// Load uploads the weights. They must be complete: ask the Binder for its error first.
-func Load(k kern.Backend, c Config, w *Weights) (*Codec, error) {
+// Load uploads the weights. They must be complete: ask the Binder for its error first. precision is that of the LSTM's
+// matrices; convolutions run in float32.
+func Load(k kern.Backend, c Config, w *Weights, precision kern.Precision) (*Codec, error) {
 	codec := &Codec{backend: k, config: c, chunk: chunkFrames}
-	l := &loader{codec: codec}
+	l := &loader{codec: codec, precision: precision}
 	codec.encoder, codec.encoderLSTM, codec.encoderOut = l.stack(w.encoder), l.lstm(w.encoderLSTM), l.conv(w.encoderOut)
 	codec.decoderIn, codec.decoderLSTM, codec.decoder = l.conv(w.decoderIn), l.lstm(w.decoderLSTM), l.stack(w.decoder)
 	codec.books = l.books(w.books)
@@ -96,8 +97,9 @@ func recur(ctx context.Context, s kern.Stream, layers []lstm, st *state, frames 
 
 // loader uploads into a codec and keeps the first error.
 type loader struct {
-	codec *Codec
-	err   error
+	codec     *Codec
+	precision kern.Precision
+	err       error
 }
 
 func (l *loader) stack(layers []layerWeights) stack {
@@ -143,7 +145,7 @@ func (l *loader) matrix(t *weights.Tensor) kern.Matrix {
 		return nil
 	}
 	var m kern.Matrix
-	if m, l.err = l.codec.backend.Matrix(t); l.err == nil {
+	if m, l.err = l.codec.backend.Matrix(l.precision, t); l.err == nil {
 		l.codec.owned = append(l.codec.owned, m)
 	}
 	return m

@@ -30,7 +30,7 @@ func variants() map[string]Config {
 
 func load(t testing.TB, k kern.Backend, c Config, w *Weights) *Codec {
 	t.Helper()
-	codec, err := Load(k, c, w)
+	codec, err := Load(k, c, w, kern.Stored)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestMemory(t *testing.T) {
 	config := small()
 	k, _ := open(t)
 	before := k.Allocated()
-	codec, err := Load(k, config, bind(&chance{}, config))
+	codec, err := Load(k, config, bind(&chance{}, config), kern.Stored)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func loadGolden(t testing.TB, k kern.Backend, variant string) *Codec {
 	if err := b.Err(); err != nil {
 		t.Fatal(err)
 	}
-	codec, err := Load(k, config, w)
+	codec, err := Load(k, config, w, kern.Stored)
 	if err != nil {
 		t.Fatal(err)
 	}

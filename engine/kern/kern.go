@@ -21,6 +21,7 @@ package kern
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"segue/weights"
 )
@@ -69,6 +70,31 @@ type Cache interface {
 	Free()
 }
 
+// Precision is how a backend holds weights or a cache.
+type Precision uint8
+
+const (
+	Stored Precision = iota // weights: as the file has them
+	F32
+	F16
+	Q8 // 8 bits in groups of 32 with a float16 scale each; of a cache: with one scale for each key and value
+	Q4 // 4 bits likewise; weights only
+)
+
+var precisionNames = [...]string{Stored: "none", F32: "f32", F16: "f16", Q8: "q8", Q4: "q4"}
+
+func (p Precision) String() string { return precisionNames[p] }
+
+// ParsePrecision reads what String writes.
+func ParsePrecision(name string) (Precision, error) {
+	for p, n := range precisionNames {
+		if n == name {
+			return Precision(p), nil
+		}
+	}
+	return Stored, fmt.Errorf("kern: precision: got %q, want one of %s", name, strings.Join(precisionNames[:], ", "))
+}
+
 // CacheShape: each of Rows sequences has room for Columns columns in each of Layers layers; a column is
 // Heads keys and Heads values of HeadDim numbers.
 type CacheShape struct {
@@ -93,15 +119,15 @@ type Backend interface {
 	Ints(n int) (Buffer, error)
 	// Vector uploads a tensor of any shape as float32: biases, norms, codebooks, position tables.
 	Vector(t *weights.Tensor) (Buffer, error)
-	// Table uploads [rows, D] for Embed in the precision of the file.
-	Table(t *weights.Tensor) (Matrix, error)
+	// Table uploads [rows, D] for Embed.
+	Table(p Precision, t *weights.Tensor) (Matrix, error)
 	// Matrix uploads a weight for Linear and LSTM: parts [Ni, K] stacked into [ΣNi, K]. A bias-free
 	// q, k and v become one weight this way and one op reads them.
-	Matrix(parts ...*weights.Tensor) (Matrix, error)
+	Matrix(p Precision, parts ...*weights.Tensor) (Matrix, error)
 	// Filter uploads a folded convolution weight [out, in, kernel], or [in, out, kernel] when transposed.
 	Filter(t *weights.Tensor, transposed bool) (Filter, error)
-	// Cache returns an empty key/value cache.
-	Cache(shape CacheShape) (Cache, error)
+	// Cache returns an empty key/value cache in F32, F16 or Q8.
+	Cache(p Precision, shape CacheShape) (Cache, error)
 	Stream() (Stream, error)
 	// Allocated counts the bytes of device memory now held by what this backend made.
 	Allocated() int64

@@ -100,7 +100,7 @@ func (d *decoding) allocate(rows, variations, columns int) (err error) {
 		return err
 	}
 	own := max(columns-1-d.prefix.columns(), 1) // the last column is never fed
-	d.cache, err = backend.Cache(kern.CacheShape{Layers: c.Layers, Rows: rows, Columns: own, Heads: c.Heads, HeadDim: c.HeadDim()})
+	d.cache, err = backend.Cache(d.model.cached, kern.CacheShape{Layers: c.Layers, Rows: rows, Columns: own, Heads: c.Heads, HeadDim: c.HeadDim()})
 	return err
 }
 

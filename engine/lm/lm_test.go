@@ -32,7 +32,7 @@ func open(t testing.TB, variant string, threads int) fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	model, err := musicgen.Load(context.Background(), backend, checkpoint)
+	model, err := musicgen.Load(context.Background(), backend, checkpoint, musicgen.Exact)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,10 +9,18 @@ import (
 
 const layerNormEpsilon = 1e-5
 
+// Precisions are those of a model's parts on the device.
+type Precisions struct {
+	Linears    kern.Precision // attention, feed-forward, heads, text projection
+	Embeddings kern.Precision
+	Cache      kern.Precision // keys and values: F32, F16 or Q8
+}
+
 // Model is a decoder on a device. One goroutine at a time may use it.
 type Model struct {
 	Config  Config
 	backend kern.Backend
+	cached  kern.Precision // of keys and values
 
 	embed      []kern.Matrix
 	positions  kern.Buffer // [positions, D]
@@ -34,28 +42,28 @@ type layer struct {
 }
 
 // Load uploads a decoder. The tensors are no longer needed when it returns, unless the backend keeps views of the file.
-func Load(backend kern.Backend, c Config, w *Weights) (*Model, error) {
-	m := &Model{Config: c, backend: backend}
-	u := uploader{model: m}
+func Load(backend kern.Backend, c Config, w *Weights, p Precisions) (*Model, error) {
+	m := &Model{Config: c, backend: backend, cached: p.Cache}
+	u := uploader{model: m, precision: p.Linears}
 	for _, t := range w.Embed {
-		m.embed = append(m.embed, u.matrix(backend.Table(t)))
+		m.embed = append(m.embed, u.keep(backend.Table(p.Embeddings, t)))
 	}
 	m.positions = u.buffer(backend.Vector(w.Positions))
 	for i := range w.Layers {
 		l := &w.Layers[i]
 		m.layers = append(m.layers, layer{
 			selfNorm: u.norm(l.SelfNorm), crossNorm: u.norm(l.CrossNorm), finalNorm: u.norm(l.FinalNorm),
-			qkv:    u.matrix(backend.Matrix(l.Self.Q, l.Self.K, l.Self.V)),
-			out:    u.matrix(backend.Matrix(l.Self.Out)),
-			crossQ: u.matrix(backend.Matrix(l.Cross.Q)), crossKV: u.matrix(backend.Matrix(l.Cross.K, l.Cross.V)),
-			crossOut: u.matrix(backend.Matrix(l.Cross.Out)),
-			fc1:      u.matrix(backend.Matrix(l.FC1)), fc2: u.matrix(backend.Matrix(l.FC2)),
+			qkv:    u.matrix(l.Self.Q, l.Self.K, l.Self.V),
+			out:    u.matrix(l.Self.Out),
+			crossQ: u.matrix(l.Cross.Q), crossKV: u.matrix(l.Cross.K, l.Cross.V),
+			crossOut: u.matrix(l.Cross.Out),
+			fc1:      u.matrix(l.FC1), fc2: u.matrix(l.FC2),
 		})
 	}
 	m.norm = u.norm(w.Norm)
-	m.heads = u.matrix(backend.Matrix(w.Heads...))
+	m.heads = u.matrix(w.Heads...)
 	if w.Projection != nil {
-		m.projection = u.matrix(backend.Matrix(w.Projection))
+		m.projection = u.matrix(w.Projection)
 		m.bias = kern.All(u.buffer(backend.Vector(w.ProjectionBias)))
 	}
 	if u.err != nil {
@@ -67,11 +75,16 @@ func Load(backend kern.Backend, c Config, w *Weights) (*Model, error) {
 
 // uploader keeps what was uploaded for Close, and the first error.
 type uploader struct {
-	model *Model
-	err   error
+	model     *Model
+	precision kern.Precision
+	err       error
 }
 
-func (u *uploader) matrix(w kern.Matrix, err error) kern.Matrix {
+func (u *uploader) matrix(parts ...*weights.Tensor) kern.Matrix {
+	return u.keep(u.model.backend.Matrix(u.precision, parts...))
+}
+
+func (u *uploader) keep(w kern.Matrix, err error) kern.Matrix {
 	if err != nil {
 		u.err = errors.Join(u.err, err)
 		return nil

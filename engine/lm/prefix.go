@@ -89,7 +89,7 @@ func (m *Model) pass(ctx context.Context, s kern.Stream, condition *Condition, g
 		return nil, err
 	}
 	defer codes.Free()
-	cache, err := m.backend.Cache(kern.CacheShape{Layers: c.Layers, Rows: branches, Columns: columns, Heads: c.Heads, HeadDim: c.HeadDim()})
+	cache, err := m.backend.Cache(m.cached, kern.CacheShape{Layers: c.Layers, Rows: branches, Columns: columns, Heads: c.Heads, HeadDim: c.HeadDim()})
 	if err != nil {
 		return nil, err
 	}

@@ -73,6 +73,16 @@ func (c Config) fit() error {
 	return nil
 }
 
+// Precisions are those of a model's parts on the device.
+type Precisions struct {
+	Decoder lm.Precisions
+	Text    kern.Precision
+	Codec   kern.Precision // of the LSTM
+}
+
+// Exact keeps every weight as stored and the cache in float32.
+var Exact = Precisions{Decoder: lm.Precisions{Cache: kern.F32}}
+
 // Model is a checkpoint ready to run on a device. One goroutine at a time may use it.
 type Model struct {
 	Config    Config
@@ -86,16 +96,16 @@ type Model struct {
 
 // Load binds and uploads a checkpoint. The model owns it from here on, also when Load fails. Missing, extra and
 // wrong-shaped tensors of all parts are reported in one error.
-func Load(ctx context.Context, backend kern.Backend, c *weights.Checkpoint) (*Model, error) {
+func Load(ctx context.Context, backend kern.Backend, c *weights.Checkpoint, p Precisions) (*Model, error) {
 	m := &Model{checkpoint: c}
-	if err := m.load(ctx, backend, c); err != nil {
+	if err := m.load(ctx, backend, c, p); err != nil {
 		m.Close()
 		return nil, err
 	}
 	return m, nil
 }
 
-func (m *Model) load(ctx context.Context, backend kern.Backend, c *weights.Checkpoint) (err error) {
+func (m *Model) load(ctx context.Context, backend kern.Backend, c *weights.Checkpoint, p Precisions) (err error) {
 	if m.Config, err = ParseConfig(c); err != nil {
 		return err
 	}
@@ -109,16 +119,16 @@ func (m *Model) load(ctx context.Context, backend kern.Backend, c *weights.Check
 	if err = binder.Err(); err != nil {
 		return err
 	}
-	if m.Text, err = t5.Load(backend, m.Config.Text, text); err != nil {
+	if m.Text, err = t5.Load(backend, m.Config.Text, text, p.Text); err != nil {
 		return err
 	}
-	if m.Codec, err = encodec.Load(backend, m.Config.Codec, codec); err != nil {
+	if m.Codec, err = encodec.Load(backend, m.Config.Codec, codec, p.Codec); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	m.LM, err = lm.Load(backend, m.Config.Decoder, decoder)
+	m.LM, err = lm.Load(backend, m.Config.Decoder, decoder, p.Decoder)
 	return err
 }
 

@@ -38,8 +38,9 @@ type block struct {
 }
 
 // Load uploads the weights. Their checkpoint must stay open as long as the encoder: a backend may read the mapped file.
-func Load(k kern.Backend, c Config, w *Weights) (*Encoder, error) {
-	u := uploader{backend: k, epsilon: float32(c.LayerNormEpsilon)}
+// precision is that of the linear weights.
+func Load(k kern.Backend, c Config, w *Weights, precision kern.Precision) (*Encoder, error) {
+	u := uploader{backend: k, precision: precision, epsilon: float32(c.LayerNormEpsilon)}
 	e := &Encoder{
 		backend: k, config: c,
 		shared:       []kern.Matrix{u.table(w.Shared)},
@@ -151,18 +152,19 @@ func (e *Encoder) dense(s kern.Stream, b block, x kern.Slice, l int) {
 
 // uploader puts tensors on the device, remembers what it made, and keeps the first error.
 type uploader struct {
-	backend kern.Backend
-	epsilon float32
-	owned   []interface{ Free() }
-	err     error
+	backend   kern.Backend
+	precision kern.Precision
+	epsilon   float32
+	owned     []interface{ Free() }
+	err       error
 }
 
 func (u *uploader) table(t *weights.Tensor) kern.Matrix {
-	return keep(u, func() (kern.Matrix, error) { return u.backend.Table(t) })
+	return keep(u, func() (kern.Matrix, error) { return u.backend.Table(kern.Stored, t) })
 }
 
 func (u *uploader) matrix(parts ...*weights.Tensor) kern.Matrix {
-	return keep(u, func() (kern.Matrix, error) { return u.backend.Matrix(parts...) })
+	return keep(u, func() (kern.Matrix, error) { return u.backend.Matrix(u.precision, parts...) })
 }
 
 func (u *uploader) norm(t *weights.Tensor) kern.NormWeights {

@@ -48,7 +48,7 @@ func load(t *testing.T, variant string) machine {
 	if m.stream, err = m.backend.Stream(); err != nil {
 		t.Fatal(err)
 	}
-	if m.encoder, err = Load(m.backend, config, w); err != nil {
+	if m.encoder, err = Load(m.backend, config, w, kern.Stored); err != nil {
 		t.Fatal(err)
 	}
 	return m
@@ -182,7 +182,7 @@ func TestLoadFails(t *testing.T) {
 		AttentionNorm: ones(2), Q: ones(2, 2), K: ones(2, 3), V: ones(2, 2), // k has too many columns
 		O: ones(2, 2), DenseNorm: ones(2), WI: ones(2, 2), WO: ones(2, 2),
 	}}}
-	if _, err := Load(backend, c, w); err == nil {
+	if _, err := Load(backend, c, w, kern.Stored); err == nil {
 		t.Fatal("got no error")
 	}
 	if held := backend.Allocated(); held != 0 {

@@ -121,7 +121,7 @@ func Run(ctx context.Context, backend kern.Backend, dir, base string, golden *Go
 	if err != nil {
 		return nil, err
 	}
-	model, err := musicgen.Load(ctx, backend, checkpoint)
+	model, err := musicgen.Load(ctx, backend, checkpoint, musicgen.Exact)
 	if err != nil {
 		return nil, err
 	}

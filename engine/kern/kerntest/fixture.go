@@ -132,7 +132,7 @@ func (f *fixture) matrix(dtype weights.DType, n, k int) (kern.Matrix, []float64)
 
 func (f *fixture) matrixOf(parts ...*weights.Tensor) kern.Matrix {
 	f.t.Helper()
-	m, err := f.kern.Matrix(parts...)
+	m, err := f.kern.Matrix(kern.Stored, parts...)
 	f.keep(m, err)
 	return m
 }
@@ -140,7 +140,7 @@ func (f *fixture) matrixOf(parts ...*weights.Tensor) kern.Matrix {
 func (f *fixture) table(dtype weights.DType, rows, width int) (kern.Matrix, []float64) {
 	f.t.Helper()
 	t, values := f.tensor(dtype, rows, width)
-	m, err := f.kern.Table(t)
+	m, err := f.kern.Table(kern.Stored, t)
 	f.keep(m, err)
 	return m, values
 }
@@ -155,7 +155,7 @@ func (f *fixture) filter(transposed bool, shape ...int) (kern.Filter, []float64)
 
 func (f *fixture) cache(shape kern.CacheShape) kern.Cache {
 	f.t.Helper()
-	c, err := f.kern.Cache(shape)
+	c, err := f.kern.Cache(kern.F32, shape)
 	f.keep(c, err)
 	return c
 }

@@ -60,10 +60,10 @@ func refuseTensors(t *testing.T, k kern.Backend) {
 		"one dimension": weights.FromFloats("bad", make([]float32, 12), 12),
 	}
 	for name, tensor := range bad {
-		if _, err := k.Matrix(tensor); err == nil {
+		if _, err := k.Matrix(kern.Stored, tensor); err == nil {
 			t.Errorf("Matrix took a tensor: %s", name)
 		}
-		if _, err := k.Table(tensor); err == nil {
+		if _, err := k.Table(kern.Stored, tensor); err == nil {
 			t.Errorf("Table took a tensor: %s", name)
 		}
 		if _, err := k.Filter(tensor, false); err == nil {
@@ -76,11 +76,11 @@ func refuseTensors(t *testing.T, k kern.Backend) {
 			t.Errorf("Vector took a tensor: %s", name)
 		}
 	}
-	_, none := k.Matrix()
-	_, ragged := k.Matrix(good, weights.FromFloats("ragged", make([]float32, 15), 3, 5))
+	_, none := k.Matrix(kern.Stored)
+	_, ragged := k.Matrix(kern.Stored, good, weights.FromFloats("ragged", make([]float32, 15), 3, 5))
 	_, negative := k.Floats(-1)
 	_, huge := k.Ints(1 << 60)
-	_, cache := k.Cache(kern.CacheShape{Layers: 1 << 20, Rows: 1 << 20, Columns: 1 << 20, Heads: 1 << 20, HeadDim: 1 << 20})
+	_, cache := k.Cache(kern.F32, kern.CacheShape{Layers: 1 << 20, Rows: 1 << 20, Columns: 1 << 20, Heads: 1 << 20, HeadDim: 1 << 20})
 	for i, err := range []error{none, ragged, negative, huge, cache} {
 		if err == nil {
 			t.Errorf("impossible object %d was made", i)
