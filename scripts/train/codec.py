@@ -1,0 +1,120 @@
+"""Trains the codec: audio → encoder → residual quantiser → decoder → audio.
+
+    python codec.py OUT --plan gpu [--seed 1] [--minutes 8] [--resume]
+
+Writes OUT/codec.pt every two minutes and at the end, and a line of held-out figures each time.
+"""
+
+import argparse
+import json
+import pathlib
+
+import torch
+from transformers import EncodecModel
+
+import data
+import losses
+import model
+from plan import PLANS
+from quantizer import Quantizer
+from schedule import Schedule
+from synth import RATE
+
+REPORT = 120  # seconds between reports
+
+
+class Codec(torch.nn.Module):
+    def __init__(self, plan):
+        super().__init__()
+        whole = EncodecModel(model.codec_config(plan))
+        self.encoder, self.decoder = whole.encoder, whole.decoder
+        self.quantizer = Quantizer(model.CODEBOOKS, plan.entries, plan.latent)
+
+    def forward(self, audio):
+        """[B, 1, n] → the same, codes [B, Q, T], commitment loss. Convolutions run in bfloat16, the rest does not."""
+        kind = audio.device.type
+        with torch.autocast(kind, torch.bfloat16):
+            z = self.encoder(audio)
+        z, codes, loss = self.quantizer(z.float())
+        with torch.autocast(kind, torch.bfloat16):
+            made = self.decoder(z)
+        return made.float(), codes, loss
+
+    @torch.no_grad()
+    def encode(self, audio):
+        """Codes [B, Q, T] of audio [B, n]."""
+        with torch.autocast(audio.device.type, torch.bfloat16):
+            z = self.encoder(audio[:, None])
+        return self.quantizer(z.float())[1]
+
+    @torch.no_grad()
+    def decode(self, codes):
+        return self.decoder(self.quantizer.decode(codes))[:, 0]
+
+
+@torch.no_grad()
+def judge(codec, spectra, audio):
+    """Held-out figures."""
+    codec.eval()
+    made, codes, _ = codec(audio)
+    codec.train()
+    used = [len(codes[:, q].unique()) for q in range(codes.shape[1])]
+    mel = (spectra.log_mel(made) - spectra.log_mel(audio)).abs().mean().item()
+    return {"si_sdr": round(losses.si_sdr(made[:, 0], audio[:, 0]), 2), "log_mel": round(mel, 3), "codes_used": used}
+
+
+def train(o):
+    plan, device = PLANS[o.plan], model.device()
+    stage = plan.codec
+    torch.manual_seed(o.seed)
+    generator = torch.Generator().manual_seed(o.seed)
+    codec, spectra = Codec(plan).to(device), losses.Spectra().to(device)
+    optimizer = torch.optim.AdamW(codec.parameters(), stage.rate, betas=(0.8, 0.99), weight_decay=1e-4)
+    held = data.held_out(device, 24, 4.0)[0][:, None]
+    schedule, first, path = Schedule(stage), 0, o.out / "codec.pt"
+    if o.resume:
+        state = model.load(path, device)
+        codec.load_state_dict(state["codec"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule, first = Schedule(stage, step=state["step"], spent=state["spent"]), state["seed"]
+    music = data.Music(device, first)
+    pool = data.Pool(music, stage.pool, generator)
+    print(f"codec: {model.parameters(codec) / 1e6:.2f} M parameters, pool of {stage.pool} windows after {schedule.spent:.0f} s", flush=True)
+
+    def keep():
+        figures = judge(codec, spectra, held) | {"step": schedule.step, "spent": round(schedule.spent), "seed": music.seed}
+        print(json.dumps(figures), flush=True)
+        model.save(path, codec=codec.state_dict(), optimizer=optimizer.state_dict(), **figures)
+
+    due = schedule.spent + REPORT
+    while schedule.running():
+        schedule.advance(optimizer)
+        step(codec, spectra, optimizer, pool.batch(stage.batch, int(stage.seconds * RATE)))
+        pool.refresh(stage.fresh if schedule.step % o.every == 0 else 0)
+        if schedule.spent > due:
+            due = schedule.spent + REPORT
+            keep()
+    keep()
+
+
+def step(codec, spectra, optimizer, audio):
+    made, _, commitment = codec(audio)
+    loss = spectra(made, audio) + losses.wave_loss(made, audio) + 0.25 * commitment
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
+    optimizer.step()
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("out", type=pathlib.Path)
+    p.add_argument("--plan", choices=PLANS, required=True)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--every", type=int, default=1, help="steps between fresh windows")
+    p.add_argument("--resume", action="store_true")
+    train(p.parse_args())
+
+
+if __name__ == "__main__":
+    main()
