@@ -72,7 +72,7 @@ func (j *jobs) submit(t *task, lane lane, timeout time.Duration) error {
 	}
 	t.ctx, t.cancel = context.WithCancelCause(ctx)
 	t.since = time.Now()
-	// What still waits when it is cancelled, or out of time, is answered at once.
+	// What still waits when its time is out, or the worker ends, is answered at once.
 	forget := context.AfterFunc(t.ctx, func() {
 		if j.withdraw(t) {
 			j.finish(t, nil, context.Cause(t.ctx))
@@ -221,14 +221,26 @@ func (j *jobs) cancelToken(token Token) {
 	j.cancelWhere(func(t *task) bool { return t.token == token })
 }
 
+// cancelWhere has freed the places of those that were waiting when it returns: the host's next request may take one.
 func (j *jobs) cancelWhere(match func(*task) bool) {
+	for _, t := range j.matching(match) {
+		cause := engine.Errorf(engine.Cancelled, "", "%s: cancelled by the host", t.method)
+		t.cancel(cause)
+		if j.withdraw(t) {
+			j.finish(t, nil, cause)
+		}
+	}
+}
+
+func (j *jobs) matching(match func(*task) bool) (list []*task) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, t := range j.tasks {
 		if match(t) {
-			t.cancel(engine.Errorf(engine.Cancelled, "", "%s: cancelled by the host", t.method))
+			list = append(list, t)
 		}
 	}
+	return list
 }
 
 // stop takes no more requests, cancels all with cause and waits until they are answered. One that has not come back
