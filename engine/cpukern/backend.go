@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"sync/atomic"
 
+	"segue/engine/cpukern/simd"
 	"segue/engine/kern"
 	"segue/weights"
 )
@@ -26,11 +27,13 @@ const (
 
 // Options configure Open.
 type Options struct {
-	Threads int // 0: all cores, minus one where there are more than four
+	Threads int    // 0: all cores, minus one where there are more than four
+	ISA     string // instruction set by name, of those that simd.Available lists; "": the best
 }
 
 type backend struct {
 	pool      *pool
+	kernels   *simd.Kernels
 	device    kern.Device
 	allocated atomic.Int64
 	closed    atomic.Bool
@@ -41,6 +44,10 @@ func Open(o Options) (kern.Backend, error) {
 	if o.Threads < 0 || o.Threads > maxThreads {
 		return nil, fmt.Errorf("cpukern: threads: got %d, want 0 to %d", o.Threads, maxThreads)
 	}
+	kernels, err := kernelsFor(o.ISA)
+	if err != nil {
+		return nil, err
+	}
 	threads := o.Threads
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
@@ -49,14 +56,30 @@ func Open(o Options) (kern.Backend, error) {
 		}
 	}
 	return &backend{
-		pool: newPool(threads),
+		pool:    newPool(threads),
+		kernels: kernels,
 		device: kern.Device{
 			Backend: "cpu",
 			Name:    processorName(),
-			Detail:  fmt.Sprintf("%s/%s, plain Go, %d threads", runtime.GOOS, runtime.GOARCH, threads),
+			Detail:  fmt.Sprintf("%s/%s, %v, %d threads", runtime.GOOS, runtime.GOARCH, kernels.ISA(), threads),
 			Threads: threads,
 		},
 	}, nil
+}
+
+func kernelsFor(name string) (*simd.Kernels, error) {
+	isa := simd.Detect()
+	if name != "" {
+		var err error
+		if isa, err = simd.ParseISA(name); err != nil {
+			return nil, fmt.Errorf("cpukern: %w", err)
+		}
+	}
+	kernels, err := simd.New(isa)
+	if err != nil {
+		return nil, fmt.Errorf("cpukern: %w", err)
+	}
+	return kernels, nil
 }
 
 func (b *backend) Device() kern.Device { return b.device }

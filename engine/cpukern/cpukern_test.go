@@ -44,6 +44,15 @@ func TestOpenRefusesThreads(t *testing.T) {
 	}
 }
 
+func TestOpenRefusesInstructionSets(t *testing.T) {
+	for _, isa := range []string{"mmx", "AVX2"} {
+		if k, err := Open(Options{ISA: isa}); err == nil {
+			k.Close()
+			t.Errorf("Open took the instruction set %q", isa)
+		}
+	}
+}
+
 // After Close everything that would need the backend is an error; what it made can still be freed.
 func TestUseAfterClose(t *testing.T) {
 	k, err := Open(Options{Threads: 2})
