@@ -1,10 +1,8 @@
 package engine
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,7 +34,7 @@ func (r *run) planOutputs() error {
 	if err != nil {
 		return err
 	}
-	dir, stem, err := r.outputStem(format)
+	dir, stem, err := r.outputStem()
 	if err != nil {
 		return err
 	}
@@ -67,7 +65,7 @@ func (r *run) container() (string, error) {
 }
 
 // outputStem splits where files go into folder and name.
-func (r *run) outputStem(format string) (dir, stem string, err error) {
+func (r *run) outputStem() (dir, stem string, err error) {
 	o := &r.engine.options
 	resolve := func(field, path string) string {
 		resolved, resolveErr := audio.ResolvePath(path, o.WorkDir, o.Home)
@@ -111,9 +109,7 @@ func (r *run) outputName(dir, stem, extension string, i int, taken map[string]bo
 	case r.job.Overwrite:
 		path = filepath.Join(dir, numbered(stem, i+1)+extension)
 	default:
-		for n := 1; path == "" || taken[path] || exists(path); n++ {
-			path = filepath.Join(dir, numbered(stem, n)+extension)
-		}
+		path = audio.FreeName(dir, stem, extension, taken)
 	}
 	if r.source != nil && sameFile(path, r.source.path) {
 		return "", &Error{Kind: OutputExists, Field: field, Path: path, Detail: field + ": got the input file itself, want another path; input is never changed"}
@@ -124,11 +120,6 @@ func (r *run) outputName(dir, stem, extension string, i int, taken map[string]bo
 	}
 	trial.Abort()
 	return path, nil
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
 }
 
 // numbered adds -2, -3, … to all names but the first.
@@ -156,249 +147,4 @@ func outputError(field, path string, err error) error {
 		kind = BadParam
 	}
 	return &Error{Kind: kind, Field: field, Path: path, Detail: field + ": " + err.Error(), Err: err}
-}
-
-// lead is how many frames before the seam are decoded too, so that resampling has something to look back to.
-const lead = 2
-
-// render turns each take's codes into a file. All files are written before the first is put in place.
-func (r *run) render(ctx context.Context, p *prompt, takes [][]int32, l length) error {
-	for i, codes := range takes {
-		if err := r.renderTake(ctx, i, p, codes, l); err != nil {
-			return err
-		}
-	}
-	r.progress(StageWrite, 1, 0)
-	return r.timed(&r.result.Timing.WriteMS, r.place)
-}
-
-// place puts the finished files in place: all of them or none.
-func (r *run) place() error {
-	for i := range r.outputs {
-		o := &r.outputs[i]
-		if err := o.writer.Commit(); err != nil {
-			return outputError("outputPath", o.path, err)
-		}
-		o.placed = true
-	}
-	for i := range r.outputs {
-		r.outputs[i].placed = false // they stay
-	}
-	return nil
-}
-
-func (r *run) renderTake(ctx context.Context, i int, p *prompt, codes []int32, l length) error {
-	model := r.model.model
-	before := min(lead, l.prompt)
-	var made [][]float32
-	err := r.timed(&r.result.Timing.CodecMS, func() (err error) {
-		all := joinCodes(p.codes, codes, l)
-		made, err = model.Decode(ctx, r.engine.stream, all, l.total(), l.prompt-before, func(share float64) {
-			fraction := decodeShare + (1-decodeShare)*(float64(i)+share)/float64(len(r.outputs))
-			r.progress(StageCodec, fraction, 0)
-		})
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return r.timed(&r.result.Timing.WriteMS, func() error { return r.writeTake(i, p, made, before*model.Codec.Hop()) })
-}
-
-// joinCodes puts the prompt's codes [Q][prompt] and the new ones [Q][made] into one [Q][total].
-func joinCodes(prompt, made []int32, l length) []int32 {
-	q := len(made) / l.made
-	all := make([]int32, 0, q*l.total())
-	for k := range q {
-		all = append(all, prompt[k*l.prompt:(k+1)*l.prompt]...)
-		all = append(all, made[k*l.made:(k+1)*l.made]...)
-	}
-	return all
-}
-
-// writeTake levels, resamples and joins one take, and writes it to its file. made begins before samples ahead of the seam.
-func (r *run) writeTake(i int, p *prompt, made [][]float32, before int) error {
-	format := r.outputFormat()
-	if r.job.Level == "match" && p.audio != nil {
-		ahead := make([][]float32, len(made))
-		for c := range made {
-			ahead[c] = made[c][before:]
-		}
-		scale(made, float32(audio.MatchGain(p.audio, ahead, r.model.model.Rate())))
-	}
-	fresh, err := r.fit(made, before, format)
-	if err != nil {
-		return err
-	}
-	o := &r.outputs[i]
-	if o.writer, err = audio.Create(o.path, format, r.job.Overwrite); err != nil {
-		return outputError("outputPath", o.path, err)
-	}
-	var seam int64
-	if r.job.Include == "full" && r.source != nil {
-		if seam, err = r.writeOriginal(o.writer, format); err != nil {
-			return err
-		}
-	}
-	if err := o.writer.Write(audio.Interleave(fresh), true); err != nil {
-		return outputError("outputPath", o.path, err)
-	}
-	r.result.Outputs = append(r.result.Outputs, describeOutput(o, format, fresh, seam))
-	return nil
-}
-
-func scale(planar [][]float32, gain float32) {
-	for _, channel := range planar {
-		for i := range channel {
-			channel[i] *= gain
-		}
-	}
-}
-
-// outputFormat is what the files hold: as asked, or as the source.
-func (r *run) outputFormat() audio.Format {
-	f := audio.Format{Bits: string(r.job.Bits), Rate: int(r.job.SampleRate), Channels: r.job.Channels}
-	f.Container, _ = r.container()       // checked when the outputs were planned
-	rate, channels, bits := 32000, 1, "" // until the model is loaded, what every MusicGen could make
-	if r.model != nil {
-		rate, channels = r.model.model.Rate(), r.model.model.Channels()
-	}
-	if r.source != nil {
-		rate, channels, bits = r.source.info.Rate, r.source.info.Channels, r.source.info.Bits
-	}
-	if f.Rate == 0 {
-		f.Rate = rate
-	}
-	if f.Channels == 0 {
-		f.Channels = channels
-	}
-	if f.Bits == "" {
-		f.Bits = bits
-		if bits == "" || bits == "32f" && f.Container == "flac" {
-			f.Bits = "24"
-		}
-	}
-	return f
-}
-
-// fit brings new audio to the output's rate, length and channels, and joins its head to what comes before the seam.
-func (r *run) fit(made [][]float32, before int, f audio.Format) ([][]float32, error) {
-	rate := r.model.model.Rate()
-	frames := r.newFrames(f)
-	skip := int(math.Round(float64(before) * float64(f.Rate) / float64(rate)))
-	fitted := make([][]float32, len(made))
-	for c := range made {
-		resampled := audio.Resample(made[c], rate, f.Rate)
-		fitted[c] = make([]float32, frames)
-		copy(fitted[c], resampled[min(skip, len(resampled)):])
-	}
-	fitted = audio.Mix(fitted, f.Channels)
-	fade := int(r.job.CrossfadeMS / 1000 * float64(f.Rate))
-	if r.source == nil || fade == 0 {
-		return fitted, nil
-	}
-	tail, err := r.source.tail(fade, f)
-	if err != nil {
-		return nil, err
-	}
-	audio.Seam(tail, fitted, fade)
-	return fitted, nil
-}
-
-// newFrames is the exact length of the new part.
-func (r *run) newFrames(f audio.Format) int {
-	return int(math.Round(r.job.Seconds * float64(f.Rate)))
-}
-
-// tail returns the last frames frames before the seam in the output's rate and channels.
-func (s *source) tail(frames int, f audio.Format) ([][]float32, error) {
-	n := min(s.seam, int64(math.Ceil(float64(frames)*float64(s.info.Rate)/float64(f.Rate)))+int64(s.info.Rate/25))
-	interleaved, err := s.reader.Read(s.seam-n, n)
-	if err != nil {
-		return nil, audioError(s.path, err)
-	}
-	planar := audio.Mix(audio.Deinterleave(interleaved, s.info.Channels), f.Channels)
-	for c := range planar {
-		planar[c] = audio.Resample(planar[c], s.info.Rate, f.Rate)
-		planar[c] = planar[c][max(0, len(planar[c])-frames):]
-	}
-	return planar, nil
-}
-
-// maxConvertedSeconds bounds the memory that converting an original to another rate takes.
-const maxConvertedSeconds = 1800
-
-// writeOriginal copies the source up to the seam, untouched where the output's format can hold it, and returns its frames.
-func (r *run) writeOriginal(w *audio.Writer, f audio.Format) (int64, error) {
-	s := r.source
-	dither := !exactly(s.info.Bits, f.Bits) || f.Rate != s.info.Rate || f.Channels != s.info.Channels
-	var written int64
-	write := func(planar [][]float32) error {
-		planar = audio.Mix(planar, f.Channels)
-		written += int64(len(planar[0]))
-		return w.Write(audio.Interleave(planar), dither)
-	}
-	if f.Rate == s.info.Rate {
-		err := s.reader.Blocks(0, s.seam, func(block []float32) error {
-			if f.Channels == s.info.Channels {
-				written += int64(len(block) / f.Channels)
-				return w.Write(block, dither)
-			}
-			return write(audio.Deinterleave(block, s.info.Channels))
-		})
-		return written, copyError(s.path, err)
-	}
-	if float64(s.seam)/float64(s.info.Rate) > maxConvertedSeconds {
-		return 0, Errorf(AudioLength, "include", "include: full at another sampleRate: got %.0f s, want at most %d s; leave sampleRate at source", float64(s.seam)/float64(s.info.Rate), maxConvertedSeconds)
-	}
-	interleaved, err := s.reader.Read(0, s.seam)
-	if err != nil {
-		return 0, audioError(s.path, err)
-	}
-	planar := audio.Deinterleave(interleaved, s.info.Channels)
-	for c := range planar {
-		planar[c] = audio.Resample(planar[c], s.info.Rate, f.Rate)
-	}
-	return written, copyError(s.path, write(planar))
-}
-
-// exactly says whether every sample of the source's format is one of the output's.
-func exactly(source, output string) bool {
-	return source != "" && (source == output || output == "32f" || source == "16" && output == "24")
-}
-
-// copyError tells an error of the input from one of the output.
-func copyError(path string, err error) error {
-	var format *audio.FormatError
-	if err == nil {
-		return nil
-	}
-	if errors.As(err, &format) {
-		return audioError(path, err)
-	}
-	return outputError("outputPath", path, err)
-}
-
-// silenceDB is the peak below which a take counts as silent.
-const silenceDB = -60
-
-func describeOutput(o *output, f audio.Format, fresh [][]float32, seam int64) Output {
-	frames := seam + int64(len(fresh[0]))
-	out := Output{
-		Path: o.path, Format: f.Container, Bits: f.Bits, SampleRate: f.Rate, Channels: f.Channels,
-		Frames: frames, Seconds: float64(frames) / float64(f.Rate), Seed: o.seed,
-		SeamSeconds: float64(seam) / float64(f.Rate),
-		PeakDB:      measured(audio.PeakDB(fresh...)), Loudness: measured(audio.Loudness(fresh, f.Rate)),
-	}
-	out.Silent = out.PeakDB == nil || *out.PeakDB < silenceDB
-	return out
-}
-
-// measured is v rounded for people, or nil where nothing could be measured.
-func measured(v float64, ok bool) *float64 {
-	if !ok {
-		return nil
-	}
-	v = math.Round(v*100) / 100
-	return &v
 }

@@ -80,9 +80,9 @@ func volumePath(volume, rest string) string {
 // maxName is the longest file name that the common file systems hold, in bytes.
 const maxName = 255
 
-// FreeName returns the first of stem.ext, stem-2.ext, stem-3.ext … that does not exist in dir. A stem that would make
-// the name too long loses its end. Create without overwrite still decides: another process may be faster.
-func FreeName(dir, stem, ext string) string {
+// FreeName returns the first of stem.ext, stem-2.ext, stem-3.ext … that neither exists in dir nor is reserved. A stem that
+// would make the name too long loses its end. Create without overwrite still decides: another process may be faster.
+func FreeName(dir, stem, ext string, reserved map[string]bool) string {
 	ext = "." + strings.TrimPrefix(ext, ".")
 	for i := 1; ; i++ {
 		suffix := ext
@@ -91,7 +91,7 @@ func FreeName(dir, stem, ext string) string {
 		}
 		path := filepath.Join(dir, clip(stem, maxName-len(suffix))+suffix)
 		// Anything but success means: try this one. If the folder itself is the trouble, Create says so.
-		if _, err := os.Lstat(path); err != nil {
+		if _, err := os.Lstat(path); err != nil && !reserved[path] {
 			return path
 		}
 	}

@@ -70,8 +70,8 @@ func TestResolvePath(t *testing.T) {
 func TestFreeName(t *testing.T) {
 	dir := t.TempDir()
 	for _, want := range []string{"take.wav", "take-2.wav", "take-3.wav"} {
-		got := FreeName(dir, "take", "wav")
-		if got != filepath.Join(dir, want) || got != FreeName(dir, "take", ".wav") {
+		got := FreeName(dir, "take", "wav", nil)
+		if got != filepath.Join(dir, want) || got != FreeName(dir, "take", ".wav", nil) {
 			t.Fatalf("got %q, want %q", got, want)
 		}
 		if err := os.WriteFile(got, nil, 0o644); err != nil {
@@ -80,7 +80,7 @@ func TestFreeName(t *testing.T) {
 	}
 	long := strings.Repeat("é", 200)
 	for range 2 {
-		got := FreeName(dir, long, "wav")
+		got := FreeName(dir, long, "wav", nil)
 		if name := filepath.Base(got); len(name) > maxName || !strings.HasSuffix(strings.TrimRight(strings.TrimSuffix(name, ".wav"), "-2"), "é") {
 			t.Errorf("long name: %d bytes, %q", len(name), name)
 		}
