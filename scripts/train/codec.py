@@ -1,6 +1,6 @@
 """Trains the codec: audio → encoder → residual quantiser → decoder → audio.
 
-    python codec.py OUT --plan gpu [--seed 1] [--minutes 8] [--resume]
+    python codec.py OUT --plan gpu [--seed 1] [--resume]
 
 Writes OUT/codec.pt every two minutes and at the end, and a line of held-out figures each time.
 """
@@ -21,6 +21,7 @@ from schedule import Schedule
 from synth import RATE
 
 REPORT = 120  # seconds between reports
+PLAIN = 300  # first steps, without quantisation
 
 
 class Codec(torch.nn.Module):
@@ -58,6 +59,8 @@ def judge(codec, spectra, audio):
     codec.eval()
     made, codes, _ = codec(audio)
     codec.train()
+    if codes is None:
+        return {}
     used = [len(codes[:, q].unique()) for q in range(codes.shape[1])]
     mel = (spectra.log_mel(made) - spectra.log_mel(audio)).abs().mean().item()
     return {"si_sdr": round(losses.si_sdr(made[:, 0], audio[:, 0]), 2), "log_mel": round(mel, 3), "codes_used": used}
@@ -90,11 +93,20 @@ def train(o):
     while schedule.running():
         schedule.advance(optimizer)
         step(codec, spectra, optimizer, pool.batch(stage.batch, int(stage.seconds * RATE)))
-        pool.refresh(stage.fresh if schedule.step % o.every == 0 else 0)
+        if schedule.step == PLAIN:
+            codec.quantizer.begin(latents(codec, pool, stage))
+        if schedule.step % stage.every == 0:
+            pool.refresh(stage.fresh)
         if schedule.spent > due:
             due = schedule.spent + REPORT
             keep()
     keep()
+
+
+@torch.no_grad()
+def latents(codec, pool, stage):
+    """Encoder outputs [n, D, T] of a few batches."""
+    return torch.cat([codec.encoder(pool.batch(stage.batch, int(stage.seconds * RATE))) for _ in range(30)])
 
 
 def step(codec, spectra, optimizer, audio):
@@ -111,7 +123,6 @@ def main():
     p.add_argument("out", type=pathlib.Path)
     p.add_argument("--plan", choices=PLANS, required=True)
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--every", type=int, default=1, help="steps between fresh windows")
     p.add_argument("--resume", action="store_true")
     train(p.parse_args())
 

@@ -50,6 +50,15 @@ def write_wav(path, samples):
         file.writeframes(data.tobytes())
 
 
+def read_wav(path):
+    """[samples] of a 16-bit file; its first channel."""
+    with wave.open(str(path)) as file:
+        if file.getframerate() != synth.RATE or file.getsampwidth() != 2:
+            raise ValueError(f"{path}: got {file.getframerate()} Hz, {8 * file.getsampwidth()} bits, want {synth.RATE} Hz, 16 bits")
+        data = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        return torch.from_numpy(data[:: file.getnchannels()].astype(np.float32) / 32768)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("out", type=pathlib.Path)
@@ -64,7 +73,8 @@ def main():
     for seed in range(base + first, base + last):
         audio, (made,) = compose(synth.Synth(), [seed], o.seconds, aligned=not o.anywhere)
         write_wav(o.out / f"{seed}.wav", audio[0])
-        facts[seed] = {"text": describe.describe(made, np.random.default_rng([seed, 2])), **describe.facts(made)}
+        truth = describe.facts(made)
+        facts[seed] = {"text": describe.describe(truth, np.random.default_rng([seed, 2])), **truth}
     (o.out / "pieces.json").write_text(json.dumps(facts, indent=1) + "\n")
 
 

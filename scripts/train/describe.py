@@ -16,18 +16,18 @@ ROLE = {
 
 
 def facts(piece):
-    """The truth as plain values."""
+    """The truth as plain values; all that a description needs."""
     return {
         "genre": piece.genre, "bpm": piece.bpm, "key": piece.key, "swing": round(piece.swing, 2), "mood": piece.mood,
         "parts": {p.name: p.sound for p in piece.parts}, "drums": sorted(piece.drums), "loudness": round(piece.mix["loudness"], 1),
     }
 
 
-def part_words(part, random):
-    sound, role = SOUND.get(part.sound, part.sound), str(random.choice(ROLE[part.name]))
-    if part.name == "bass":
-        return sound if "bass" in sound else f"{sound} {role}"
-    return f"{sound} {role}" if random.random() < 0.6 and role not in sound else sound
+def part_words(name, sound, random):
+    words, role = SOUND.get(sound, sound), str(random.choice(ROLE[name]))
+    if name == "bass":
+        return words if "bass" in words else f"{words} {role}"
+    return f"{words} {role}" if random.random() < 0.6 and role not in words else words
 
 
 def tempo_words(bpm, random):
@@ -36,21 +36,20 @@ def tempo_words(bpm, random):
     return str(random.choice([f"{whole} bpm", f"{whole} bpm", f"{whole} BPM", f"at {whole} bpm", pace]))
 
 
-def describe(piece, random):
-    """One description; a dozen phrases at most, at least one."""
-    genre = str(random.choice([piece.genre, *ALSO.get(piece.genre, [])]))
-    head = f"{piece.mood} {genre}" if random.random() < 0.6 else genre
-    said = [head + str(random.choice(["", "", " loop", " beat", " track"]))]
+def describe(truth, random):
+    """One description of facts(): the genre, and about half of the rest in any order."""
+    genre = str(random.choice([truth["genre"], *ALSO.get(truth["genre"], [])]))
+    head = f"{truth['mood']} {genre}" if random.random() < 0.6 else genre
+    said = []
     if random.random() < 0.65:
-        said.append(tempo_words(piece.bpm, random))
+        said.append(tempo_words(truth["bpm"], random))
     if random.random() < 0.5:
-        said.append(str(random.choice(["", "in "])) + (piece.key if random.random() < 0.8 else piece.mode))
-    said += [part_words(p, random) for p in piece.parts if random.random() < 0.6]
-    names = {p.name for p in piece.parts}
-    if "lead" not in names and random.random() < 0.15:
+        key = truth["key"] if random.random() < 0.8 else truth["key"].split()[-1]
+        said.append(str(random.choice(["", "in "])) + key)
+    said += [part_words(*part, random) for part in truth["parts"].items() if random.random() < 0.6]
+    if "lead" not in truth["parts"] and random.random() < 0.15:
         said.append("no melody")
-    if piece.swing > 0.2 and random.random() < 0.4:
+    if truth["swing"] > 0.2 and random.random() < 0.4:
         said.append("swung drums")
-    tail = said[1:]
-    random.shuffle(tail)
-    return ", ".join([said[0], *tail])
+    random.shuffle(said)
+    return ", ".join([head + str(random.choice(["", "", " loop", " beat", " track"])), *said])

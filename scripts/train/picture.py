@@ -4,22 +4,14 @@
 """
 
 import argparse
-import wave
 
 import numpy as np
 import torch
 import torchaudio
 from PIL import Image
 
+import compose
 from synth import RATE
-
-
-def read(path):
-    """[samples] of a 16-bit file; its first channel."""
-    with wave.open(path) as file:
-        assert file.getframerate() == RATE and file.getsampwidth() == 2, f"{path}: want 16 bits at {RATE} Hz"
-        data = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-        return torch.from_numpy(data[:: file.getnchannels()].astype(np.float32) / 32768)
 
 
 def strip(audio, height=140, width=1400):
@@ -42,7 +34,7 @@ def main():
     p.add_argument("out")
     p.add_argument("files", nargs="+")
     o = p.parse_args()
-    draw(o.out, [read(f) for f in o.files])
+    draw(o.out, [compose.read_wav(f) for f in o.files])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ class Stage:
     seconds: float  # of audio in one row
     rate: float  # highest learning rate
     pool: int  # windows of music held ready
-    fresh: int  # windows replaced at every step
+    fresh: int  # windows replaced at a time
+    every: int  # steps between replacements
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Plan:
     heads: int
     text_width: int
     text_layers: int
-    pieces: int  # vocabulary of the tokenizer
+    pieces: int  # rows of the text embedding: the tokenizer has no more pieces
     codec: Stage
     language: Stage
 
@@ -37,13 +38,13 @@ FRAMES = 50  # per second
 
 PLANS = {
     "gpu": Plan(
-        16, 64, 1024, 256, 7, 4, 128, 3, 600,
-        codec=Stage(12000, 8.5, 64, 1.0, 5e-4, 1024, 8),
-        language=Stage(60000, 18.0, 64, 20.0, 1e-3, 30000, 24),
+        16, 64, 1024, 256, 7, 4, 128, 3, 256,
+        codec=Stage(12000, 8.5, 64, 1.0, 5e-4, 1024, 8, 1),
+        language=Stage(60000, 18.0, 64, 20.0, 1e-3, 30000, 24, 1),
     ),
     "cpu": Plan(
-        12, 64, 1024, 256, 6, 4, 128, 2, 600,
-        codec=Stage(8000, 24.0, 12, 0.5, 1e-3, 64, 1),
-        language=Stage(3000, 25.0, 10, 12.0, 1.5e-3, 800, 2),
+        12, 64, 1024, 256, 4, 4, 128, 2, 256,
+        codec=Stage(8000, 24.0, 12, 0.5, 1e-3, 64, 1, 4),
+        language=Stage(8000, 24.0, 8, 17.0, 1.5e-3, 600, 1, 2),
     ),
 }

@@ -1,0 +1,183 @@
+"""Trains the decoder and the text encoder on codes of composed music.
+
+    python language.py OUT --plan gpu [--seed 1] [--resume]
+
+Needs OUT/codec.pt and OUT/tokenizer.json. Music is composed, encoded and described while training; the weights kept in
+OUT/language.pt are those with the lowest held-out loss, those to go on from in OUT/language-last.pt.
+
+Semantics are MusicGen's: the delay pattern with the special token before and after, cross-attention to the text's
+states, and for a part of the rows no text (all conditions zero), so that guidance has something to lead away from.
+"""
+
+import argparse
+import json
+import pathlib
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+
+import data
+import describe
+import model
+from codec import Codec
+from plan import FRAMES, PLANS, WINDOW
+from schedule import Schedule
+
+NO_TEXT = 0.2  # share of rows
+REPORT = 120  # seconds between reports
+HELD = 48  # held-out windows
+
+
+class Codes:
+    """A store of encoded windows with their facts, of which a few are replaced at a time."""
+
+    def __init__(self, music, codec, size):
+        self.music, self.codec, self.at = music, codec, 0
+        self.codes = torch.empty(size, model.CODEBOOKS, int(WINDOW * FRAMES), dtype=torch.int16, device=music.machine.device)
+        self.facts = [None] * size
+        at_once = 64 if music.machine.device.type == "cuda" else 8
+        for i in range(0, size, at_once):
+            self.refresh(min(at_once, size - i))
+
+    def refresh(self, count):
+        audio, pieces = self.music.next(count)
+        for row, piece in zip(self.codec.encode(audio), pieces):
+            self.codes[self.at % len(self.codes)] = row.short()
+            self.facts[self.at % len(self.facts)] = describe.facts(piece)
+            self.at += 1
+
+    def batch(self, rows, frames, random):
+        """Codes [rows, Q, frames] cut anywhere, and their facts."""
+        pick = random.integers(len(self.codes), size=rows)
+        start = random.integers(self.codes.shape[2] - frames + 1, size=rows)
+        codes = torch.stack([self.codes[i, :, s : s + frames] for i, s in zip(pick, start)])
+        return codes.long(), [self.facts[i] for i in pick]
+
+
+def delayed(codes, special):
+    """[B, Q, T] → [B, Q, T + Q]: a special column first, codebook q shifted right by q."""
+    rows, books, frames = codes.shape
+    grid = torch.full((rows, books, frames + books), special, device=codes.device)
+    for q in range(books):
+        grid[:, q, 1 + q : 1 + q + frames] = codes[:, q]
+    return grid
+
+
+class Language:
+    """The trained parts of the whole model, and the text they read."""
+
+    def __init__(self, net, tokenizer, device):
+        self.net, self.device, self.special = net, device, net.config.decoder.pad_token_id
+        self.tokenizer = tokenizer
+        tokenizer.enable_padding(pad_id=0, pad_token="<pad>")
+        self.parts = torch.nn.ModuleList([net.text_encoder, net.enc_to_dec_proj, net.decoder])
+
+    def condition(self, texts, keep):
+        """States [B, L, D], zero where keep is false, and their mask."""
+        encoded = self.tokenizer.encode_batch(texts)
+        ids = torch.tensor([e.ids for e in encoded], device=self.device)
+        mask = torch.tensor([e.attention_mask for e in encoded], device=self.device)
+        states = self.net.text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        states = self.net.enc_to_dec_proj(states) * (mask * keep[:, None])[..., None]
+        return states, torch.where(keep[:, None], mask, torch.ones_like(mask))
+
+    def loss(self, codes, texts, keep):
+        """Cross entropy [Q] in nats, over real codes alone."""
+        grid = delayed(codes, self.special)
+        with torch.autocast(self.device, torch.bfloat16):
+            states, mask = self.condition(texts, keep)
+            logits = self.net.decoder(
+                input_ids=grid[:, :, :-1].flatten(0, 1), encoder_hidden_states=states, encoder_attention_mask=mask, use_cache=False,
+            ).logits.unflatten(0, grid.shape[:2])
+        target = grid[:, :, 1:]
+        losses = F.cross_entropy(logits.flatten(0, 2).float(), target.flatten().masked_fill(target.flatten() == self.special, -100), reduction="none")
+        return losses.view(target.shape).sum((0, 2)) / (target != self.special).sum((0, 2))
+
+
+def weighted(losses):
+    """The first codebook carries most of what is heard."""
+    weight = torch.tensor([0.4, 0.25, 0.2, 0.15], device=losses.device)
+    return (losses * weight).sum()
+
+
+@torch.no_grad()
+def judge(language, codes, texts):
+    language.parts.eval()
+    rows = range(0, len(codes), 8)
+    every = [language.loss(codes[i : i + 8], texts[i : i + 8], torch.ones(len(texts[i : i + 8]), dtype=torch.bool, device=language.device)) for i in rows]
+    language.parts.train()
+    return torch.stack(every).mean(0)
+
+
+def groups(parts, rate):
+    """Weight decay for matrices alone."""
+    matrices = [p for p in parts.parameters() if p.requires_grad and p.dim() > 1]
+    others = [p for p in parts.parameters() if p.requires_grad and p.dim() < 2]
+    return torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], rate, betas=(0.9, 0.95))
+
+
+def train(o):
+    plan, device = PLANS[o.plan], model.device()
+    stage, frames = plan.language, int(plan.language.seconds * FRAMES)
+    codec = Codec(plan).to(device).eval()
+    codec.load_state_dict(model.load(o.out / "codec.pt", device)["codec"])
+    net = model.build(plan, o.seed).to(device)
+    language = Language(net, Tokenizer.from_file(str(o.out / "tokenizer.json")), device)
+    optimizer = groups(language.parts, stage.rate)
+    schedule, first, best = Schedule(stage, warm=300), 0, float("inf")
+    if o.resume:
+        state = model.load(o.out / "language-last.pt", device)
+        language.parts.load_state_dict(state["parts"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule, first, best = Schedule(stage, 300, state["step"], state["spent"]), state["seed"], state["best"]
+    audio, pieces = data.held_out(device, HELD, stage.seconds)
+    held = torch.cat([codec.encode(a) for a in audio.split(8)])
+    held_texts = [describe.describe(describe.facts(p), np.random.default_rng([p.seed, 2])) for p in pieces]
+    store = Codes(data.Music(device, first), codec, stage.pool)
+    random = np.random.default_rng([o.seed, first])
+    print(f"language: {model.parameters(language.parts) / 1e6:.2f} M parameters; {stage.pool} windows after {schedule.spent:.0f} s", flush=True)
+
+    def keep(best):
+        losses = judge(language, held, held_texts)
+        figures = {"step": schedule.step, "spent": round(schedule.spent), "seed": store.music.seed}
+        print(json.dumps(figures | {"held_out": [round(x, 3) for x in losses.tolist()]}), flush=True)
+        if weighted(losses).item() < best:
+            best = weighted(losses).item()
+            model.save(o.out / "language.pt", parts=language.parts.state_dict(), losses=losses.tolist(), **figures)
+        model.save(o.out / "language-last.pt", parts=language.parts.state_dict(), optimizer=optimizer.state_dict(), best=best, **figures)
+        return best
+
+    due = schedule.spent + REPORT
+    while schedule.running():
+        schedule.advance(optimizer)
+        codes, facts = store.batch(stage.batch, frames, random)
+        texts = [describe.describe(f, random) for f in facts]
+        step(language, optimizer, codes, texts, torch.from_numpy(random.random(len(texts)) >= NO_TEXT).to(device))
+        if schedule.step % stage.every == 0:
+            store.refresh(stage.fresh)
+        if schedule.spent > due:
+            due, best = schedule.spent + REPORT, keep(best)
+    keep(best)
+
+
+def step(language, optimizer, codes, texts, keep):
+    loss = weighted(language.loss(codes, texts, keep))
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(language.parts.parameters(), 1.0)
+    optimizer.step()
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("out", type=pathlib.Path)
+    p.add_argument("--plan", choices=PLANS, required=True)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--resume", action="store_true")
+    train(p.parse_args())
+
+
+if __name__ == "__main__":
+    main()
