@@ -12,16 +12,17 @@ import (
 // A Binder hands a checkpoint's tensors to the models and collects every problem on the way, so that a wrong file is
 // reported once and whole: ask for everything, then look at Err.
 type Binder struct {
-	path    string
-	tensors map[string]*Tensor
-	used    map[string]bool
-	ignored []string
-	problem BindError
+	path     string
+	tensors  map[string]*Tensor
+	used     map[string]bool
+	ignored  []string
+	problem  BindError
+	invented *inventor // supplies what Tensor asks for; nil but in Synthetic checkpoints
 }
 
 // Bind begins a new binding.
 func (c *Checkpoint) Bind() *Binder {
-	return &Binder{path: c.Dir, tensors: c.tensors, used: map[string]bool{}}
+	return &Binder{path: c.Dir, tensors: c.tensors, used: map[string]bool{}, invented: c.invented}
 }
 
 // Tensor returns the tensor of that name and shape; a dimension of -1 stands for any. If it is missing or has another
@@ -29,6 +30,9 @@ func (c *Checkpoint) Bind() *Binder {
 func (b *Binder) Tensor(name string, shape ...int) *Tensor {
 	if t := b.Optional(name, shape...); t != nil {
 		return t
+	}
+	if b.invented != nil {
+		return b.invented.tensor(name, shape)
 	}
 	if b.tensors[name] == nil {
 		b.problem.Missing = append(b.problem.Missing, name)

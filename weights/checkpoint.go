@@ -36,6 +36,7 @@ type Checkpoint struct {
 	tensors  map[string]*Tensor
 	sections map[string]json.RawMessage
 	mappings []*mapping
+	invented *inventor // Synthetic only
 }
 
 // Open opens the model in a folder on disk. The error wraps ErrNoCheckpoint where there is none, and is a *FormatError,
