@@ -26,7 +26,7 @@ func (e *Engine) Run(ctx context.Context, job Job, report func(Progress)) (Resul
 		r.job.Seed = drawSeed()
 	}
 	defer r.close()
-	if err := r.openSource(); err != nil {
+	if err := r.openSources(); err != nil {
 		return Result{}, err
 	}
 	if err := r.planOutputs(); err != nil {
@@ -45,6 +45,7 @@ type run struct {
 	report func(Progress)
 
 	source  *source // nil for generate
+	melody  *source // nil for none
 	outputs []output
 	model   *resident
 	started time.Time
@@ -163,8 +164,10 @@ func (r *run) finish(l length) {
 }
 
 func (r *run) close() {
-	if r.source != nil {
-		r.source.reader.Close()
+	for _, s := range []*source{r.source, r.melody} {
+		if s != nil {
+			s.reader.Close()
+		}
 	}
 	for i := range r.outputs {
 		r.outputs[i].abandon()

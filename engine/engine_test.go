@@ -348,6 +348,8 @@ func TestRefusals(t *testing.T) {
 		{"both outputs", func(j *engine.Job) { j.OutputPath, j.OutputDir = "a.wav", "." }, engine.BadParam, "outputPath"},
 		{"extension", func(j *engine.Job) { j.OutputPath = "a.mp3" }, engine.BadParam, "outputPath"},
 		{"float FLAC", func(j *engine.Job) { j.Format, j.Bits = "flac", "32f" }, engine.BadParam, ""},
+		{"melody for a model without one", func(j *engine.Job) { j.MelodyPath = path }, engine.BadParam, "melodyPath"},
+		{"missing melody", func(j *engine.Job) { j.MelodyPath = "no such.wav" }, engine.AudioMissing, "melodyPath"},
 		{"endless text", func(j *engine.Job) { j.Text = strings.Repeat("drums ", 2000) }, engine.BadParam, "text"},
 	} {
 		job := engine.NewJob()
@@ -445,8 +447,8 @@ func TestModels(t *testing.T) {
 	if m := found["someone/tiny-stereo"]; m.Source != "huggingface" || m.Channels != 2 || m.Problem != "" {
 		t.Errorf("hub: got %+v", m)
 	}
-	if m := found["melody"]; !strings.Contains(m.Problem, "musicgen_melody") {
-		t.Errorf("melody: got problem %q, want one that names musicgen_melody", m.Problem)
+	if m := found["melody"]; m.Problem != "" || m.Channels != 1 {
+		t.Errorf("melody: got %+v", m)
 	}
 	for _, name := range []string{"mono", "mono-audiocraft", "tiny-stereo", filepath.Join(goldens, "stereo")} {
 		info, err := w.engine.Load(context.Background(), engine.ModelOptions{Model: name}, quiet)
@@ -466,6 +468,33 @@ func TestModels(t *testing.T) {
 	}
 	if len(w.engine.Status().Models) != 0 {
 		t.Errorf("got %+v, want nothing resident", w.engine.Status())
+	}
+}
+
+// A melody model follows a melody and a text, one of them, or neither; each makes other music, and each is seen once.
+func TestMelody(t *testing.T) {
+	w := newWorld(t, engine.Options{ModelsDir: "../testdata/goldens"})
+	path := w.tone(t, "in.wav", stereo44, 1)
+	other := w.tone(t, "other.wav", audio.Format{Container: "wav", Bits: "16", Rate: 22050, Channels: 1}, 3)
+	made := map[string]string{}
+	for _, melody := range []string{"", other} {
+		for _, text := range []string{"", "techno"} {
+			make := func() engine.Result {
+				return w.run(t, func(j *engine.Job) { j.Path, j.Model, j.Text, j.MelodyPath = path, "melody", text, melody })
+			}
+			first, again := make(), make()
+			if first.Prompt.Cached || !again.Prompt.Cached {
+				t.Errorf("melody %q, text %q: cached %v, then %v", melody, text, first.Prompt.Cached, again.Prompt.Cached)
+			}
+			data, err := os.ReadFile(first.Outputs[0].Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if same, ok := made[string(data)]; ok {
+				t.Errorf("melody %q, text %q made the same as %s", melody, text, same)
+			}
+			made[string(data)] = melody + " " + text
+		}
 	}
 }
 

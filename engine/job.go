@@ -7,6 +7,8 @@ type Job struct {
 	ModelOptions `json:",squash"`
 	Text         string `json:"text,omitempty" doc:"description of the music; empty: none, and guidance is off"`
 
+	MelodyPath string `json:"melodyPath,omitempty" doc:"audio file whose melody to follow, from its start; melody models only"`
+
 	Seed       int64 `json:"seed,omitempty" doc:"seed of the first variation, 0 to 2^53-1; -1 or absent: drawn; always echoed" min:"-1" max:"9007199254740991"`
 	Variations int   `json:"variations,omitempty" doc:"takes to make at once; take i has seed+i" min:"1" max:"16"`
 

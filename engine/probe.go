@@ -18,7 +18,7 @@ func (e *Engine) Probe(ctx context.Context, path string) (AudioInfo, error) {
 	}
 	reader, err := audio.Open(resolved)
 	if err != nil {
-		return AudioInfo{}, audioError(resolved, err)
+		return AudioInfo{}, audioError("path", resolved, err)
 	}
 	defer reader.Close()
 	f := reader.Info()
@@ -35,7 +35,7 @@ func (e *Engine) Probe(ctx context.Context, path string) (AudioInfo, error) {
 	}
 	interleaved, err := reader.Read(f.Frames-n, n)
 	if err != nil {
-		return AudioInfo{}, audioError(resolved, err)
+		return AudioInfo{}, audioError("path", resolved, err)
 	}
 	planar := audio.Deinterleave(interleaved, f.Channels)
 	info.PeakDB = measured(audio.PeakDB(planar...))

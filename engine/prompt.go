@@ -7,11 +7,12 @@ import (
 	"errors"
 	"math"
 
+	"segue/engine/audio"
 	"segue/engine/lm"
 	"segue/engine/musicgen"
 )
 
-// condition is a text that the model has read; the cache owns it.
+// condition is a text that the model has read, or a melody that it has heard; the cache owns it.
 type condition struct{ *lm.Condition }
 
 func (c *condition) bytes() int64 { return c.Bytes() }
@@ -29,10 +30,18 @@ func (p *prompt) bytes() int64 {
 	return p.prefix.Bytes()
 }
 
-// promptKey tells prompts apart by their content.
-type promptKey [sha256.Size]byte
+// told is what the model is told beside the prompt.
+type told struct {
+	text   string
+	chroma []float32 // [n, 12] of a melody; nil for none
+	guided bool
+}
 
-func keyOf(audio [][]float32, text string, guided bool) promptKey {
+// contentKey tells prompts, and what was told, apart by their content.
+type contentKey [sha256.Size]byte
+
+func keyOf(audio [][]float32, t told) contentKey {
+	audio = append(audio[:len(audio):len(audio)], t.chroma)
 	h := sha256.New()
 	buffer := make([]byte, 0, 4*4096)
 	for _, channel := range audio {
@@ -46,11 +55,11 @@ func keyOf(audio [][]float32, text string, guided bool) promptKey {
 		buffer = append(buffer, 0xff) // between channels
 	}
 	h.Write(buffer)
-	if guided {
+	if t.guided {
 		h.Write([]byte{1})
 	}
-	h.Write([]byte(text))
-	return promptKey(h.Sum(nil))
+	h.Write([]byte(t.text))
+	return contentKey(h.Sum(nil))
 }
 
 // seePrompt lets the model hear the end of the source and read the text, or finds that it has done so before.
@@ -68,15 +77,18 @@ func (r *run) seePrompt(ctx context.Context, l length) (*prompt, error) {
 		}
 		r.result.Prompt = &Prompt{}
 	}
-	guided := r.job.Text != "" && r.job.Guidance != 1
-	key := keyOf(p.audio, r.job.Text, guided)
+	t, err := r.told()
+	if err != nil {
+		return nil, err
+	}
+	key := keyOf(p.audio, t)
 	if found, ok := r.model.prefixes.get(key); ok {
 		if r.result.Prompt != nil {
 			r.result.Prompt.Cached = true
 		}
 		return found, nil
 	}
-	if err := r.see(ctx, p, l, guided); err != nil {
+	if err := r.see(ctx, p, l, t); err != nil {
 		return nil, err
 	}
 	r.model.prefixes.put(key, p)
@@ -84,7 +96,7 @@ func (r *run) seePrompt(ctx context.Context, l length) (*prompt, error) {
 }
 
 // see encodes, reads and prefills.
-func (r *run) see(ctx context.Context, p *prompt, l length, guided bool) error {
+func (r *run) see(ctx context.Context, p *prompt, l length, t told) error {
 	timing, model, stream := &r.result.Timing, r.model.model, r.engine.stream
 	if p.audio != nil {
 		err := r.timed(&timing.EncodeMS, func() (err error) {
@@ -95,42 +107,60 @@ func (r *run) see(ctx context.Context, p *prompt, l length, guided bool) error {
 			return err
 		}
 	}
-	if r.job.Text != "" {
-		err := r.timed(&timing.TextMS, func() (err error) {
-			p.condition, err = r.read(ctx, r.job.Text)
-			return err
-		})
-		if err != nil {
-			return err
-		}
+	err := r.timed(&timing.TextMS, func() (err error) {
+		p.condition, err = r.condition(ctx, t)
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	r.progress(StagePrefill, 0, 0)
 	return r.timed(&timing.PrefillMS, func() (err error) {
-		p.prefix, err = model.LM.Prefill(ctx, stream, p.text(), p.codes, l.prompt, guided)
+		p.prefix, err = model.LM.Prefill(ctx, stream, p.told(), p.codes, l.prompt, t.guided)
 		return err
 	})
 }
 
-func (p *prompt) text() *lm.Condition {
+func (p *prompt) told() *lm.Condition {
 	if p.condition == nil {
 		return nil
 	}
 	return p.condition.Condition
 }
 
-// read returns the text as the decoder sees it.
-func (r *run) read(ctx context.Context, text string) (*condition, error) {
-	if found, ok := r.model.texts.get(text); ok {
+// told gathers what the job tells the model.
+func (r *run) told() (told, error) {
+	t := told{text: r.job.Text}
+	if r.melody != nil {
+		model := r.model.model
+		if !model.Melody() {
+			return t, Errorf(BadParam, "melodyPath", "melodyPath: the model %s takes no melody; want a melody model, such as musicgen-melody", r.model.info.Name)
+		}
+		mono, err := r.melody.start(model.Config.Decoder.Window, model.Rate())
+		if err != nil {
+			return t, err
+		}
+		t.chroma = audio.Chroma(mono, model.Rate())
+	}
+	t.guided = (t.text != "" || t.chroma != nil) && r.job.Guidance != 1
+	return t, nil
+}
+
+// condition returns what the job tells as the decoder sees it, nil for nothing.
+func (r *run) condition(ctx context.Context, t told) (*condition, error) {
+	t.guided = false // the same either way
+	key := keyOf(nil, t)
+	if found, ok := r.model.conditions.get(key); ok {
 		return found, nil
 	}
-	c, err := r.model.model.Condition(ctx, r.engine.stream, text)
+	c, err := r.model.model.Condition(ctx, r.engine.stream, t.text, t.chroma)
 	if errors.Is(err, musicgen.ErrText) {
 		return nil, &Error{Kind: BadParam, Field: "text", Detail: err.Error(), Err: err}
 	}
-	if err != nil {
+	if err != nil || c == nil {
 		return nil, err
 	}
 	entry := &condition{c}
-	r.model.texts.put(text, entry)
+	r.model.conditions.put(key, entry)
 	return entry, nil
 }

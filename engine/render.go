@@ -167,7 +167,7 @@ func (s *source) tail(frames int, f audio.Format) ([][]float32, error) {
 	n := min(s.seam, int64(math.Ceil(float64(frames)*float64(s.info.Rate)/float64(f.Rate)))+int64(s.info.Rate/25))
 	interleaved, err := s.reader.Read(s.seam-n, n)
 	if err != nil {
-		return nil, audioError(s.path, err)
+		return nil, audioError(s.field, s.path, err)
 	}
 	planar := audio.Mix(audio.Deinterleave(interleaved, s.info.Channels), f.Channels)
 	for c := range planar {
@@ -205,7 +205,7 @@ func (r *run) writeOriginal(w *audio.Writer, f audio.Format) (int64, error) {
 	}
 	interleaved, err := s.reader.Read(0, s.seam)
 	if err != nil {
-		return 0, audioError(s.path, err)
+		return 0, audioError(s.field, s.path, err)
 	}
 	planar := audio.Deinterleave(interleaved, s.info.Channels)
 	for c := range planar {
@@ -226,7 +226,7 @@ func copyError(path string, err error) error {
 		return nil
 	}
 	if errors.As(err, &format) {
-		return audioError(path, err)
+		return audioError("path", path, err)
 	}
 	return outputError("outputPath", path, err)
 }

@@ -13,20 +13,20 @@ type resident struct {
 	info  ModelInfo
 	model *musicgen.Model
 
-	texts    *cache[string, *condition]
-	prefixes *cache[promptKey, *prompt]
+	conditions *cache[contentKey, *condition]
+	prefixes   *cache[contentKey, *prompt]
 }
 
 // Room for what earlier requests leave behind, in bytes of device memory for each model.
 const (
-	textCacheBytes   = 64 << 20
-	promptCacheBytes = 1 << 30
+	conditionCacheBytes = 64 << 20
+	promptCacheBytes    = 1 << 30
 )
 
 func newResident(info ModelInfo, model *musicgen.Model) *resident {
 	r := &resident{info: info, model: model}
-	r.prefixes = newCache[promptKey](promptCacheBytes, func(p *prompt) { p.prefix.Free() })
-	r.texts = newCache[string](textCacheBytes, func(c *condition) {
+	r.prefixes = newCache[contentKey](promptCacheBytes, func(p *prompt) { p.prefix.Free() })
+	r.conditions = newCache[contentKey](conditionCacheBytes, func(c *condition) {
 		r.prefixes.remove(func(p *prompt) bool { return p.condition == c }) // they read it
 		c.Free()
 	})
@@ -34,12 +34,12 @@ func newResident(info ModelInfo, model *musicgen.Model) *resident {
 }
 
 func (r *resident) cachedPrompts() int { return r.prefixes.len() }
-func (r *resident) cachedTexts() int   { return r.texts.len() }
+func (r *resident) cachedTexts() int   { return r.conditions.len() }
 
 // close frees everything. The caller has the device.
 func (r *resident) close() error {
 	r.prefixes.clear()
-	r.texts.clear()
+	r.conditions.clear()
 	return r.model.Close()
 }
 

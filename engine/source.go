@@ -8,32 +8,23 @@ import (
 	"segue/engine/audio"
 )
 
-// source is the file that a job continues.
+// source is a file that a job continues, or whose melody it follows.
 type source struct {
+	field  string // the parameter that names it
 	path   string
 	reader *audio.Reader
 	info   audio.Info
 	seam   int64 // frames of the file before the new part
 }
 
-func (r *run) openSource() error {
-	if r.job.Path == "" {
-		return nil
+func (r *run) openSources() (err error) {
+	if r.melody, err = r.engine.openSource("melodyPath", r.job.MelodyPath); err != nil {
+		return err
 	}
-	e := r.engine
-	path, err := audio.ResolvePath(r.job.Path, e.options.WorkDir, e.options.Home)
-	if err != nil {
-		return Errorf(BadParam, "path", "path: %w", err)
+	if r.source, err = r.engine.openSource("path", r.job.Path); err != nil || r.source == nil {
+		return err
 	}
-	reader, err := audio.Open(path)
-	if err != nil {
-		return audioError(path, err)
-	}
-	s := &source{path: path, reader: reader, info: reader.Info()}
-	r.source = s
-	if s.info.Frames == 0 {
-		return &Error{Kind: AudioLength, Field: "path", Path: path, Detail: path + ": got no audio at all, want at least one frame"}
-	}
+	s := r.source
 	s.seam = s.info.Frames
 	if r.job.PromptFrom == "start" {
 		s.seam = max(1, min(s.seam, int64(math.Round(r.job.PromptSeconds*float64(s.info.Rate)))))
@@ -41,13 +32,44 @@ func (r *run) openSource() error {
 	return nil
 }
 
+// openSource opens the file that a parameter names, nil where it names none.
+func (e *Engine) openSource(field, name string) (*source, error) {
+	if name == "" {
+		return nil, nil
+	}
+	path, err := audio.ResolvePath(name, e.options.WorkDir, e.options.Home)
+	if err != nil {
+		return nil, Errorf(BadParam, field, "%s: %w", field, err)
+	}
+	reader, err := audio.Open(path)
+	if err != nil {
+		return nil, audioError(field, path, err)
+	}
+	if reader.Info().Frames == 0 {
+		reader.Close()
+		return nil, &Error{Kind: AudioLength, Field: field, Path: path, Detail: path + ": got no audio at all, want at least one frame"}
+	}
+	return &source{field: field, path: path, reader: reader, info: reader.Info()}, nil
+}
+
+// start returns the first seconds of the file, or all of a shorter one, as one channel at rate.
+func (s *source) start(seconds float64, rate int) ([]float32, error) {
+	n := min(s.info.Frames, int64(seconds*float64(s.info.Rate)))
+	interleaved, err := s.reader.Read(0, n)
+	if err != nil {
+		return nil, audioError(s.field, s.path, err)
+	}
+	mono := audio.Mix(audio.Deinterleave(interleaved, s.info.Channels), 1)[0]
+	return audio.Resample(mono, s.info.Rate, rate), nil
+}
+
 // audioError gives an error met while reading audio its kind.
-func audioError(path string, err error) error {
+func audioError(field, path string, err error) error {
 	kind := AudioUnsupported
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		kind = AudioMissing
 	}
-	return &Error{Kind: kind, Field: "path", Path: path, Detail: err.Error(), Err: err}
+	return &Error{Kind: kind, Field: field, Path: path, Detail: err.Error(), Err: err}
 }
 
 // frames is how many codec frames of prompt the file has to give, at least one: whole frames, so that the new part begins
@@ -70,7 +92,7 @@ func (s *source) read(frames, rate, hop, channels int) ([][]float32, error) {
 	n = min(n, s.seam)
 	interleaved, err := s.reader.Read(s.seam-n, n)
 	if err != nil {
-		return nil, audioError(s.path, err)
+		return nil, audioError(s.field, s.path, err)
 	}
 	planar := audio.Mix(audio.Deinterleave(interleaved, s.info.Channels), channels)
 	for i := range planar {

@@ -221,7 +221,7 @@ var backends = []struct {
 	name string
 	open func(m *machineFlags) (kern.Backend, error)
 }{
-	{"cpu", func(m *machineFlags) (kern.Backend, error) { return cpukern.Open(cpukern.Options{Threads: m.threads}) }},
+	{"cpu", func(m *machineFlags) (kern.Backend, error) { return cpukern.Open(cpukern.Options{Threads: m.threads, ISA: os.Getenv("SEGUE_ISA")}) }},
 }
 
 // openBackend opens the device asked for, or with auto the first that this machine has.

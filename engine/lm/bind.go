@@ -9,13 +9,13 @@ import (
 
 // Weights are the decoder's tensors as the checkpoint holds them, named as there.
 type Weights struct {
-	Embed          []*weights.Tensor // Q × [V+1, D]
-	Positions      *weights.Tensor   // [positions, D]: stored, or computed
-	Layers         []LayerWeights
-	Norm           NormTensors
-	Heads          []*weights.Tensor // Q × [V, D]
-	Projection     *weights.Tensor   // enc_to_dec_proj [D, text width]; nil where the widths agree
-	ProjectionBias *weights.Tensor
+	Embed                      []*weights.Tensor // Q × [V+1, D]
+	Positions                  *weights.Tensor   // [positions, D]: stored, or computed
+	Layers                     []LayerWeights
+	Norm                       NormTensors
+	Heads                      []*weights.Tensor // Q × [V, D]
+	Projection, ProjectionBias *weights.Tensor   // enc_to_dec_proj [D, text width], [D]; nil where the widths agree
+	Chroma, ChromaBias         *weights.Tensor   // audio_enc_to_dec_proj [D, bins], [D]; melody models only
 }
 
 // NormTensors are the parameters of one layer norm, [D] each.
@@ -26,9 +26,11 @@ type AttentionTensors struct{ Q, K, V, Out *weights.Tensor }
 
 // LayerWeights is one decoder layer.
 type LayerWeights struct {
-	SelfNorm, CrossNorm, FinalNorm NormTensors // FinalNorm comes before the feed-forward, despite its name
-	Self, Cross                    AttentionTensors
-	FC1, FC2                       *weights.Tensor // [FFN, D], [D, FFN]
+	SelfNorm, FinalNorm NormTensors // FinalNorm comes before the feed-forward, despite its name
+	Self                AttentionTensors
+	CrossNorm           NormTensors      // not in melody models
+	Cross               AttentionTensors // likewise
+	FC1, FC2            *weights.Tensor  // [FFN, D], [D, FFN]
 }
 
 // Bind takes the decoder's tensors from a checkpoint. Problems stay in the binder.
@@ -52,6 +54,10 @@ func Bind(b *weights.Binder, c Config) *Weights {
 	} else if w.Projection = b.Optional("enc_to_dec_proj.weight", c.Width, c.TextWidth); w.Projection != nil {
 		w.ProjectionBias = b.Tensor("enc_to_dec_proj.bias", c.Width)
 	}
+	if c.Chroma > 0 {
+		w.Chroma = b.Tensor("audio_enc_to_dec_proj.weight", c.Width, c.Chroma)
+		w.ChromaBias = b.Tensor("audio_enc_to_dec_proj.bias", c.Width)
+	}
 	return w
 }
 
@@ -62,15 +68,17 @@ func bindLayer(b *weights.Binder, prefix string, c Config) LayerWeights {
 		}
 		return AttentionTensors{Q: projection("q"), K: projection("k"), V: projection("v"), Out: projection("out")}
 	}
-	return LayerWeights{
+	l := LayerWeights{
 		SelfNorm:  bindNorm(b, prefix+"self_attn_layer_norm", c),
-		CrossNorm: bindNorm(b, prefix+"encoder_attn_layer_norm", c),
 		FinalNorm: bindNorm(b, prefix+"final_layer_norm", c),
 		Self:      attention("self_attn"),
-		Cross:     attention("encoder_attn"),
 		FC1:       b.Tensor(prefix+"fc1.weight", c.FFN, c.Width),
 		FC2:       b.Tensor(prefix+"fc2.weight", c.Width, c.FFN),
 	}
+	if c.Chroma == 0 {
+		l.CrossNorm, l.Cross = bindNorm(b, prefix+"encoder_attn_layer_norm", c), attention("encoder_attn")
+	}
+	return l
 }
 
 func bindNorm(b *weights.Binder, name string, c Config) NormTensors {

@@ -26,6 +26,9 @@ type Config struct {
 	Positions int // columns that the position table covers
 	TextWidth int // of the text encoder's states
 	Delays    []int
+	// A melody model sees ChromaRows rows of Chroma bins, then the text's rows, before the first column; it has no
+	// cross-attention. Both are 0 in the other models.
+	Chroma, ChromaRows int
 	// Window is the longest music, prompt included, that the model was trained to hold in view, in seconds.
 	Window float64
 }
@@ -48,7 +51,7 @@ func (c Config) Columns(frames int) int { return frames + c.MaxDelay() + 1 }
 // MaxFrames is the longest sequence, prompt included, that the position table and the training window allow.
 func (c Config) MaxFrames(frameRate float64) int {
 	// The last column is produced but never fed, so it needs no position.
-	return min(c.Positions-c.MaxDelay(), int(c.Window*frameRate+0.5))
+	return min(c.Positions-c.ChromaRows-c.MaxDelay(), int(c.Window*frameRate+0.5))
 }
 
 type section struct {
@@ -69,15 +72,30 @@ type section struct {
 	Window       float64 `json:"segment_duration"` // audiocraft only
 }
 
+const melodyType = "musicgen_melody_decoder"
+
 // trainedWindow is how much music the published models were trained to see, in seconds.
 const trainedWindow = 30
 
-// ParseConfig reads the decoder section for a text encoder of textWidth numbers. It refuses what this package does not
-// compute, naming every field at once.
-func ParseConfig(raw json.RawMessage, textWidth int) (Config, error) {
+// melodySection is what the top level of a melody model's configuration adds.
+type melodySection struct {
+	Chroma int `json:"num_chroma"`
+	Rows   int `json:"chroma_length"`
+}
+
+// ParseConfig reads the decoder section, and the top level for what a melody model says there, for a text encoder of
+// textWidth numbers. It refuses what this package does not compute, naming every field at once.
+func ParseConfig(raw, top json.RawMessage, textWidth int) (Config, error) {
 	s := section{Channels: 1, Positions: 2048, Activation: "gelu", Window: trainedWindow}
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return Config{}, fmt.Errorf("lm: decoder section of the configuration: %w", err)
+	}
+	var melody melodySection
+	if s.ModelType == melodyType {
+		melody = melodySection{Chroma: 12, Rows: 235}
+		if err := json.Unmarshal(top, &melody); err != nil {
+			return Config{}, fmt.Errorf("lm: top level of the configuration: %w", err)
+		}
 	}
 	var bad []error
 	check := func(ok bool, format string, args ...any) {
@@ -85,7 +103,9 @@ func ParseConfig(raw json.RawMessage, textWidth int) (Config, error) {
 			bad = append(bad, fmt.Errorf(format, args...))
 		}
 	}
-	check(s.ModelType == "" || s.ModelType == "musicgen_decoder", "model_type: got %q, want musicgen_decoder", s.ModelType)
+	check(s.ModelType == "" || s.ModelType == "musicgen_decoder" || s.ModelType == melodyType, "model_type: got %q, want musicgen_decoder or %s", s.ModelType, melodyType)
+	check(s.ModelType != melodyType || melody.Chroma == 12, "num_chroma: got %d, want 12", melody.Chroma)
+	check(s.ModelType != melodyType || inRange(melody.Rows, 1, s.Positions/2), "chroma_length: got %d, want 1 to %d", melody.Rows, s.Positions/2)
 	check(s.Activation == "gelu", "activation_function: got %q, want gelu", s.Activation)
 	check(!s.ScaleEmbed, "scale_embedding: got true, want false")
 	check(!s.TieEmbedding, "tie_word_embeddings: got true, want false")
@@ -114,7 +134,7 @@ func ParseConfig(raw json.RawMessage, textWidth int) (Config, error) {
 	return Config{
 		Width: s.Width, Layers: s.Layers, Heads: s.Heads, FFN: s.FFN,
 		Codebooks: s.Codebooks, Entries: s.Entries, Channels: s.Channels, Positions: s.Positions,
-		TextWidth: textWidth, Delays: delays, Window: s.Window,
+		TextWidth: textWidth, Delays: delays, Window: s.Window, Chroma: melody.Chroma, ChromaRows: melody.Rows,
 	}, nil
 }
 

@@ -14,7 +14,7 @@ const published = `{"model_type":"musicgen_decoder","hidden_size":1024,"num_hidd
 "num_codebooks":4,"vocab_size":2048,"audio_channels":1,"max_position_embeddings":2048,"activation_function":"gelu","pad_token_id":2048}`
 
 func TestParseConfig(t *testing.T) {
-	c, err := ParseConfig(json.RawMessage(published), 768)
+	c, err := ParseConfig(json.RawMessage(published), nil, 768)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,13 +22,13 @@ func TestParseConfig(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 	stereo := strings.NewReplacer(`"num_codebooks":4`, `"num_codebooks":8`, `"audio_channels":1`, `"audio_channels":2`).Replace(published)
-	if c, err = ParseConfig(json.RawMessage(stereo), 768); err != nil || !slices.Equal(c.Delays, []int{0, 0, 1, 1, 2, 2, 3, 3}) {
+	if c, err = ParseConfig(json.RawMessage(stereo), nil, 768); err != nil || !slices.Equal(c.Delays, []int{0, 0, 1, 1, 2, 2, 3, 3}) {
 		t.Errorf("stereo: got %v, %v", c.Delays, err)
 	}
 }
 
 func TestParseConfigNamesEveryProblem(t *testing.T) {
-	_, err := ParseConfig(json.RawMessage(`{"hidden_size":7,"activation_function":"relu","scale_embedding":true,"audio_channels":3}`), 0)
+	_, err := ParseConfig(json.RawMessage(`{"hidden_size":7,"activation_function":"relu","scale_embedding":true,"audio_channels":3}`), nil, 0)
 	if err == nil {
 		t.Fatal("got no error")
 	}

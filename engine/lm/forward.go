@@ -16,19 +16,58 @@ type pass struct {
 	columns       int // new columns of each row
 	position      int // of the first new column in the sequence
 	condition     *Condition
+	lead          int          // rows that stand before column 0: positions and cache count them too
+	leading       []kern.Slice // those rows, for each of rows, when this pass feeds them
 	cache, prefix kern.Cache
-	prefixColumns int
+	prefixColumns int // of the cache
+}
+
+// length is how many rows of the residual stream each sequence has in this pass.
+func (p *pass) length() int {
+	if p.leading == nil {
+		return p.columns
+	}
+	return p.lead + p.columns
+}
+
+// first is where the pass's first row stands in its own cache.
+func (p *pass) first() int {
+	if p.leading != nil {
+		return 0
+	}
+	return p.lead + p.position - p.prefixColumns
 }
 
 // conditional counts the rows that attend to the text.
 func (p *pass) conditional() int {
-	if p.condition == nil {
+	if p.condition == nil || p.condition.kv == nil {
 		return 0
 	}
 	return p.variations
 }
 
-// forward leaves the residual stream after the last layer in state.x [rows·columns, D] and appends to the cache:
+// enter: x [rows·length, D] = the leading rows, if fed, then the columns' codes and positions.
+func (m *Model) enter(s kern.Stream, p *pass, x kern.Slice) {
+	d := m.Config.Width
+	positions := kern.All(m.positions)
+	op := kern.Embed{
+		Dst: x, Tables: m.embed, Codes: p.codes, Stride: p.stride, Rows: p.rows, Variations: p.variations,
+		First: p.position, Columns: p.columns, Positions: positions.At(p.lead*d, positions.N-p.lead*d),
+	}
+	if p.leading == nil {
+		s.Embed(op)
+		return
+	}
+	op.Rows, op.Variations = 1, 1
+	for row, leading := range p.leading {
+		own := x.At(row*p.length()*d, p.length()*d)
+		s.Copy(own.At(0, p.lead*d), leading)
+		op.Dst = own.At(p.lead*d, p.columns*d)
+		s.Embed(op)
+	}
+}
+
+// forward leaves the residual stream after the last layer in state.x [rows·length, D] and appends to the cache:
 //
 //	x = Σ_q E_q[code] + position
 //	x = x + Out·CausalAttention(LN(x));  x = x + Out·Attention(LN(x), text);  x = x + W2·gelu(W1·LN(x))
@@ -36,17 +75,14 @@ func (p *pass) conditional() int {
 // ctx is looked at before each layer of a pass over many columns; a single step is over sooner than it could matter.
 func (m *Model) forward(ctx context.Context, s kern.Stream, p *pass) error {
 	c := &m.Config
-	n := p.rows * p.columns
+	n := p.rows * p.length()
 	x := kern.All(m.state.x).At(0, n*c.Width)
 	qkv := kern.All(m.state.qkv).At(0, n*3*c.Width)
 	attention := kern.All(m.state.attention).At(0, n*c.Width)
 	hidden := kern.All(m.state.hidden).At(0, n*c.FFN)
 	scale := float32(1 / math.Sqrt(float64(c.HeadDim())))
 
-	s.Embed(kern.Embed{
-		Dst: x, Tables: m.embed, Codes: p.codes, Stride: p.stride, Rows: p.rows, Variations: p.variations,
-		First: p.position, Columns: p.columns, Positions: kern.All(m.positions),
-	})
+	m.enter(s, p, x)
 	for i := range m.layers {
 		if p.columns > 1 && ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -55,7 +91,7 @@ func (m *Model) forward(ctx context.Context, s kern.Stream, p *pass) error {
 		s.Linear(kern.Linear{Dst: qkv, X: x, W: l.qkv, Rows: n, Norm: l.selfNorm})
 		s.CausalAttention(kern.CausalAttention{
 			Dst: attention, QKV: qkv, Cache: p.cache, Prefix: p.prefix, PrefixColumns: p.prefixColumns, Layer: i,
-			Rows: p.rows, Columns: p.columns, Variations: p.variations, Column: p.position - p.prefixColumns, Scale: scale,
+			Rows: p.rows, Columns: p.length(), Variations: p.variations, Column: p.first(), Scale: scale,
 		})
 		s.Linear(kern.Linear{Dst: x, X: attention, W: l.out, Rows: n, Residual: x})
 		if rows := p.conditional() * p.columns; rows > 0 {

@@ -53,9 +53,9 @@ type decoding struct {
 
 func (m *Model) newDecoding(s kern.Stream, prefix *Prefix, seeds []uint64, frames int, how Sampling) (*decoding, error) {
 	c := &m.Config
-	columns := c.Columns(frames)
-	if frames <= prefix.Frames || columns-1 > c.Positions {
-		return nil, fmt.Errorf("lm: length: got %d frames after a prompt of %d, want more, and at most %d in all", frames, prefix.Frames, c.Positions-c.MaxDelay())
+	columns, lead := c.Columns(frames), prefix.condition.leadRows()
+	if frames <= prefix.Frames || lead+columns-1 > c.Positions {
+		return nil, fmt.Errorf("lm: length: got %d frames after a prompt of %d, want more, and at most %d in all", frames, prefix.Frames, c.Positions-c.MaxDelay()-lead)
 	}
 	variations := len(seeds)
 	rows := prefix.branches * variations
@@ -71,7 +71,7 @@ func (m *Model) newDecoding(s kern.Stream, prefix *Prefix, seeds []uint64, frame
 	}
 	d.pass = pass{
 		codes: kern.All(d.sequence), stride: columns, rows: rows, variations: variations, columns: 1,
-		condition: prefix.condition, cache: d.cache, prefix: prefix.cache, prefixColumns: prefix.columns(),
+		condition: prefix.condition, lead: lead, cache: d.cache, prefix: prefix.cache, prefixColumns: prefix.length(),
 	}
 	guidance := float32(1) // a single branch has nothing to mix
 	if prefix.branches == 2 {

@@ -47,7 +47,7 @@ func open(t testing.TB, variant string, threads int) fixture {
 
 func (f fixture) condition(t testing.TB, text string) *lm.Condition {
 	t.Helper()
-	c, err := f.model.Condition(context.Background(), f.stream, text)
+	c, err := f.model.Condition(context.Background(), f.stream, text, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

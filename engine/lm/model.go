@@ -29,6 +29,8 @@ type Model struct {
 	heads      kern.Matrix // [Q·V, D], codebook by codebook
 	projection kern.Matrix // nil where text states have the decoder's width
 	bias       kern.Slice  // of the projection
+	chroma     kern.Matrix // [D, bins]; nil but in melody models
+	chromaBias kern.Slice
 
 	state   state
 	release []func()
@@ -37,7 +39,7 @@ type Model struct {
 type layer struct {
 	selfNorm, crossNorm, finalNorm kern.NormWeights
 	qkv, out                       kern.Matrix // [3D, D], [D, D]
-	crossQ, crossKV, crossOut      kern.Matrix // [D, D], [2D, D], [D, D]
+	crossQ, crossKV, crossOut      kern.Matrix // [D, D], [2D, D], [D, D]; nil in melody models
 	fc1, fc2                       kern.Matrix // [FFN, D], [D, FFN]
 }
 
@@ -50,21 +52,17 @@ func Load(backend kern.Backend, c Config, w *Weights, p Precisions) (*Model, err
 	}
 	m.positions = u.buffer(backend.Vector(w.Positions))
 	for i := range w.Layers {
-		l := &w.Layers[i]
-		m.layers = append(m.layers, layer{
-			selfNorm: u.norm(l.SelfNorm), crossNorm: u.norm(l.CrossNorm), finalNorm: u.norm(l.FinalNorm),
-			qkv:    u.matrix(l.Self.Q, l.Self.K, l.Self.V),
-			out:    u.matrix(l.Self.Out),
-			crossQ: u.matrix(l.Cross.Q), crossKV: u.matrix(l.Cross.K, l.Cross.V),
-			crossOut: u.matrix(l.Cross.Out),
-			fc1:      u.matrix(l.FC1), fc2: u.matrix(l.FC2),
-		})
+		m.layers = append(m.layers, u.layer(&w.Layers[i], c.Chroma == 0))
 	}
 	m.norm = u.norm(w.Norm)
 	m.heads = u.matrix(w.Heads...)
 	if w.Projection != nil {
 		m.projection = u.matrix(w.Projection)
 		m.bias = kern.All(u.buffer(backend.Vector(w.ProjectionBias)))
+	}
+	if w.Chroma != nil {
+		m.chroma = u.matrix(w.Chroma)
+		m.chromaBias = kern.All(u.buffer(backend.Vector(w.ChromaBias)))
 	}
 	if u.err != nil {
 		m.Close()
@@ -78,6 +76,19 @@ type uploader struct {
 	model     *Model
 	precision kern.Precision
 	err       error
+}
+
+func (u *uploader) layer(l *LayerWeights, cross bool) layer {
+	made := layer{
+		selfNorm: u.norm(l.SelfNorm), finalNorm: u.norm(l.FinalNorm),
+		qkv: u.matrix(l.Self.Q, l.Self.K, l.Self.V), out: u.matrix(l.Self.Out),
+		fc1: u.matrix(l.FC1), fc2: u.matrix(l.FC2),
+	}
+	if cross {
+		made.crossNorm = u.norm(l.CrossNorm)
+		made.crossQ, made.crossKV, made.crossOut = u.matrix(l.Cross.Q), u.matrix(l.Cross.K, l.Cross.V), u.matrix(l.Cross.Out)
+	}
+	return made
 }
 
 func (u *uploader) matrix(parts ...*weights.Tensor) kern.Matrix {

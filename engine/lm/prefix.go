@@ -18,7 +18,9 @@ type Prefix struct {
 	logits    kern.Buffer // [branches, Q·V] of the last column
 }
 
+// columns counts the prompt's columns, length the cache's: a melody model's leading rows come before them.
 func (p *Prefix) columns() int { return p.Frames + 1 }
+func (p *Prefix) length() int  { return p.condition.leadRows() + p.columns() }
 
 // Bytes is the device memory that the prefix holds.
 func (p *Prefix) Bytes() int64 { return p.cache.Bytes() + int64(p.logits.Len())*4 }
@@ -54,21 +56,17 @@ func (m *Model) Prefill(ctx context.Context, s kern.Stream, condition *Condition
 // see runs the prompt's columns through the layers and leaves the last column's logits in p.logits.
 func (m *Model) see(ctx context.Context, s kern.Stream, p *Prefix) (kern.Cache, error) {
 	c := &m.Config
-	columns := p.columns()
+	columns, length := p.columns(), p.length()
 	cache, err := m.pass(ctx, s, p.condition, c.Delayed(p.prompt, p.Frames, columns), p.branches, columns)
 	if err != nil {
 		return nil, err
 	}
 	last := kern.All(m.state.attention).At(0, p.branches*c.Width)
 	for b := range p.branches {
-		s.Copy(last.At(b*c.Width, c.Width), kern.All(m.state.x).At((b*columns+columns-1)*c.Width, c.Width))
+		s.Copy(last.At(b*c.Width, c.Width), kern.All(m.state.x).At((b*length+length-1)*c.Width, c.Width))
 	}
 	m.logits(s, kern.All(p.logits), last, p.branches)
-	fence, err := s.Submit()
-	if err == nil {
-		err = s.Wait(fence)
-	}
-	if err != nil {
+	if err := m.finish(s); err != nil {
 		cache.Free()
 		return nil, err
 	}
@@ -78,10 +76,11 @@ func (m *Model) see(ctx context.Context, s kern.Stream, p *Prefix) (kern.Cache, 
 // pass feeds grid [Q][columns] to branches rows that start from nothing and returns their cache.
 func (m *Model) pass(ctx context.Context, s kern.Stream, condition *Condition, grid []int32, branches, columns int) (kern.Cache, error) {
 	c := &m.Config
-	if columns > c.Positions {
-		return nil, fmt.Errorf("lm: sequence: got %d columns, want at most %d", columns, c.Positions)
+	length := condition.leadRows() + columns
+	if length > c.Positions {
+		return nil, fmt.Errorf("lm: sequence: got %d columns, want at most %d", length, c.Positions)
 	}
-	if err := m.state.grow(m.backend, *c, branches*columns); err != nil {
+	if err := m.state.grow(m.backend, *c, branches*length); err != nil {
 		return nil, err
 	}
 	codes, err := m.backend.Ints(len(grid))
@@ -89,14 +88,14 @@ func (m *Model) pass(ctx context.Context, s kern.Stream, condition *Condition, g
 		return nil, err
 	}
 	defer codes.Free()
-	cache, err := m.backend.Cache(m.cached, kern.CacheShape{Layers: c.Layers, Rows: branches, Columns: columns, Heads: c.Heads, HeadDim: c.HeadDim()})
+	cache, err := m.backend.Cache(m.cached, kern.CacheShape{Layers: c.Layers, Rows: branches, Columns: length, Heads: c.Heads, HeadDim: c.HeadDim()})
 	if err != nil {
 		return nil, err
 	}
 	s.UploadInts(kern.All(codes), grid)
 	err = m.forward(ctx, s, &pass{
 		codes: kern.All(codes), stride: columns, rows: branches, variations: 1, columns: columns,
-		condition: condition, cache: cache,
+		condition: condition, lead: condition.leadRows(), leading: condition.leading(branches), cache: cache,
 	})
 	if err == nil {
 		err = m.finish(s) // codes is freed on return
@@ -116,8 +115,9 @@ func (m *Model) finish(s kern.Stream) error {
 	return s.Wait(fence)
 }
 
-// TeacherForced returns the logits [columns, Q, V] that follow each column of tokens [Q][columns], fed as they are, without
-// a delay and without guidance: what the reference calls a forward pass. For verification.
+// TeacherForced returns the logits [rows, Q, V] that follow each row: a melody model's leading rows, then each column of
+// tokens [Q][columns], fed as they are, without a delay and without guidance: what the reference calls a forward pass. For
+// verification.
 func (m *Model) TeacherForced(ctx context.Context, s kern.Stream, condition *Condition, tokens []int32, columns int) ([]float32, error) {
 	c := &m.Config
 	cache, err := m.pass(ctx, s, condition, tokens, 1, columns)
@@ -125,12 +125,13 @@ func (m *Model) TeacherForced(ctx context.Context, s kern.Stream, condition *Con
 		return nil, err
 	}
 	defer cache.Free()
-	out := make([]float32, columns*c.Codebooks*c.Entries)
+	rows := condition.leadRows() + columns
+	out := make([]float32, rows*c.Codebooks*c.Entries)
 	logits, err := m.backend.Floats(len(out))
 	if err != nil {
 		return nil, err
 	}
 	defer logits.Free()
-	m.logits(s, kern.All(logits), kern.All(m.state.x).At(0, columns*c.Width), columns)
+	m.logits(s, kern.All(logits), kern.All(m.state.x).At(0, rows*c.Width), rows)
 	return out, s.Download(out, kern.All(logits))
 }

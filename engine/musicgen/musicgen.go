@@ -47,14 +47,14 @@ func ParseConfig(c *weights.Checkpoint) (Config, error) {
 			return Config{}, fmt.Errorf("config.json: %w", err)
 		}
 	}
-	if top.ModelType != "" && top.ModelType != "musicgen" {
-		return Config{}, fmt.Errorf("config.json: model_type: got %q, want musicgen: %w", top.ModelType, ErrUnsupported)
+	if top.ModelType != "" && top.ModelType != "musicgen" && top.ModelType != "musicgen_melody" {
+		return Config{}, fmt.Errorf("config.json: model_type: got %q, want musicgen or musicgen_melody: %w", top.ModelType, ErrUnsupported)
 	}
 	var config Config
 	var errText, errCodec, errDecoder error
 	config.Text, errText = t5.ParseConfig(c.Section("text_encoder"))
 	config.Codec, errCodec = encodec.ParseConfig(c.Section("audio_encoder"))
-	config.Decoder, errDecoder = lm.ParseConfig(c.Section("decoder"), config.Text.DModel)
+	config.Decoder, errDecoder = lm.ParseConfig(c.Section("decoder"), c.Section(""), config.Text.DModel)
 	if err := errors.Join(errText, errCodec, errDecoder); err != nil {
 		return Config{}, err
 	}
@@ -164,8 +164,15 @@ func (m *Model) Close() error {
 	return m.checkpoint.Close()
 }
 
-// Condition encodes a text for the decoder. The caller frees the result.
-func (m *Model) Condition(ctx context.Context, s kern.Stream, text string) (*lm.Condition, error) {
+// Melody says whether the model takes one.
+func (m *Model) Melody() bool { return m.Config.Decoder.Chroma > 0 }
+
+// Condition makes the decoder's condition of a text, "" for none, and for a melody model of a melody's chroma, nil for
+// none. It is nil where there is nothing to tell. The caller frees it.
+func (m *Model) Condition(ctx context.Context, s kern.Stream, text string, chroma []float32) (*lm.Condition, error) {
+	if text == "" {
+		return m.LM.Condition(s, nil, chroma)
+	}
 	if m.Tokenizer == nil {
 		return nil, fmt.Errorf("%w: the model has neither tokenizer.json nor spiece.model; put one of them into its folder, or leave the text out", ErrText)
 	}
@@ -178,7 +185,7 @@ func (m *Model) Condition(ctx context.Context, s kern.Stream, text string) (*lm.
 		return nil, err
 	}
 	defer states.Free()
-	return m.LM.Condition(s, states)
+	return m.LM.Condition(s, states, chroma)
 }
 
 // Encode turns audio, one slice for each of the model's channels, into codes [Q][frames].

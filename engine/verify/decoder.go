@@ -8,14 +8,14 @@ import (
 	"segue/weights"
 )
 
-// condition makes the decoder's view of item i's text. The caller frees it.
-func (c *checker) condition(ids []int32) (*lm.Condition, error) {
+// condition makes the decoder's view of a text, and of a melody for the models that take one. The caller frees it.
+func (c *checker) condition(ids []int32, chroma []float32) (*lm.Condition, error) {
 	states, err := c.model.Text.Encode(c.ctx, c.stream, ids)
 	if err != nil {
 		return nil, err
 	}
 	defer states.Free()
-	return c.model.LM.Condition(c.stream, states)
+	return c.model.LM.Condition(c.stream, states, chroma)
 }
 
 // logits: teacher-forced columns, as they are, with each item's text.
@@ -33,17 +33,21 @@ func (c *checker) logits() error {
 		return err
 	}
 	q := c.model.Config.Decoder.Codebooks
-	if tokens == nil || tokens.Shape[0] != q*len(items) || stored.Shape[0] != tokens.Shape[0] || stored.Shape[1] != tokens.Shape[1] {
+	if tokens == nil || tokens.Shape[0] != q*len(items) || stored.Shape[0] != tokens.Shape[0] || stored.Shape[1] < tokens.Shape[1] {
 		return fmt.Errorf("golden: lm.tokens: want [%d items · %d codebooks, columns], and lm.logits to match", len(items), q)
+	}
+	chroma, err := c.chroma()
+	if err != nil {
+		return err
 	}
 	values, err := tokens.Ints()
 	if err != nil {
 		return err
 	}
-	columns, entries := stored.Shape[1], stored.Shape[2]
+	columns, rows, entries := tokens.Shape[1], stored.Shape[1], stored.Shape[2]
 	got := make([]float32, 0, stored.Len())
 	for i, ids := range items {
-		text, err := c.condition(ids)
+		text, err := c.condition(ids, chroma)
 		if err != nil {
 			return err
 		}
@@ -52,9 +56,12 @@ func (c *checker) logits() error {
 		if err != nil {
 			return err
 		}
-		for k := range q { // [columns][Q][V] → [Q][columns][V]
-			for column := range columns {
-				got = append(got, own[(column*q+k)*entries:][:entries]...)
+		if len(own) != rows*q*entries {
+			return fmt.Errorf("golden: lm.logits: got %d rows, want %d", rows, len(own)/q/entries)
+		}
+		for k := range q { // [rows][Q][V] → [Q][rows][V]
+			for row := range rows {
+				got = append(got, own[(row*q+k)*entries:][:entries]...)
 			}
 		}
 	}
@@ -106,7 +113,7 @@ func roundedFrom(c *weights.Checkpoint, base string, config lm.Config) (bool, er
 
 // codes reads item i's codes [Q][frames] from name, or from a left and a right tensor that are interleaved.
 func (c *checker) codes(i int, names ...string) ([]int32, int, error) {
-	own := c.model.Config.Codec.Codebooks
+	own := c.model.Config.Decoder.Codebooks / len(names)
 	var out []int32
 	frames := 0
 	for channel, name := range names {
@@ -174,25 +181,41 @@ func (c *checker) prompts() error {
 	return nil
 }
 
-// greedy: codes of generate.cfgN and continue.cfgN, and the audio of the first item.
+// greedy: codes of generate.cfgN and continue.cfgN, and the audio of the first item; of melody models generate.cfgN with the
+// golden's melody and textonly.cfgN without.
 func (c *checker) greedy() error {
-	for _, task := range []string{"generate", "continue"} {
-		for _, scale := range c.golden.names(task+".cfg", ".codes0") {
-			guidance, err := strconv.ParseFloat(scale, 32)
-			if err != nil {
-				return fmt.Errorf("golden: %s.cfg%s.codes0: want a number after cfg", task, scale)
-			}
-			if err := c.greedyTask(task, task+".cfg"+scale, float32(guidance)); err != nil {
-				return err
+	for _, task := range []string{"generate", "continue", "textonly"} {
+		for _, suffix := range []string{".codes0", ".codes"} {
+			for _, scale := range c.golden.names(task+".cfg", suffix) {
+				guidance, err := strconv.ParseFloat(scale, 32)
+				if err != nil {
+					return fmt.Errorf("golden: %s.cfg%s%s: want a number after cfg", task, scale, suffix)
+				}
+				name := task + ".cfg" + scale
+				codes := []string{name + suffix}
+				if suffix == ".codes0" {
+					codes = c.perChannel(name+".codes0", name+".codes0", name+".codes1")
+				}
+				if err := c.greedyTask(greedyTask{task, name, codes, float32(guidance)}); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	return nil
 }
 
+// greedyTask is one set of greedy codes of the golden.
+type greedyTask struct {
+	task, name string
+	codes      []string // tensors of the codes, one, or one for each channel
+	guidance   float32
+}
+
 // greedyTask decodes every item freely and, so that one near-tie does not hide what comes after it, also along the stored
 // codes.
-func (c *checker) greedyTask(task, name string, guidance float32) error {
+func (c *checker) greedyTask(g greedyTask) error {
+	name := g.name
 	items, err := c.items()
 	if err != nil {
 		return err
@@ -201,7 +224,7 @@ func (c *checker) greedyTask(task, name string, guidance float32) error {
 	var excused []bool // of the free run: at or after a near-tie
 	var ties []bool    // of the forced run
 	for i, ids := range items {
-		e, err := c.greedyItem(task, name, i, ids, guidance)
+		e, err := c.greedyItem(g, i, ids)
 		if err != nil {
 			return err
 		}
@@ -227,15 +250,15 @@ type greedyExample struct {
 	delays             []int
 }
 
-func (c *checker) greedyItem(task, name string, i int, ids []int32, guidance float32) (*greedyExample, error) {
+func (c *checker) greedyItem(g greedyTask, i int, ids []int32) (*greedyExample, error) {
 	e := &greedyExample{delays: c.model.Config.Decoder.Delays}
 	var err error
-	if e.all, e.frames, err = c.codes(i, c.perChannel(name+".codes0", name+".codes0", name+".codes1")...); err != nil {
+	if e.all, e.frames, err = c.codes(i, g.codes...); err != nil {
 		return nil, err
 	}
 	var prompt []int32
 	promptFrames := 0
-	if task == "continue" {
+	if g.task == "continue" {
 		if prompt, promptFrames, err = c.codes(i, c.promptNames()...); err != nil {
 			return nil, err
 		}
@@ -244,23 +267,29 @@ func (c *checker) greedyItem(task, name string, i int, ids []int32, guidance flo
 	for q := range e.delays {
 		e.want = append(e.want, e.all[q*e.frames+promptFrames:(q+1)*e.frames]...)
 	}
-	text, err := c.condition(ids)
+	var chroma []float32
+	if g.task == "generate" {
+		if chroma, err = c.chroma(); err != nil {
+			return nil, err
+		}
+	}
+	text, err := c.condition(ids, chroma)
 	if err != nil {
 		return nil, err
 	}
 	defer text.Free()
-	prefix, err := c.model.LM.Prefill(c.ctx, c.stream, text, prompt, promptFrames, guidance != 1)
+	prefix, err := c.model.LM.Prefill(c.ctx, c.stream, text, prompt, promptFrames, g.guidance != 1)
 	if err != nil {
 		return nil, err
 	}
 	defer prefix.Free()
-	how := lm.Sampling{Guidance: guidance, Temperature: 1, TopP: 1, Greedy: true}
+	how := lm.Sampling{Guidance: g.guidance, Temperature: 1, TopP: 1, Greedy: true}
 	takes, err := c.model.LM.Generate(c.ctx, c.stream, prefix, []uint64{0}, e.frames, how, func(int, int) {})
 	if err != nil {
 		return nil, err
 	}
 	e.free = takes[0]
-	return e, c.force(e, text, promptFrames, guidance)
+	return e, c.force(e, text, promptFrames, g.guidance)
 }
 
 // force feeds the stored codes and notes the likeliest code of every new cell, and whether it was clear.
@@ -273,7 +302,7 @@ func (c *checker) force(e *greedyExample, text *lm.Condition, promptFrames int, 
 		return err
 	}
 	if guidance != 1 {
-		unconditional, err := c.model.LM.TeacherForced(c.ctx, c.stream, nil, grid, columns)
+		unconditional, err := c.model.LM.TeacherForced(c.ctx, c.stream, text.Nothing(), grid, columns)
 		if err != nil {
 			return err
 		}
@@ -281,6 +310,7 @@ func (c *checker) force(e *greedyExample, text *lm.Condition, promptFrames int, 
 			logits[i] = u + guidance*(logits[i]-u)
 		}
 	}
+	logits = logits[len(logits)-columns*decoder.Codebooks*decoder.Entries:] // a melody model's leading rows predict nothing
 	clear := c.clearMargin(guidance)
 	for q, delay := range e.delays {
 		for t := promptFrames; t < e.frames; t++ {

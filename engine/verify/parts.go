@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 
+	"segue/engine/audio"
 	"segue/engine/kern"
 	"segue/engine/t5"
 )
@@ -97,6 +98,28 @@ func (c *checker) text() error {
 	return c.floats("text.hidden", got, want, textTolerance)
 }
 
+// chroma is the golden's melody, nil where it has none.
+func (c *checker) chroma() ([]float32, error) {
+	t, err := c.golden.tensor("melody.features", 3)
+	if err != nil || t == nil {
+		return nil, err
+	}
+	return t.Floats(), nil
+}
+
+// melody: a melody's audio → chroma.
+func (c *checker) melody() error {
+	wave, err := c.golden.tensor("melody.audio", 1)
+	if err != nil || wave == nil {
+		return err
+	}
+	want, err := c.chroma()
+	if err != nil || want == nil {
+		return err
+	}
+	return c.floats("melody.features", audio.Chroma(wave.Floats(), c.model.Rate()), want, 0)
+}
+
 // codec: audio → embeddings and codes; stored codes → audio.
 func (c *checker) codec() error {
 	for _, name := range c.golden.names("encodec.", ".audio") {
@@ -108,7 +131,7 @@ func (c *checker) codec() error {
 }
 
 func (c *checker) codecExample(name string) error {
-	audio, err := c.golden.tensor(name+".audio", 3)
+	wave, err := c.golden.tensor(name+".audio", 3)
 	if err != nil {
 		return err
 	}
@@ -117,7 +140,7 @@ func (c *checker) codecExample(name string) error {
 		return err
 	}
 	if embeddings != nil {
-		got, frames, err := c.model.Codec.Embeddings(c.ctx, c.stream, audio.Floats())
+		got, frames, err := c.model.Codec.Embeddings(c.ctx, c.stream, wave.Floats())
 		if err != nil {
 			return err
 		}
@@ -133,7 +156,7 @@ func (c *checker) codecExample(name string) error {
 	if err != nil {
 		return err
 	}
-	got, _, err := c.model.Codec.Encode(c.ctx, c.stream, audio.Floats())
+	got, _, err := c.model.Codec.Encode(c.ctx, c.stream, wave.Floats())
 	if err != nil {
 		return err
 	}

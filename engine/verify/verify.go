@@ -135,7 +135,7 @@ func Run(ctx context.Context, backend kern.Backend, dir, base string, golden *Go
 	if c.rounded, err = roundedFrom(checkpoint, base, model.Config.Decoder); err != nil {
 		return nil, err
 	}
-	for _, check := range []func() error{c.tokens, c.text, c.codec, c.logits, c.prompts, c.greedy, c.sampling} {
+	for _, check := range []func() error{c.tokens, c.text, c.melody, c.codec, c.logits, c.prompts, c.greedy, c.sampling} {
 		if err := check(); err != nil {
 			return c.rows, err
 		}
