@@ -6,9 +6,9 @@ import (
 	"slices"
 	"testing"
 
+	"segue/engine/cpukern/simd"
 	"segue/engine/kern"
 	"segue/engine/kern/kerntest"
-	"segue/weights"
 )
 
 func open(t testing.TB, threads int) kern.Backend {
@@ -20,8 +20,18 @@ func open(t testing.TB, threads int) kern.Backend {
 	return k
 }
 
+// TestContract holds every instruction set that there is to the table.
 func TestContract(t *testing.T) {
-	kerntest.Run(t, open(t, 2))
+	for _, isa := range simd.Available() {
+		t.Run(isa.String(), func(t *testing.T) {
+			k, err := Open(Options{Threads: 2, ISA: isa.String()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer k.Close()
+			kerntest.Run(t, k)
+		})
+	}
 }
 
 func TestContractOneThread(t *testing.T) {
@@ -74,17 +84,6 @@ func TestUseAfterClose(t *testing.T) {
 	b.Free()
 	if got := k.Allocated(); got != 0 {
 		t.Errorf("got %d bytes allocated, want 0", got)
-	}
-}
-
-// TestWidenF16 compares every half with the plain conversion.
-func TestWidenF16(t *testing.T) {
-	for h := range 1 << 16 {
-		var got [1]float32
-		widenF16(got[:], []uint16{uint16(h)})
-		if want := weights.F16ToF32(uint16(h)); math.Float32bits(got[0]) != math.Float32bits(want) {
-			t.Fatalf("half %#04x: got %v, want %v", h, got[0], want)
-		}
 	}
 }
 

@@ -3,11 +3,16 @@ package cpukern
 // Embed: Dst[r·Columns+i] = Σ_q Tables[q][Codes[r mod Variations][q][First+i]] + Positions[First+i], added in order
 // q = 0, 1, …
 
-import "segue/engine/kern"
+import (
+	"segue/engine/cpukern/simd"
+	"segue/engine/kern"
+)
 
 type embedTask struct {
 	span // over the rows of Dst
 	kern.Embed
+	kernels        *simd.Kernels
+	tables         []*table
 	private        [][]float32
 	dst, positions []float32
 	codes          []int32
@@ -23,20 +28,20 @@ func (s *stream) Embed(a kern.Embed) {
 			len(a.Tables), a.Rows, a.Variations, a.First, a.Columns, a.Stride)
 		return
 	}
-	width := 0
-	for _, table := range a.Tables {
-		m := s.matrix("embed", "Tables", table)
-		if m == nil {
-			return
-		}
-		if width != 0 && m.cols != width {
-			s.shapef("embed", "Tables: got widths %d and %d, want the same", width, m.cols)
-			return
-		}
-		width = m.cols
-	}
 	t := &s.embed
-	*t = embedTask{Embed: a, width: width}
+	*t = embedTask{Embed: a, kernels: s.kernels, tables: t.tables[:0]}
+	for _, handle := range a.Tables {
+		found := s.table("embed", "Tables", handle)
+		if found == nil {
+			return
+		}
+		if t.width != 0 && found.cols != t.width {
+			s.shapef("embed", "Tables: got widths %d and %d, want the same", t.width, found.cols)
+			return
+		}
+		t.tables, t.width = append(t.tables, found), found.cols
+	}
+	width := t.width
 	t.dst = s.floats("embed", "Dst", a.Dst, product(a.Rows, a.Columns, width))
 	t.codes = s.ints("embed", "Codes", a.Codes, product(a.Variations, len(a.Tables), a.Stride))
 	t.positions = s.optional("embed", "Positions", a.Positions, product(a.First+a.Columns, width))
@@ -53,10 +58,10 @@ func (s *stream) Embed(a kern.Embed) {
 // codesInTables looks at the codes that Rows rows will read.
 func (s *stream) codesInTables(t *embedTask) bool {
 	for v := range min(t.Variations, t.Rows) {
-		for q, table := range t.Tables {
+		for q, table := range t.tables {
 			for i := t.First; i < t.First+t.Columns; i++ {
-				if code := t.code(v, q, i); code < 0 || int(code) >= table.Rows() {
-					s.shapef("embed", "Codes[%d][%d][%d]: got %d, want 0 to %d", v, q, i, code, table.Rows()-1)
+				if code := t.code(v, q, i); code < 0 || int(code) >= table.rows {
+					s.shapef("embed", "Codes[%d][%d][%d]: got %d, want 0 to %d", v, q, i, code, table.rows-1)
 					return false
 				}
 			}
@@ -75,12 +80,14 @@ func (t *embedTask) run(thread, chunk int) {
 		row, column := n/t.Columns, t.First+n%t.Columns
 		dst := t.dst[n*t.width:][:t.width]
 		clear(dst)
-		for q, table := range t.Tables {
+		for q, table := range t.tables {
 			code := int(t.code(row%t.Variations, q, column))
-			add(dst, table.(*matrix).window(code, code+1, t.private[thread]))
+			row := t.private[thread][:t.width]
+			table.widen(t.kernels, row, code)
+			t.kernels.Add(dst, row)
 		}
 		if t.positions != nil {
-			add(dst, t.positions[column*t.width:][:t.width])
+			t.kernels.Add(dst, t.positions[column*t.width:][:t.width])
 		}
 	}
 }

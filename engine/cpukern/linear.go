@@ -1,21 +1,33 @@
 package cpukern
 
-// Linear: Dst[r] = act(norm(X[r])·Wᵀ + Bias) + Residual[r]. Threads share out the rows of W; each converts a block of
-// them to float32 once and uses it for all rows of X.
+// Linear: Dst[r] = act(norm(X[r])·Wᵀ + Bias) + Residual[r].
+//
+//	X ── norm ── round to 8 bits, for quantised weights ──► operand ── panels, claimed by threads ──► Dst
+//
+// The weight passes once. A thread multiplies a run of panels with a block of rows into scratch of its own, which bias,
+// activation and residual follow while it is in the cache; Dst, which may be the residual, is written last.
 
-import "segue/engine/kern"
+import (
+	"segue/engine/cpukern/simd"
+	"segue/engine/kern"
+)
 
 type linearTask struct {
-	span                   // over the rows of w
-	private                [][]float32
-	w                      *matrix
-	dst, x, bias, residual []float32
-	rows                   int
-	act                    kern.Activation
+	span                // over panels of w
+	kernels             *simd.Kernels
+	private             [][]float32
+	w                   *matrix
+	x                   operand
+	dst, bias, residual []float32
+	act                 kern.Activation
 }
 
-// linearBlock bounds the rows of W that a thread converts at once, to keep them in its cache.
-const linearBlock = 32
+const (
+	// linearRows bounds the rows multiplied before their epilogue: whole tiles, and scratch that fits a cache.
+	linearRows = 4 * simd.TileRows
+	// linearBytes bounds the weight of a chunk: about as much as simd reads in one call.
+	linearBytes = 256 << 10
+)
 
 func (s *stream) Linear(a kern.Linear) {
 	if !s.alive() {
@@ -30,58 +42,91 @@ func (s *stream) Linear(a kern.Linear) {
 		return
 	}
 	t := &s.linear
-	n, k := w.rows, w.cols
-	*t = linearTask{w: w, rows: a.Rows, act: a.Act}
-	t.dst = s.floats("linear", "Dst", a.Dst, product(a.Rows, n))
-	t.x = s.floats("linear", "X", a.X, product(a.Rows, k))
-	t.bias = s.optional("linear", "Bias", a.Bias, n)
-	t.residual = s.optional("linear", "Residual", a.Residual, product(a.Rows, n))
-	s.apart("linear", "X", t.dst, t.x)
+	*t = linearTask{kernels: s.kernels, w: w, act: a.Act}
+	t.dst = s.floats("linear", "Dst", a.Dst, product(a.Rows, w.rows))
+	t.bias = s.optional("linear", "Bias", a.Bias, w.rows)
+	t.residual = s.optional("linear", "Residual", a.Residual, product(a.Rows, w.rows))
+	x := s.floats("linear", "X", a.X, product(a.Rows, w.cols))
+	s.apart("linear", "X", t.dst, x)
 	s.same("linear", "Residual", t.dst, t.residual)
 	if a.Norm.Kind != kern.NoNorm {
-		t.x = s.normalised(a.Norm, t.x, a.Rows, k)
+		x = s.normalised(a.Norm, x, a.Rows, w.cols)
 	}
 	if s.err != nil {
 		return
 	}
-	t.span = s.pool.cut(n, a.Rows*k)
-	t.block = min(max(t.block, 4)+3, linearBlock) &^ 3 // whole tiles
-	s.growPrivate(t.block * (k + a.Rows))
+	t.x = s.operand(w, x, a.Rows)
+	t.span = s.linearSpan(w)
+	s.growPrivate(min(a.Rows, linearRows) * t.block * w.panelRows())
 	t.private = s.private
 	s.pool.run(t, t.chunks())
 }
 
+// linearSpan cuts a weight into several chunks per thread, so that a slow thread leaves its share to the others.
+func (b *backend) linearSpan(w *matrix) span {
+	share := ceilDiv(w.panels(), 4*b.pool.threads())
+	return span{n: w.panels(), block: min(share, max(1, linearBytes/w.panelBytes()))}
+}
+
 func (t *linearTask) run(thread, chunk int) {
 	from, to := t.at(chunk)
-	n, k, cols := t.w.rows, t.w.cols, to-from
-	scratch := t.private[thread]
-	out := scratch[t.block*k:][:t.rows*cols]
-	clear(out)
-	product := gemm{
-		out: out, outStride: cols,
-		x: t.x, xStride: k,
-		w: t.w.window(from, to, scratch), wStride: k,
-		rows: t.rows, cols: cols, depth: k,
-	}
-	product.add()
-	for r := range t.rows {
-		row := out[r*cols:][:cols]
-		if t.bias != nil {
-			add(row, t.bias[from:to])
-		}
-		activate(row, t.act)
-		if t.residual != nil {
-			add(row, t.residual[r*n+from:r*n+to])
-		}
-		copy(t.dst[r*n+from:], row)
+	first, end := from*t.w.panelRows(), min(to*t.w.panelRows(), t.w.rows)
+	for r := 0; r < t.x.rows; r += linearRows {
+		rows := min(linearRows, t.x.rows-r)
+		out := t.private[thread][:rows*(end-first)]
+		t.w.multiply(t.kernels, out, end-first, from, to, t.x.from(r, rows, t.w.cols))
+		t.finish(out, r, first, end)
 	}
 }
 
-func activate(x []float32, act kern.Activation) {
-	switch act {
-	case kern.GELU:
-		gelu(x)
-	case kern.ReLU:
-		relu(x)
+// finish adds what follows the product to outputs [first, end) of the rows from r on, and writes them.
+func (t *linearTask) finish(out []float32, r, first, end int) {
+	for len(out) > 0 {
+		row := out[:end-first]
+		if t.bias != nil {
+			t.kernels.Add(row, t.bias[first:end])
+		}
+		switch t.act {
+		case kern.GELU:
+			t.kernels.GELU(row)
+		case kern.ReLU:
+			relu(row)
+		}
+		at := r * t.w.rows
+		if t.residual != nil {
+			t.kernels.Add(row, t.residual[at+first:at+end])
+		}
+		copy(t.dst[at+first:], row)
+		out, r = out[len(row):], r+1
 	}
+}
+
+// quantizeTask rounds activations, tile by tile.
+type quantizeTask struct {
+	span    // over tiles of simd.TileRows rows
+	kernels *simd.Kernels
+	tiles   []byte
+	x       []float32
+	bits    int
+	rows    int
+	cols    int
+}
+
+// operand prepares x [rows, K] for products with w.
+func (s *stream) operand(w *matrix, x []float32, rows int) operand {
+	if !w.quantized() {
+		return operand{rows: rows, floats: x}
+	}
+	tiles := s.growTiles(simd.QuantizedBytes(rows, w.cols))
+	t := &s.quantize
+	*t = quantizeTask{kernels: s.kernels, tiles: tiles, x: x, bits: w.bits(), rows: rows, cols: w.cols}
+	t.span = s.pool.cut(ceilDiv(rows, simd.TileRows), simd.TileRows*w.cols)
+	s.pool.run(t, t.chunks())
+	return operand{rows: rows, tiles: tiles}
+}
+
+func (t *quantizeTask) run(_, chunk int) {
+	from, to := t.at(chunk)
+	first, end := from*simd.TileRows, min(to*simd.TileRows, t.rows)
+	t.kernels.Quantize(t.tiles[simd.QuantizedBytes(first, t.cols):], t.bits, t.x[first*t.cols:], t.cols, end-first, t.cols)
 }

@@ -1,19 +1,22 @@
 package cpukern
 
-// LSTM: one region of the pool per step, because each needs the whole of the last one's h. Threads share out the hidden
-// units; a unit's four gates are one tile.
+// LSTM: one region of the pool per step, because each needs the whole of the last one's h. Threads share out the panels
+// of the weight; the gates follow on the caller.
 
 import (
 	"math"
 
+	"segue/engine/cpukern/simd"
 	"segue/engine/kern"
 )
 
 type lstmTask struct {
-	span                           // over hidden units
-	w                    []float32 // [4H, H]
+	span                 // over panels of w
+	kernels              *simd.Kernels
+	w                    *matrix
+	x                    operand
 	dst, gates, residual []float32
-	c, h, next           []float32 // h is the last step's, next this one's
+	c, h, sums           []float32 // sums [4H] = W_hh·h
 	hidden, step         int
 }
 
@@ -30,7 +33,7 @@ func (s *stream) LSTM(a kern.LSTM) {
 		return
 	}
 	t, n := &s.lstm, w.cols
-	*t = lstmTask{hidden: n, span: s.pool.cut(n, 4*n)}
+	*t = lstmTask{kernels: s.kernels, w: w, hidden: n, span: s.linearSpan(w)}
 	t.dst = s.floats("lstm", "Dst", a.Dst, product(a.T, n))
 	t.gates = s.floats("lstm", "Gates", a.Gates, product(a.T, 4, n))
 	t.residual = s.optional("lstm", "Residual", a.Residual, product(a.T, n))
@@ -39,30 +42,34 @@ func (s *stream) LSTM(a kern.LSTM) {
 	if s.err != nil {
 		return
 	}
-	scratch := s.grow(3*n + 4*n*n) // the weight is converted once for all steps
-	t.c, t.h, t.next = scratch[:n], scratch[n:2*n], scratch[2*n:3*n]
-	t.w = w.window(0, 4*n, scratch[3*n:])
-	clear(scratch[:3*n])
+	scratch := s.grow(6 * n)
+	t.c, t.h, t.sums = scratch[:n], scratch[n:2*n], scratch[2*n:]
+	clear(scratch)
 	for t.step = range a.T {
+		t.x = s.operand(w, t.h, 1)
 		s.pool.run(t, t.chunks())
-		t.h, t.next = t.next, t.h
+		t.finish()
 	}
 }
 
 func (t *lstmTask) run(_, chunk int) {
-	n := t.hidden
-	gates := t.gates[t.step*4*n:][:4*n]
-	dst := t.dst[t.step*n:][:n]
 	from, to := t.at(chunk)
-	for u := from; u < to; u++ {
-		i, f, g, o := dot1x4(t.h, t.w[u*n:][:n], t.w[(n+u)*n:][:n], t.w[(2*n+u)*n:][:n], t.w[(3*n+u)*n:][:n])
-		i, f, g, o = i+gates[u], f+gates[n+u], g+gates[2*n+u], o+gates[3*n+u]
+	t.w.multiply(t.kernels, t.sums[from*t.w.panelRows():], 4*t.hidden, from, to, t.x)
+}
+
+// finish takes c, h and the result from the sums of a step.
+func (t *lstmTask) finish() {
+	n := t.hidden
+	dst := t.dst[t.step*n:][:n]
+	t.kernels.Add(t.sums, t.gates[t.step*4*n:][:4*n])
+	for u := range n {
+		i, f, g, o := t.sums[u], t.sums[n+u], t.sums[2*n+u], t.sums[3*n+u]
 		c := float64(sigmoid(f)*float64(t.c[u])) + float64(sigmoid(i)*math.Tanh(float64(g)))
-		h := float32(sigmoid(o) * math.Tanh(c))
-		t.c[u], t.next[u] = float32(c), h
+		t.c[u], t.h[u] = float32(c), float32(sigmoid(o)*math.Tanh(c))
+		out := t.h[u]
 		if t.residual != nil {
-			h += t.residual[t.step*n+u]
+			out += t.residual[t.step*n+u]
 		}
-		dst[u] = h
+		dst[u] = out // may be the residual's place
 	}
 }

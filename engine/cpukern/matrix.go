@@ -1,31 +1,26 @@
 package cpukern
 
-// Weights in the precision of the file. float32, float16 and bfloat16 tensors are views of the mapping where it is
-// aligned; every other type becomes float32. Ops ask for windows of rows as float32.
+// A matrix is a weight in one precision, packed once for the kernels of package simd, in memory of its own: nothing of
+// the file is needed afterwards.
+//
+//	tensors ── pack.go: decode, round, pack panel by panel ──► packed ──► multiply, a range of panels at a time
+//
+// Stored keeps every value exactly: float16 as it is, all else as float32 (bfloat16 has no kernels).
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math"
 	"unsafe"
 
+	"segue/engine/cpukern/simd"
 	"segue/engine/kern"
 	"segue/weights"
 )
 
-// matrix is [rows, cols], stacked from parts.
 type matrix struct {
 	holding
 	rows, cols int
-	parts      []part
-}
-
-// part holds consecutive rows in one precision: floats, or halves of the given dtype.
-type part struct {
-	first, rows int
-	dtype       weights.DType
-	floats      []float32
-	halves      []uint16
+	precision  kern.Precision // F32, F16, Q8 or Q4
+	packed     []byte         // panels of panelRows rows, panelBytes each
 }
 
 func (m *matrix) Rows() int    { return m.rows }
@@ -34,20 +29,13 @@ func (m *matrix) Bytes() int64 { return m.bytes }
 
 func (m *matrix) Free() {
 	if m.release() {
-		m.parts = nil
+		freeMemory(m.packed)
+		m.packed = nil
 	}
-}
-
-func (b *backend) Table(p kern.Precision, t *weights.Tensor) (kern.Matrix, error) {
-	return b.Matrix(p, t)
 }
 
 func (b *backend) Matrix(p kern.Precision, parts ...*weights.Tensor) (kern.Matrix, error) {
-	if p != kern.Stored {
-		return nil, fmt.Errorf("cpukern: matrix: got precision %s, want %s", p, kern.Stored)
-	}
-	m := &matrix{}
-	bytes := int64(0)
+	m := &matrix{precision: p}
 	for _, t := range parts {
 		if err := b.checkTensor("matrix", t); err != nil {
 			return nil, err
@@ -55,87 +43,100 @@ func (b *backend) Matrix(p kern.Precision, parts ...*weights.Tensor) (kern.Matri
 		if len(t.Shape) != 2 || m.rows > 0 && t.Shape[1] != m.cols {
 			return nil, fmt.Errorf("cpukern: matrix: %s: got shape %v, want [rows, %d]", t.Name, t.Shape, m.cols)
 		}
-		made := newPart(t)
-		made.first = m.rows
-		m.parts = append(m.parts, made)
 		m.rows += t.Shape[0]
 		m.cols = t.Shape[1]
-		bytes += 4*int64(len(made.floats)) + 2*int64(len(made.halves))
 	}
 	if m.rows == 0 {
 		return nil, fmt.Errorf("cpukern: matrix: no parts")
 	}
-	m.hold(b, bytes)
+	switch p {
+	case kern.Stored:
+		m.precision = exactPrecision(parts)
+	case kern.F32, kern.F16, kern.Q8, kern.Q4:
+	default:
+		return nil, fmt.Errorf("cpukern: matrix: got precision %d, want %d to %d", p, kern.Stored, kern.Q4)
+	}
+	if err := b.pack(m, parts); err != nil {
+		return nil, err
+	}
+	m.hold(b, int64(len(m.packed)))
 	return m, nil
 }
 
-func newPart(t *weights.Tensor) part {
-	p := part{rows: t.Shape[0], dtype: t.DType}
-	if t.DType == weights.F16 || t.DType == weights.BF16 {
-		p.halves = halves(t.Data)
-	} else {
-		p.floats = t.Floats()
-	}
-	return p
-}
-
-// halves reads little-endian words: a view where memory allows it.
-func halves(data []byte) []uint16 {
-	if littleEndian && uintptr(unsafe.Pointer(&data[0]))%2 == 0 {
-		return unsafe.Slice((*uint16)(unsafe.Pointer(&data[0])), len(data)/2)
-	}
-	out := make([]uint16, len(data)/2)
-	for i := range out {
-		out[i] = binary.LittleEndian.Uint16(data[2*i:])
-	}
-	return out
-}
-
-// window is rows [from, to) as float32, in order: the rows themselves where they are stored so, else converted into
-// scratch, which holds at least as many.
-func (m *matrix) window(from, to int, scratch []float32) []float32 {
-	for i := range m.parts {
-		p := &m.parts[i]
-		first, last := max(from, p.first), min(to, p.first+p.rows)
-		if first >= last {
-			continue
+// exactPrecision holds every value of the parts, which become one weight.
+func exactPrecision(parts []*weights.Tensor) kern.Precision {
+	for _, t := range parts {
+		if t.DType != weights.F16 {
+			return kern.F32
 		}
-		a, b := (first-p.first)*m.cols, (last-p.first)*m.cols
-		if p.floats != nil && first == from && last == to {
-			return p.floats[a:b]
-		}
-		p.widen(scratch[(first-from)*m.cols:(last-from)*m.cols], a)
 	}
-	return scratch[:(to-from)*m.cols]
+	return kern.F16
 }
 
-// widen converts the elements from the given one on.
-func (p *part) widen(dst []float32, from int) {
-	switch {
-	case p.floats != nil:
-		copy(dst, p.floats[from:])
-	case p.dtype == weights.F16:
-		widenF16(dst, p.halves[from:])
+// bits of one packed number.
+func (m *matrix) bits() int {
+	return [...]int{kern.F32: 32, kern.F16: 16, kern.Q8: 8, kern.Q4: 4}[m.precision]
+}
+
+// panelRows is how many rows a panel holds; the last one is filled up with zeros.
+func (m *matrix) panelRows() int {
+	if m.precision == kern.F32 {
+		return simd.GemmPanelRows
+	}
+	return simd.PanelRows
+}
+
+func (m *matrix) panelBytes() int {
+	if m.precision == kern.F32 {
+		return 4 * simd.GemmFloats(simd.GemmPanelRows, m.cols)
+	}
+	return simd.PanelBytes(m.bits(), m.cols)
+}
+
+func (m *matrix) panels() int { return ceilDiv(m.rows, m.panelRows()) }
+
+// quantized reports whether activations must be rounded to 8 bits for this weight.
+func (m *matrix) quantized() bool { return m.precision == kern.Q8 || m.precision == kern.Q4 }
+
+// An operand is rows of activations as the kernels of a matrix want them: floats, or tiles for quantised weights.
+type operand struct {
+	rows   int
+	floats []float32 // [rows, K]
+	tiles  []byte    // see simd.Quantize
+}
+
+// from is the rows from the given one on, a multiple of simd.TileRows.
+func (x operand) from(row, rows, cols int) operand {
+	if x.tiles != nil {
+		return operand{rows: rows, tiles: x.tiles[simd.QuantizedBytes(row, cols):]}
+	}
+	return operand{rows: rows, floats: x.floats[row*cols:]}
+}
+
+// multiply computes the outputs of panels [from, to): dst[r·stride + i] = Σ_k x[r,k]·w[from·panelRows + i, k].
+func (m *matrix) multiply(k *simd.Kernels, dst []float32, stride, from, to int, x operand) {
+	n := min(to*m.panelRows(), m.rows) - from*m.panelRows()
+	w := m.packed[from*m.panelBytes() : to*m.panelBytes()]
+	switch m.precision {
+	case kern.F32:
+		for r := range x.rows {
+			clear(dst[r*stride:][:n]) // Gemm adds
+		}
+		k.Gemm(simd.Gemm{
+			Dst: dst, Stride: stride, W: floatsOf(w), PanelStride: simd.GemmPanelRows * m.cols, N: n, K: m.cols,
+			X: x.floats, XStride: m.cols, Rows: x.rows,
+		})
+	case kern.F16:
+		k.LinearF16(simd.LinearF16{
+			Dst: dst, Stride: stride, W: halvesOf(w), N: n, K: m.cols, X: x.floats, XStride: m.cols, Rows: x.rows,
+		})
 	default:
-		widenBF16(dst, p.halves[from:])
+		k.Linear(simd.Linear{
+			Dst: dst, Stride: stride, W: w, Bits: m.bits(), N: n, K: m.cols, X: x.tiles, Rows: x.rows,
+		})
 	}
 }
 
-func widenF16(dst []float32, src []uint16) {
-	src = src[:len(dst)]
-	for i, h := range src {
-		if h&0x7c00-0x0400 >= 0x7800 { // zero, subnormal, infinite or NaN
-			dst[i] = weights.F16ToF32(h)
-			continue
-		}
-		bits := uint32(int16(h)) << 13 & 0x8fffe000 // sign, exponent and mantissa in their places
-		dst[i] = math.Float32frombits(bits + (127-15)<<23)
-	}
-}
-
-func widenBF16(dst []float32, src []uint16) {
-	src = src[:len(dst)]
-	for i, h := range src {
-		dst[i] = math.Float32frombits(uint32(h) << 16)
-	}
-}
+// floatsOf and halvesOf look at aligned memory as numbers of the processor's own order.
+func floatsOf(b []byte) []float32 { return unsafe.Slice((*float32)(unsafe.Pointer(&b[0])), len(b)/4) }
+func halvesOf(b []byte) []uint16  { return unsafe.Slice((*uint16)(unsafe.Pointer(&b[0])), len(b)/2) }

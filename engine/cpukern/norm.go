@@ -1,19 +1,19 @@
 package cpukern
 
-// Norm: Dst[r] = norm(X[r]), alone or as the prologue of Linear. Means are taken in float64.
+// Norm: Dst[r] = norm(X[r]), alone or as the prologue of Linear.
 
 import (
-	"math"
-
+	"segue/engine/cpukern/simd"
 	"segue/engine/kern"
 )
 
 type normTask struct {
 	span                 // over rows
+	kernels              *simd.Kernels
 	kind                 kern.NormKind
 	dst, x, weight, bias []float32
 	width                int
-	epsilon              float64
+	epsilon              float32
 }
 
 func (s *stream) Norm(a kern.Norm) {
@@ -43,7 +43,7 @@ func (s *stream) normalised(w kern.NormWeights, x []float32, rows, width int) []
 
 func (s *stream) normalise(op string, w kern.NormWeights, dst, x []float32, rows, width int) {
 	t := &s.norm
-	*t = normTask{kind: w.Kind, dst: dst, x: x, width: width, epsilon: float64(w.Epsilon)}
+	*t = normTask{kernels: s.kernels, kind: w.Kind, dst: dst, x: x, width: width, epsilon: w.Epsilon}
 	t.weight = s.floats(op, "Norm.Weight", w.Weight, width)
 	switch w.Kind {
 	case kern.LayerNorm:
@@ -55,7 +55,7 @@ func (s *stream) normalise(op string, w kern.NormWeights, dst, x []float32, rows
 	if s.err != nil {
 		return
 	}
-	t.span = s.pool.cut(rows, 8*width)
+	t.span = s.pool.cut(rows, 2*width)
 	s.pool.run(t, t.chunks())
 }
 
@@ -64,39 +64,9 @@ func (t *normTask) run(_, chunk int) {
 	for r := from; r < to; r++ {
 		dst, x := t.dst[r*t.width:][:t.width], t.x[r*t.width:][:t.width]
 		if t.kind == kern.LayerNorm {
-			layerNorm(dst, x, t.weight, t.bias, t.epsilon)
+			t.kernels.LayerNorm(dst, x, t.weight, t.bias, t.epsilon)
 		} else {
-			rmsNorm(dst, x, t.weight, t.epsilon)
+			t.kernels.RMSNorm(dst, x, t.weight, t.epsilon)
 		}
-	}
-}
-
-// layerNorm: (x-mean)/√(var+ε)·weight + bias, biased variance.
-func layerNorm(dst, x, weight, bias []float32, epsilon float64) {
-	sum := 0.0
-	for _, v := range x {
-		sum += float64(v)
-	}
-	mean := sum / float64(len(x))
-	squares := 0.0
-	for _, v := range x {
-		d := float64(v) - mean
-		squares += float64(d * d)
-	}
-	scale := 1 / math.Sqrt(squares/float64(len(x))+epsilon)
-	for i, v := range x {
-		dst[i] = float32(float32((float64(v)-mean)*scale)*weight[i]) + bias[i]
-	}
-}
-
-// rmsNorm: x/√(mean(x²)+ε)·weight.
-func rmsNorm(dst, x, weight []float32, epsilon float64) {
-	squares := 0.0
-	for _, v := range x {
-		squares += float64(float64(v) * float64(v))
-	}
-	scale := 1 / math.Sqrt(squares/float64(len(x))+epsilon)
-	for i, v := range x {
-		dst[i] = float32(float64(v)*scale) * weight[i]
 	}
 }

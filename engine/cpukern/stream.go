@@ -20,10 +20,12 @@ type stream struct {
 
 	shared  []float32   // of one op: the normalised or padded input
 	private [][]float32 // by thread
+	tiles   []byte      // of Linear: activations of 8 bits
 	keys    [][]uint64  // by thread, for Sample
 
 	// One task per op, so that handing it to the pool allocates nothing.
 	linear    linearTask
+	quantize  quantizeTask
 	norm      normTask
 	embed     embedTask
 	causal    causalTask
@@ -151,9 +153,23 @@ func (s *stream) matrix(op, name string, m kern.Matrix) *matrix {
 	found, ok := m.(*matrix)
 	switch {
 	case !ok || found == nil || found.owner != s.backend:
-		s.shapef(op, "%s: absent, or a weight of another backend", name)
+		s.shapef(op, "%s: absent, or not a weight of this backend", name)
 	case found.freed.Load():
 		s.shapef(op, "%s: freed weight", name)
+	default:
+		return found
+	}
+	return nil
+}
+
+// table finds the embeddings behind a handle; nil after an error.
+func (s *stream) table(op, name string, m kern.Matrix) *table {
+	found, ok := m.(*table)
+	switch {
+	case !ok || found == nil || found.owner != s.backend:
+		s.shapef(op, "%s: absent, or not a table of this backend", name)
+	case found.freed.Load():
+		s.shapef(op, "%s: freed table", name)
 	default:
 		return found
 	}
@@ -190,6 +206,14 @@ func (s *stream) grow(n int) []float32 {
 		s.shared = make([]float32, n)
 	}
 	return s.shared[:n]
+}
+
+// growTiles is grow for rounded activations.
+func (s *stream) growTiles(n int) []byte {
+	if len(s.tiles) < n {
+		s.tiles = make([]byte, n)
+	}
+	return s.tiles[:n]
 }
 
 // growPrivate gives every thread n floats of its own.
