@@ -50,7 +50,10 @@ func testAlone(t *testing.T, k kern.Backend) {
 			s.Attention(a)
 		}}
 	})
-	alone(t, k, "causal", causalAlone)
+	for _, p := range []kern.Precision{kern.F32, kern.F16, kern.Q8} {
+		alone(t, k, "causal/steps/"+p.String(), func(f *fixture) rowCall { return causalAlone(f, p, 300, []int{1, 1}) })
+		alone(t, k, "causal/prefill/"+p.String(), func(f *fixture) rowCall { return causalAlone(f, p, 21, []int{17, 5}) })
+	}
 }
 
 // A rowCall runs an op for rows r…r+rows-1 of all its rows, into dst [rows, width].
@@ -78,21 +81,31 @@ func alone(t *testing.T, k kern.Backend, name string, build func(f *fixture) row
 	})
 }
 
-// causalAlone: rows that share a prefix, each step alone in a cache of its own.
-func causalAlone(f *fixture) rowCall {
-	const rows, heads, dim, width, prefixed = 6, 2, 16, 32, 21
-	h := history{layers: 1, heads: heads, dim: dim, prefix: prefixed, rows: rows, variations: rows}
-	shape := kern.CacheShape{Layers: 1, Rows: rows, Columns: 3, Heads: heads, HeadDim: dim}
+// causalAlone: rows that share a prefix, each alone in a cache of its own. What is compared is the last append.
+func causalAlone(f *fixture, p kern.Precision, prefixed int, appends []int) rowCall {
+	const rows, heads, dim, width = 6, 2, 16, 32
+	h := history{precision: p, layers: 1, heads: heads, dim: dim, prefix: prefixed, rows: rows, variations: rows}
+	shape := kern.CacheShape{Layers: 1, Rows: rows, Heads: heads, HeadDim: dim}
+	var qkv []kern.Slice
+	for _, n := range appends {
+		shape.Columns += n
+		qkv = append(qkv, f.floats(f.normal(rows*n*3*width)))
+	}
 	prefix, _ := f.prefix(h, shape)
-	qkv := [2]kern.Slice{f.floats(f.normal(rows * 3 * width)), f.floats(f.normal(rows * 3 * width))}
-	return rowCall{rows, width, func(s kern.Stream, r, n int, dst kern.Slice) {
+	last := appends[len(appends)-1]
+	return rowCall{rows, last * width, func(s kern.Stream, r, n int, dst kern.Slice) {
 		shape.Rows = n
-		own := f.cache(shape)
-		for column, all := range qkv {
-			s.CausalAttention(kern.CausalAttention{
-				Dst: dst, QKV: all.At(r*3*width, n*3*width), Cache: own, Prefix: prefix, PrefixColumns: prefixed,
-				Rows: n, Columns: 1, Variations: n, Column: column, Scale: 0.25,
-			})
+		own, column := f.cacheOf(p, shape), 0
+		for i, columns := range appends {
+			a := kern.CausalAttention{
+				Dst: dst, QKV: qkv[i].At(r*columns*3*width, n*columns*3*width), Cache: own, Prefix: prefix, PrefixColumns: prefixed,
+				Rows: n, Columns: columns, Variations: n, Column: column, Scale: 0.25,
+			}
+			if columns > last {
+				a.Dst = f.window(n*columns*width, true)
+			}
+			s.CausalAttention(a)
+			column += columns
 		}
 	}}
 }

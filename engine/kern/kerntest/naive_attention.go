@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"segue/engine/kern"
+	"segue/weights"
 )
 
 // naiveSoftmaxSum: Σ_j softmax_j(scores)·values[j].
@@ -55,24 +56,51 @@ func naiveAttention(a kern.Attention, q, k, v, bias []float64) []float64 {
 	return out
 }
 
-// naiveCache is a list of columns per row and layer; a column is its key and value, [Heads·HeadDim] each.
-type naiveCache map[[2]int][][2][]float64 // [layer, row] → columns
+// naiveCache is a list of columns per row and layer; a column is its key and value, [Heads·HeadDim] each, as rounded.
+type naiveCache struct {
+	precision kern.Precision
+	columns   map[[2]int][][2][]float64 // [layer, row] → columns
+}
+
+func newNaiveCache(p kern.Precision) *naiveCache {
+	return &naiveCache{p, make(map[[2]int][][2][]float64)}
+}
+
+// rounded is what the cache holds of keys or values of dim numbers each.
+func (c *naiveCache) rounded(x []float64, dim int) []float64 {
+	out := make([]float64, len(x))
+	for i, v := range x {
+		switch c.precision {
+		case kern.F16:
+			out[i] = float64(weights.F16ToF32(weights.F32ToF16(float32(v))))
+		case kern.Q8:
+			top := 0.0
+			for _, u := range x[i/dim*dim:][:dim] {
+				top = math.Max(top, math.Abs(u))
+			}
+			out[i] = math.RoundToEven(v*127/top) * top / 127
+		default:
+			out[i] = v
+		}
+	}
+	return out
+}
 
 // naiveCausal appends to own and attends; prefix may be nil.
-func naiveCausal(a kern.CausalAttention, own, prefix naiveCache, qkv []float64, heads, dim int) []float64 {
+func naiveCausal(a kern.CausalAttention, own, prefix *naiveCache, qkv []float64, heads, dim int) []float64 {
 	var out []float64
 	width := heads * dim
 	for r := range a.Rows {
 		at := [2]int{a.Layer, r}
-		own[at] = own[at][:a.Column]
+		columns := own.columns[at][:a.Column]
 		for i := range a.Columns {
 			fresh := qkv[(r*a.Columns+i)*3*width:][:3*width]
-			own[at] = append(own[at], [2][]float64{fresh[width : 2*width], fresh[2*width:]})
+			columns = append(columns, [2][]float64{own.rounded(fresh[width:2*width], dim), own.rounded(fresh[2*width:], dim)})
 			var seen [][2][]float64
 			if prefix != nil {
-				seen = append(seen, prefix[[2]int{a.Layer, r / a.Variations}][:a.PrefixColumns]...)
+				seen = append(seen, prefix.columns[[2]int{a.Layer, r / a.Variations}][:a.PrefixColumns]...)
 			}
-			seen = append(seen, own[at]...)
+			seen = append(seen, columns...)
 			for h := range heads {
 				part := func(x []float64) []float64 { return x[h*dim : (h+1)*dim] }
 				var scores []float64
@@ -84,6 +112,7 @@ func naiveCausal(a kern.CausalAttention, own, prefix naiveCache, qkv []float64, 
 				out = append(out, naiveSoftmaxSum(scores, values)...)
 			}
 		}
+		own.columns[at] = columns
 	}
 	return out
 }

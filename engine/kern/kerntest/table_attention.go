@@ -47,8 +47,12 @@ func attentionRow(a kern.Attention, biased bool) row {
 	}}
 }
 
+// cacheQ8Tolerance: a number that lies between two steps of 1/127 may be rounded either way.
+const cacheQ8Tolerance = 1e-5
+
 // history is a decoder's: a prefix that rows share, then appends of several columns each.
 type history struct {
+	precision                 kern.Precision // of the caches; 0: F32
 	layers, rows, heads, dim  int
 	prefix, variations, spare int // prefix columns (0: none); rows per prefix row; columns of the prefix not read
 	appends                   []int
@@ -64,21 +68,28 @@ func causalRows() []row {
 		{layers: 1, rows: 4, heads: 2, dim: 16, prefix: 3, variations: 2, appends: []int{1, 1}},
 		{layers: 2, rows: 6, heads: 1, dim: 33, prefix: 65, variations: 3, spare: 4, appends: []int{2, 3, 1}},
 		{layers: 1, rows: 2, heads: 4, dim: 64, prefix: 17, variations: 1, appends: []int{31, 1}},
+		{layers: 1, rows: 2, heads: 1, dim: 16, prefix: 257, variations: 2, spare: 3, appends: []int{61, 190, 1, 4, 5}},
 	} {
-		rows = append(rows, causalRow(h))
+		for _, h.precision = range []kern.Precision{kern.F32, kern.F16, kern.Q8} {
+			rows = append(rows, causalRow(h))
+		}
 	}
 	return rows
 }
 
 func causalRow(h history) row {
-	name := fmt.Sprintf("causal/%d-layers/%d-rows/%dx%d/prefix%d/%v", h.layers, h.rows, h.heads, h.dim, h.prefix, h.appends)
-	return row{name: name, build: func(f *fixture) call {
+	name := fmt.Sprintf("causal/%v/%d-layers/%d-rows/%dx%d/prefix%d/%v", h.precision, h.layers, h.rows, h.heads, h.dim, h.prefix, h.appends)
+	tolerance := 0.0
+	if h.precision == kern.Q8 {
+		tolerance = cacheQ8Tolerance
+	}
+	return row{name: name, tolerance: tolerance, build: func(f *fixture) call {
 		columns := 1 // more room than needed
 		for _, n := range h.appends {
 			columns += n
 		}
 		shape := kern.CacheShape{Layers: h.layers, Rows: h.rows, Columns: columns, Heads: h.heads, HeadDim: h.dim}
-		own, ownNaive := f.cache(shape), naiveCache{}
+		own, ownNaive := f.cacheOf(h.precision, shape), newNaiveCache(h.precision)
 		prefix, prefixNaive := f.prefix(h, shape)
 		var calls []kern.CausalAttention
 		var c call
@@ -105,13 +116,13 @@ func causalRow(h history) row {
 }
 
 // prefix fills a shared cache with h.prefix columns and h.spare more that are not to be read.
-func (f *fixture) prefix(h history, shape kern.CacheShape) (kern.Cache, naiveCache) {
+func (f *fixture) prefix(h history, shape kern.CacheShape) (kern.Cache, *naiveCache) {
 	if h.prefix == 0 {
 		return nil, nil
 	}
 	shape.Rows = (h.rows + h.variations - 1) / h.variations
 	shape.Columns = h.prefix + h.spare
-	made, naive := f.cache(shape), naiveCache{}
+	made, naive := f.cacheOf(h.precision, shape), newNaiveCache(h.precision)
 	for layer := range h.layers {
 		a := kern.CausalAttention{Cache: made, Layer: layer, Rows: shape.Rows, Columns: shape.Columns, Scale: 0.3}
 		qkv := f.causalOperands(&a, h)
@@ -119,6 +130,13 @@ func (f *fixture) prefix(h history, shape kern.CacheShape) (kern.Cache, naiveCac
 		naiveCausal(a, naive, nil, wide(qkv), h.heads, h.dim)
 	}
 	return made, naive
+}
+
+func (f *fixture) cacheOf(p kern.Precision, shape kern.CacheShape) kern.Cache {
+	f.t.Helper()
+	c, err := f.kern.Cache(p, shape)
+	f.keep(c, err)
+	return c
 }
 
 func (f *fixture) causalOperands(a *kern.CausalAttention, h history) []float32 {

@@ -1,0 +1,143 @@
+package cpukern
+
+// A cache holds keys and values in float32, in halves, or in bytes with one float32 scale for each key and each value:
+//
+//	[layer][row][head][keys, values][column][HeadDim]
+//
+// so that what one head reads is contiguous. Ops see vectors: the keys or the values of one head.
+
+import (
+	"fmt"
+
+	"segue/engine/cpukern/simd"
+	"segue/engine/kern"
+)
+
+type cache struct {
+	holding
+	shape kern.CacheShape
+	// One of the three holds the numbers.
+	floats []float32
+	halves []uint16
+	bytes8 []int8
+	scales []float32 // of bytes8: [layer][row][head][keys, values][column]
+}
+
+func (b *backend) Cache(p kern.Precision, shape kern.CacheShape) (kern.Cache, error) {
+	columns := product(shape.Layers, shape.Rows, shape.Columns, shape.Heads, 2)
+	n := product(columns, shape.HeadDim)
+	if err := b.checkLength("cache", n); err != nil {
+		return nil, err
+	}
+	c := &cache{shape: shape}
+	size := 4 * int64(n)
+	switch p {
+	case kern.F32:
+		c.floats = make([]float32, n)
+	case kern.F16:
+		c.halves, size = make([]uint16, n), 2*int64(n)
+	case kern.Q8:
+		c.bytes8, c.scales = make([]int8, n), make([]float32, columns)
+		size = int64(n) + 4*int64(columns)
+	default:
+		return nil, fmt.Errorf("cpukern: cache: got precision %s, want %s, %s or %s", p, kern.F32, kern.F16, kern.Q8)
+	}
+	c.hold(b, size)
+	return c, nil
+}
+
+func (c *cache) Shape() kern.CacheShape { return c.shape }
+func (c *cache) Bytes() int64           { return c.bytes }
+
+func (c *cache) Free() {
+	if c.release() {
+		c.floats, c.halves, c.bytes8, c.scales = nil, nil, nil, nil
+	}
+}
+
+// head returns the keys and the values of one head.
+func (c *cache) head(layer, row, head int) (keys, values vectors) {
+	first := ((layer*c.shape.Rows+row)*c.shape.Heads + head) * 2
+	return c.vectors(first), c.vectors(first + 1)
+}
+
+func (c *cache) vectors(index int) vectors {
+	columns := c.shape.Columns
+	n := columns * c.shape.HeadDim
+	v := vectors{width: c.shape.HeadDim}
+	switch {
+	case c.floats != nil:
+		v.floats = c.floats[index*n:][:n]
+	case c.halves != nil:
+		v.halves = c.halves[index*n:][:n]
+	default:
+		v.bytes8, v.scales = c.bytes8[index*n:][:n], c.scales[index*columns:][:columns]
+	}
+	return v
+}
+
+// vectors are [columns, width] in one of the precisions of a cache.
+type vectors struct {
+	width  int
+	floats []float32
+	halves []uint16
+	bytes8 []int8
+	scales []float32
+}
+
+// put stores x [width] as column.
+func (v *vectors) put(k *simd.Kernels, column int, x []float32) {
+	at := column * v.width
+	switch {
+	case v.floats != nil:
+		copy(v.floats[at:at+v.width], x)
+	case v.halves != nil:
+		k.Narrow(v.halves[at:at+v.width], x)
+	default:
+		v.scales[column] = k.QuantizeVector(v.bytes8[at:at+v.width], x)
+	}
+}
+
+// dots: scores[j] = q·v[first+j].
+func (v *vectors) dots(k *simd.Kernels, scores, q []float32, first int) {
+	at := first * v.width
+	switch {
+	case v.floats != nil:
+		k.Dots(scores, q, v.floats[at:], v.width)
+	case v.halves != nil:
+		k.DotsF16(scores, q, v.halves[at:], v.width)
+	default:
+		k.DotsI8(scores, q, v.bytes8[at:], v.scales[first:], v.width)
+	}
+}
+
+// weigh: dst += Σ_j p[j]·v[first+j], in order of j.
+func (v *vectors) weigh(k *simd.Kernels, dst, p []float32, first int) {
+	at := first * v.width
+	switch {
+	case v.floats != nil:
+		k.Weigh(dst, p, v.floats[at:], v.width)
+	case v.halves != nil:
+		k.WeighF16(dst, p, v.halves[at:], v.width)
+	default:
+		k.WeighI8(dst, p, v.bytes8[at:], v.scales[first:], v.width)
+	}
+}
+
+// widen converts len(dst)/width columns to float32, from first on.
+func (v *vectors) widen(k *simd.Kernels, dst []float32, first int) {
+	at := first * v.width
+	switch {
+	case v.floats != nil:
+		copy(dst, v.floats[at:])
+	case v.halves != nil:
+		k.Widen(dst, v.halves[at:][:len(dst)])
+	default:
+		for i, scale := range v.scales[first:][:len(dst)/v.width] {
+			row := dst[i*v.width:][:v.width]
+			for d, b := range v.bytes8[at+i*v.width:][:v.width] {
+				row[d] = scale * float32(b)
+			}
+		}
+	}
+}

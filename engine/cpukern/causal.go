@@ -1,0 +1,234 @@
+package cpukern
+
+// CausalAttention over a cache, in one of two ways, by the number of new columns alone:
+//
+//	few (a step)     keys in blocks ──► each (block, head): scores, Σe^(s-max), Σe^(s-max)·v ──► joined in order of blocks
+//	many (a prefill) each (row, head): keys and values packed once, then strips of queries as two matrix products
+//
+// A block of a prefix is computed for all the rows that share it at once, so that memory gives it only once. The blocks do
+// not depend on the number of threads or rows, so neither do the bits of a result.
+
+import (
+	"math"
+
+	"segue/engine/cpukern/simd"
+	"segue/engine/kern"
+)
+
+const (
+	// blockColumns: a block's keys and values of 64 numbers each take 64 KiB in float16, at home in a second-level cache.
+	blockColumns = 256
+	// stripRows is how many queries of a prefill make up one matrix product: whole tiles.
+	stripRows = 4 * simd.TileRows
+)
+
+type causalTask struct {
+	span // over the items of a phase
+	kern.CausalAttention
+	stream        *stream
+	phase         func(t *causalTask, thread, item int)
+	cache, prefix *cache
+	dst, qkv      []float32
+	heads, depth  int // depth = HeadDim
+	keys          int // prefix and own columns, the new ones included
+
+	// Of a step. A part is the largest score of a block, Σe^(s-largest) and Σe^(s-largest)·v.
+	prefixBlocks, ownBlocks int       // of a head
+	prefixItems             int       // prefix blocks of all heads and prefix rows
+	parts                   []float32 // [query][head][block][2+depth], prefix blocks first
+}
+
+func (s *stream) CausalAttention(a kern.CausalAttention) {
+	if !s.alive() {
+		return
+	}
+	t := &s.causal
+	*t = causalTask{CausalAttention: a, stream: s}
+	if t.cache = s.cacheOf("Cache", a.Cache); t.cache == nil {
+		return
+	}
+	if a.Prefix != nil {
+		if t.prefix = s.cacheOf("Prefix", a.Prefix); t.prefix == nil {
+			return
+		}
+	}
+	if !s.causalFits(t) {
+		return
+	}
+	width := t.heads * t.depth
+	t.dst = s.floats("causal attention", "Dst", a.Dst, product(a.Rows, a.Columns, width))
+	t.qkv = s.floats("causal attention", "QKV", a.QKV, product(a.Rows, a.Columns, 3, width))
+	s.apart("causal attention", "QKV", t.dst, t.qkv)
+	if s.err != nil {
+		return
+	}
+	t.keys = a.PrefixColumns + a.Column + a.Columns
+	t.each(a.Rows*a.Columns*t.heads, t.depth, (*causalTask).store)
+	if a.Columns < simd.TileRows {
+		t.step()
+	} else {
+		t.prefill()
+	}
+}
+
+func (s *stream) cacheOf(name string, c kern.Cache) *cache {
+	found, ok := c.(*cache)
+	switch {
+	case !ok || found == nil || found.owner != s.backend:
+		s.shapef("causal attention", "%s: absent, or a cache of another backend", name)
+	case found.freed.Load():
+		s.shapef("causal attention", "%s: freed cache", name)
+	default:
+		return found
+	}
+	return nil
+}
+
+func (s *stream) causalFits(t *causalTask) bool {
+	own := t.cache.shape
+	t.heads, t.depth = own.Heads, own.HeadDim
+	switch {
+	case !positive(t.Rows, t.Columns) || t.Rows > own.Rows:
+		s.shapef("causal attention", "got %d rows of %d columns, want up to %d rows", t.Rows, t.Columns, own.Rows)
+	case t.Layer < 0 || t.Layer >= own.Layers:
+		s.shapef("causal attention", "Layer: got %d, want 0 to %d", t.Layer, own.Layers-1)
+	case t.Column < 0 || t.Column > own.Columns || t.Columns > own.Columns-t.Column:
+		s.shapef("causal attention", "got columns %d+%d, want up to %d", t.Column, t.Columns, own.Columns)
+	case t.prefix == nil && t.PrefixColumns != 0:
+		s.shapef("causal attention", "got %d prefix columns without a prefix", t.PrefixColumns)
+	case t.prefix != nil:
+		p := t.prefix.shape
+		if p.Layers != own.Layers || p.Heads != own.Heads || p.HeadDim != own.HeadDim || t.prefix == t.cache {
+			s.shapef("causal attention", "Prefix: got %+v, want the like of %+v, but another", p, own)
+		} else if t.PrefixColumns < 0 || t.PrefixColumns > p.Columns || t.Variations < 1 || (t.Rows-1)/t.Variations >= p.Rows {
+			s.shapef("causal attention", "Prefix: got %d columns, %d rows, %d variations, want within %+v",
+				t.PrefixColumns, t.Rows, t.Variations, p)
+		}
+	}
+	return s.err == nil
+}
+
+// each runs a phase over n items of cost multiplications.
+func (t *causalTask) each(n, cost int, phase func(t *causalTask, thread, item int)) {
+	t.span, t.phase = t.stream.pool.cut(n, cost), phase
+	t.stream.pool.run(t, t.chunks())
+}
+
+func (t *causalTask) run(thread, chunk int) {
+	from, to := t.at(chunk)
+	for n := from; n < to; n++ {
+		t.phase(t, thread, n)
+	}
+}
+
+// store puts one new key and value into the cache; items are (row·Columns + column)·heads + head.
+func (t *causalTask) store(_, item int) {
+	n, head := item/t.heads, item%t.heads
+	width, at := t.heads*t.depth, head*t.depth
+	qkv := t.qkv[n*3*width:][:3*width]
+	keys, values := t.cache.head(t.Layer, n/t.Columns, head)
+	keys.put(t.stream.kernels, t.Column+n%t.Columns, qkv[width+at:][:t.depth])
+	values.put(t.stream.kernels, t.Column+n%t.Columns, qkv[2*width+at:][:t.depth])
+}
+
+// query returns the query of a head; n counts the new columns of all rows.
+func (t *causalTask) query(n, head int) []float32 {
+	return t.qkv[(3*n*t.heads+head)*t.depth:][:t.depth]
+}
+
+func (t *causalTask) step() {
+	s := t.stream
+	t.prefixBlocks = ceilDiv(t.PrefixColumns, blockColumns)
+	t.ownBlocks = ceilDiv(t.Column+t.Columns, blockColumns)
+	most := ceilDiv(t.cache.shape.Columns, blockColumns) // room for later steps too
+	groups := 0
+	if t.prefixBlocks > 0 {
+		most += ceilDiv(t.prefix.shape.Columns, blockColumns)
+		groups = ceilDiv(t.Rows, t.Variations)
+	}
+	queries := t.Rows * t.Columns
+	t.parts = s.grow(queries * t.heads * most * (2 + t.depth))
+	s.growPrivate(t.depth + max(blockColumns, most))
+	cost := 2 * min(blockColumns, t.keys) * t.depth * t.Columns
+	t.prefixItems = groups * t.heads * t.prefixBlocks
+	t.each(t.prefixItems+t.Rows*t.heads*t.ownBlocks, cost, (*causalTask).block)
+	t.each(queries*t.heads, (t.prefixBlocks+t.ownBlocks)*t.depth, (*causalTask).join)
+}
+
+// block computes the parts of a block, first those of prefixes.
+func (t *causalTask) block(thread, item int) {
+	if item < t.prefixItems {
+		t.prefixBlock(thread, item)
+	} else {
+		t.ownBlock(thread, item-t.prefixItems)
+	}
+}
+
+// prefixBlock computes the parts of all rows that share a block; items are (prefix row·heads + head)·blocks + block.
+func (t *causalTask) prefixBlock(thread, item int) {
+	block, head := item%t.prefixBlocks, item/t.prefixBlocks%t.heads
+	group := item / t.prefixBlocks / t.heads
+	keys, values := t.prefix.head(t.Layer, group, head)
+	first := block * blockColumns
+	count := min(blockColumns, t.PrefixColumns-first)
+	last := min((group+1)*t.Variations, t.Rows) * t.Columns
+	for n := group * t.Variations * t.Columns; n < last; n++ {
+		t.attend(thread, n, head, block, &keys, &values, first, count)
+	}
+}
+
+// ownBlock computes the parts of one row's new columns; items are (row·heads + head)·blocks + block.
+func (t *causalTask) ownBlock(thread, item int) {
+	block, head := item%t.ownBlocks, item/t.ownBlocks%t.heads
+	row := item / t.ownBlocks / t.heads
+	keys, values := t.cache.head(t.Layer, row, head)
+	first := block * blockColumns
+	for i := range t.Columns {
+		count := max(0, min(blockColumns, t.Column+i+1-first))
+		t.attend(thread, row*t.Columns+i, head, t.prefixBlocks+block, &keys, &values, first, count)
+	}
+}
+
+// attend computes one part, of count columns.
+func (t *causalTask) attend(thread, n, head, block int, keys, values *vectors, first, count int) {
+	part := t.part(n*t.heads+head, block)
+	clear(part)
+	if count == 0 {
+		part[0] = float32(math.Inf(-1))
+		return
+	}
+	k, scratch := t.stream.kernels, t.stream.private[thread]
+	q, scores := scratch[:t.depth], scratch[t.depth:][:count]
+	copy(q, t.query(n, head))
+	k.Scale(q, t.Scale)
+	keys.dots(k, scores, q, first)
+	part[0] = k.Max(scores)
+	part[1] = k.ExpSum(scores, part[0])
+	values.weigh(k, part[2:], scores, first)
+}
+
+// part is that of a block for query n and a head, as item = n·heads + head.
+func (t *causalTask) part(item, block int) []float32 {
+	blocks, size := t.prefixBlocks+t.ownBlocks, 2+t.depth
+	return t.parts[(item*blocks+block)*size:][:size]
+}
+
+// join adds the parts of one query and head up, in order of blocks:
+//
+//	Dst = Σ_b e^(max_b-max)·values_b / Σ_b e^(max_b-max)·sum_b
+func (t *causalTask) join(thread, item int) {
+	k, blocks := t.stream.kernels, t.prefixBlocks+t.ownBlocks
+	shares := t.stream.private[thread][:blocks]
+	for b := range shares {
+		shares[b] = t.part(item, b)[0]
+	}
+	k.ExpSum(shares, k.Max(shares))
+	sum := float32(0)
+	for b, share := range shares {
+		sum += float32(share * t.part(item, b)[1])
+	}
+	k.Scale(shares, 1/sum)
+	dst := t.dst[item*t.depth:][:t.depth]
+	clear(dst)
+	k.Weigh(dst, shares, t.parts[item*blocks*(2+t.depth)+2:], 2+t.depth)
+}
