@@ -30,7 +30,6 @@ type part struct {
 
 func (m *matrix) Rows() int    { return m.rows }
 func (m *matrix) Cols() int    { return m.cols }
-func (m *matrix) Bytes() int64 { return m.bytes }
 
 func (m *matrix) Free() {
 	if m.release() {
