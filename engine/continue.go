@@ -90,7 +90,7 @@ func milliseconds(d time.Duration) float64 { return math.Round(d.Seconds()*1e6) 
 
 func (r *run) load(ctx context.Context) (err error) {
 	r.report(Progress{Stage: StageLoad})
-	r.model, err = r.engine.load(ctx, r.job.ModelOptions)
+	r.model, err = r.engine.acquire(ctx, r.job.ModelOptions)
 	return err
 }
 
@@ -171,6 +171,9 @@ func (r *run) close() {
 	}
 	for i := range r.outputs {
 		r.outputs[i].abandon()
+	}
+	if r.model != nil {
+		r.engine.letGo(r.model)
 	}
 }
 

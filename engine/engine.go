@@ -23,6 +23,7 @@ type Options struct {
 	ModelsDir string  // folder of model folders; "" for none
 	HubDir    string  // Hugging Face cache; "" for none
 	Base      string  // model that supplies text encoder and codec to audiocraft checkpoints; "" to look for the published one
+	Memory    int64   // bytes that models may hold together; 0 for no limit
 	WorkDir   string  // what relative paths start from
 	Home      string  // what ~ means
 	Bundled   Bundled // used when a job names no model
@@ -41,7 +42,9 @@ type Engine struct {
 
 	device sync.Mutex // held by the job that has the device: guards stream and the models' insides
 
-	mu       sync.Mutex // guards resident
+	loading sync.Mutex // held while a model comes to the device
+
+	mu       sync.Mutex // guards resident and its models' uses
 	resident map[residentKey]*resident
 }
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"segue/engine"
@@ -495,6 +496,76 @@ func TestMelody(t *testing.T) {
 			}
 			made[string(data)] = melody + " " + text
 		}
+	}
+}
+
+// Under a memory budget the longest unused model goes, never one in use; one that could never fit is refused.
+func TestMemoryBudget(t *testing.T) {
+	size := func(model string) int64 {
+		w := newWorld(t, engine.Options{ModelsDir: "../testdata/goldens"})
+		info, err := w.engine.Load(context.Background(), engine.ModelOptions{Model: model}, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.MemoryBytes
+	}
+	mono, stereo := size("mono"), size("stereo")
+	w := newWorld(t, engine.Options{ModelsDir: "../testdata/goldens", Memory: mono + stereo + 1<<20})
+	load := func(model string) error {
+		_, err := w.engine.Load(context.Background(), engine.ModelOptions{Model: model}, quiet)
+		return err
+	}
+	resident := func() (names []string) {
+		for _, m := range w.engine.Status().Models {
+			names = append(names, m.Name)
+		}
+		slices.Sort(names)
+		return names
+	}
+	if err := errors.Join(load("mono"), load("stereo"), load("mono")); err != nil || !slices.Equal(resident(), []string{"mono", "stereo"}) {
+		t.Fatalf("got %v, %v; want both", resident(), err)
+	}
+	if err := load("stereo-sharded"); err != nil || !slices.Equal(resident(), []string{"mono", "stereo-sharded"}) {
+		t.Errorf("got %v, %v; want stereo gone, the longest unused", resident(), err)
+	}
+	small := newWorld(t, engine.Options{ModelsDir: "../testdata/goldens", Memory: 1 << 20})
+	_, err := small.engine.Load(context.Background(), engine.ModelOptions{Model: "stereo"}, quiet)
+	var known *engine.Error
+	if !errors.As(err, &known) || known.Kind != engine.OutOfMemory {
+		t.Errorf("got %v, want %s", err, engine.OutOfMemory)
+	}
+}
+
+// Another model can be loaded, and the one in use unloaded, while a job runs; the job finishes as if nothing had happened.
+func TestModelsComeAndGoWhileAJobRuns(t *testing.T) {
+	w := newWorld(t, engine.Options{ModelsDir: "../testdata/goldens"})
+	path := w.tone(t, "in.wav", stereo44, 1)
+	quietly := w.run(t, func(j *engine.Job) { j.Path, j.Model = path, "mono" })
+	var once sync.Once
+	job := engine.NewJob()
+	job.Path, job.Model, job.Seconds, job.PromptSeconds, job.Seed = path, "mono", 0.5, 1, 1
+	job.OutputPath = "during.wav"
+	r, err := w.engine.Run(context.Background(), job, func(p engine.Progress) {
+		if p.Stage != engine.StageDecode {
+			return
+		}
+		once.Do(func() {
+			_, loadErr := w.engine.Load(context.Background(), engine.ModelOptions{Model: "stereo"}, quiet)
+			if err := errors.Join(loadErr, w.engine.Unload(context.Background(), "mono")); err != nil {
+				t.Error(err)
+			}
+			if models := w.engine.Status().Models; len(models) != 1 || models[0].Name != "stereo" {
+				t.Errorf("got %+v resident, want stereo alone", models)
+			}
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := os.ReadFile(quietly.Outputs[0].Path)
+	b, _ := os.ReadFile(r.Outputs[0].Path)
+	if !bytes.Equal(a, b) {
+		t.Error("the job was disturbed")
 	}
 }
 

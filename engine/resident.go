@@ -3,15 +3,23 @@ package engine
 import (
 	"context"
 	"errors"
+	"time"
 
+	"segue/engine/kern"
 	"segue/engine/musicgen"
+	"segue/weights"
 )
 
 // resident is a model on the device, with what earlier requests left for later ones. Its insides belong to whoever has the
-// device; info and the caches' counts are guarded by Engine.mu.
+// device.
 type resident struct {
 	info  ModelInfo
 	model *musicgen.Model
+
+	// Guarded by Engine.mu.
+	users    int
+	lastUse  time.Time
+	unloaded bool // while in use: the last user frees it
 
 	conditions *cache[contentKey, *condition]
 	prefixes   *cache[contentKey, *prompt]
@@ -24,7 +32,7 @@ const (
 )
 
 func newResident(info ModelInfo, model *musicgen.Model) *resident {
-	r := &resident{info: info, model: model}
+	r := &resident{info: info, model: model, users: 1}
 	r.prefixes = newCache[contentKey](promptCacheBytes, func(p *prompt) { p.prefix.Free() })
 	r.conditions = newCache[contentKey](conditionCacheBytes, func(c *condition) {
 		r.prefixes.remove(func(p *prompt) bool { return p.condition == c }) // they read it
@@ -95,13 +103,6 @@ type residentKey struct {
 	precisions musicgen.Precisions
 }
 
-// held returns a resident model, or nil.
-func (e *Engine) held(key residentKey) *resident {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.resident[key]
-}
-
 // key tells models apart: two names of one folder are one model.
 func (l location) key() string {
 	if l.files != nil {
@@ -110,40 +111,77 @@ func (l location) key() string {
 	return l.dir
 }
 
-// Load brings a model to the device. Loading what is there is harmless.
+// Load brings a model to the device. Loading what is there is harmless. It does not wait for a running job.
 func (e *Engine) Load(ctx context.Context, o ModelOptions, report func(Progress)) (ModelInfo, error) {
 	if err := ValidateTags(o, ModelOptions{}); err != nil {
 		return ModelInfo{}, err
 	}
-	var info ModelInfo
-	err := e.withDevice(ctx, func() error {
-		report(Progress{Stage: StageLoad})
-		r, err := e.load(ctx, o)
-		if err != nil {
-			return err
-		}
-		report(Progress{Stage: StageLoad, Fraction: 1})
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		info = r.info
-		return nil
-	})
-	return info, err
+	report(Progress{Stage: StageLoad})
+	r, err := e.acquire(ctx, o)
+	if err != nil {
+		return ModelInfo{}, err
+	}
+	defer e.letGo(r)
+	report(Progress{Stage: StageLoad, Fraction: 1})
+	return r.info, nil
 }
 
-// load returns the model that o names, loading it if need be. The caller has the device.
-func (e *Engine) load(ctx context.Context, o ModelOptions) (*resident, error) {
+// acquire returns the model that o names, loading it if need be, and keeps it from being freed until letGo.
+func (e *Engine) acquire(ctx context.Context, o ModelOptions) (*resident, error) {
 	l, err := e.find(o.Model)
 	if err != nil {
 		return nil, err
 	}
 	key := residentKey{l.key(), o.precisions()}
-	if r := e.held(key); r != nil {
+	if r := e.use(key); r != nil {
 		return r, nil
 	}
+	e.loading.Lock() // one at a time: two of them would overrun the memory budget together
+	defer e.loading.Unlock()
+	if r := e.use(key); r != nil {
+		return r, nil
+	}
+	r, err := e.load(ctx, l, key)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, modelError(l, err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.resident[key] = r
+	return r, nil
+}
+
+// use returns a resident model for acquire, or nil.
+func (e *Engine) use(key residentKey) *resident {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := e.resident[key]
+	if r != nil {
+		r.users++
+	}
+	return r
+}
+
+// letGo ends one use of a model. The last user of one that was unloaded meanwhile frees it.
+func (e *Engine) letGo(r *resident) {
+	e.mu.Lock()
+	r.users--
+	r.lastUse = time.Now()
+	free := r.users == 0 && r.unloaded
+	e.mu.Unlock()
+	if free {
+		_ = r.close() // only unmaps files
+	}
+}
+
+// load makes room and brings a model to the device, with one user.
+func (e *Engine) load(ctx context.Context, l location, key residentKey) (*resident, error) {
 	checkpoint, err := e.open(l)
 	if err != nil {
-		return nil, modelError(l, err)
+		return nil, err
 	}
 	info := ModelInfo{Name: l.name, Path: l.dir, Source: l.source, Resident: true,
 		Quantization: key.precisions.Decoder.Linears.String(), KVCache: key.precisions.Decoder.Cache.String()}
@@ -151,46 +189,89 @@ func (e *Engine) load(ctx context.Context, o ModelOptions) (*resident, error) {
 		info.Description = e.options.Bundled.Description
 	}
 	e.fill(&info, checkpoint)
-	before := e.options.Backend.Allocated()
+	if err := e.makeRoom(packedBytes(checkpoint, key.precisions)); err != nil {
+		checkpoint.Close()
+		return nil, err
+	}
 	model, err := musicgen.Load(ctx, e.options.Backend, checkpoint, key.precisions)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		return nil, modelError(l, err)
+		return nil, err
 	}
-	info.MemoryBytes = e.options.Backend.Allocated() - before
-	r := newResident(info, model)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.resident[key] = r
-	return r, nil
+	info.MemoryBytes = model.Bytes()
+	return newResident(info, model), nil
 }
 
-// release takes every precision of a model out of the resident ones.
-func (e *Engine) release(model string) (list []*resident) {
+// packedBytes estimates what a checkpoint will hold on the device: nearly all of it is the decoder's linears.
+func packedBytes(c *weights.Checkpoint, p musicgen.Precisions) int64 {
+	bits := map[kern.Precision]int64{kern.F32: 32, kern.F16: 16, kern.Q8: 9, kern.Q4: 5}[p.Decoder.Linears]
+	if bits == 0 {
+		return c.Bytes()
+	}
+	return c.Bytes() * bits / int64(8*c.DType().Size())
+}
+
+// makeRoom frees models that nobody uses, the longest unused first, until bytes more fit into the memory budget.
+func (e *Engine) makeRoom(bytes int64) error {
+	budget := e.options.Memory
+	if budget <= 0 {
+		return nil
+	}
+	if bytes > budget {
+		return Errorf(OutOfMemory, "model", "memory: the model needs about %d MB, want at most the budget of %d MB; quantization q4 needs least, --memory raises the budget", bytes>>20, budget>>20)
+	}
+	for e.options.Backend.Allocated()+bytes > budget {
+		r := e.evict()
+		if r == nil {
+			return nil // what is left is in use: the budget yields to the running job
+		}
+		_ = r.close() // only unmaps files
+	}
+	return nil
+}
+
+// evict takes the longest unused model out of the resident ones; nil when all are in use.
+func (e *Engine) evict() *resident {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	var oldest *resident
+	var oldestKey residentKey
 	for key, r := range e.resident {
-		if key.model == model {
-			list = append(list, r)
-			delete(e.resident, key)
+		if r.users == 0 && (oldest == nil || r.lastUse.Before(oldest.lastUse)) {
+			oldest, oldestKey = r, key
 		}
 	}
-	return list
+	if oldest != nil {
+		delete(e.resident, oldestKey)
+	}
+	return oldest
 }
 
-// Unload frees a model in all its precisions, after the job that is using it. Unloading what is not loaded is harmless.
-func (e *Engine) Unload(ctx context.Context, name string) error {
+// Unload frees a model in all its precisions; one that a job is using goes when the job is done. Unloading what is not
+// loaded is harmless.
+func (e *Engine) Unload(_ context.Context, name string) error {
 	l, err := e.find(name)
 	if err != nil {
 		return err
 	}
-	return e.withDevice(ctx, func() error {
-		var errs []error
-		for _, r := range e.release(l.key()) {
-			errs = append(errs, r.close())
+	var errs []error
+	for _, r := range e.release(l.key()) {
+		errs = append(errs, r.close())
+	}
+	return errors.Join(errs...)
+}
+
+// release takes every precision of a model out of the resident ones, and returns those that nobody uses.
+func (e *Engine) release(model string) (unused []*resident) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for key, r := range e.resident {
+		if key.model != model {
+			continue
 		}
-		return errors.Join(errs...)
-	})
+		delete(e.resident, key)
+		if r.unloaded = true; r.users == 0 {
+			unused = append(unused, r)
+		}
+	}
+	return unused
 }

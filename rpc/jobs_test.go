@@ -84,9 +84,9 @@ func TestCancelRightBehindItsRequest(t *testing.T) {
 
 func TestCheapMethodsDoNotWait(t *testing.T) {
 	bubble(t, &fakeEngine{run: slow}, Options{}, func(t *testing.T, h *host) {
-		h.send(request("1", "generate", `{"progressToken":9}`), request("2", "models/load", "{}"))
+		h.send(request("1", "generate", `{"progressToken":9}`), request("2", "generate", "{}"))
 		check(t, h.heard(), "9 begin; 9 report")
-		for _, m := range []string{"ping", "models/list", "models/info", "rpc.discover"} {
+		for _, m := range []string{"ping", "models/list", "models/info", "models/load", "models/unload", "rpc.discover"} {
 			h.send(request("3", m, "{}"))
 			check(t, h.heard(), "3 ok")
 		}
@@ -102,7 +102,7 @@ func TestCheapMethodsDoNotWait(t *testing.T) {
 		if status.Running == nil || *status.Running != want {
 			t.Errorf("running: got %+v, want %+v", status.Running, want)
 		}
-		if len(status.Queue) != 1 || status.Queue[0].Method != "models/load" || status.Queue[0].Stage != engine.StageQueued {
+		if len(status.Queue) != 1 || status.Queue[0].Method != "generate" || status.Queue[0].Stage != engine.StageQueued {
 			t.Errorf("queue: got %+v", status.Queue)
 		}
 		h.send(cancelNote(`{"id":1}`))

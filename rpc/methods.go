@@ -26,7 +26,7 @@ type lane int
 
 const (
 	laneInline lane = iota // at once, on the reading goroutine: must not wait for anything
-	laneAside              // beside the device: reads files
+	laneAside              // beside the device: reads files, brings models
 	laneDevice             // on the device, in order
 )
 
@@ -72,8 +72,8 @@ func methods() []method {
 		define(method{name: "audio/probe", summary: "Tell what an audio file holds.", lane: laneAside, required: "path"}, ProbeParams{}, (*server).probe),
 		define(method{name: "models/list", summary: "List the models that can be used.", lane: laneAside}, None{}, (*server).listModels),
 		define(method{name: "models/info", summary: "Describe a model.", lane: laneAside}, ModelParams{}, (*server).describeModel),
-		define(method{name: "models/load", summary: "Make a model resident. One that is resident stays so.", lane: laneDevice}, LoadParams{}, (*server).loadModel),
-		define(method{name: "models/unload", summary: "Free what a model holds. One that is not resident stays so.", lane: laneDevice}, ModelParams{}, (*server).unloadModel),
+		define(method{name: "models/load", summary: "Make a model resident. One that is resident stays so. It does not wait for a running job.", lane: laneAside}, LoadParams{}, (*server).loadModel),
+		define(method{name: "models/unload", summary: "Free what a model holds. One that is not resident stays so; one in use goes after its job.", lane: laneAside}, ModelParams{}, (*server).unloadModel),
 		define(method{name: "status", summary: "Tell what the worker is doing and holding."}, None{}, (*server).status),
 		define(method{name: cancelMethod, summary: "Cancel a request that waits or works; it is answered with an error. Unknown ones are ignored.", notification: true}, CancelParams{}, (*server).cancel),
 	}

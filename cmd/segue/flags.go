@@ -178,11 +178,13 @@ func (f *jobFlag) Set(s string) error {
 type machineFlags struct {
 	device, models, base string
 	threads              int
+	memory               int64 // MB
 }
 
 func (m *machineFlags) register(set *flag.FlagSet) {
 	set.StringVar(&m.device, "device", "auto", "`NAME` device: auto or cpu")
 	set.IntVar(&m.threads, "threads", 0, "`N` CPU threads; 0: all cores, less one when there are more than four")
+	set.Int64Var(&m.memory, "memory", 0, "`MB` that models may hold together; the longest unused goes first; 0: half of the machine's")
 	set.StringVar(&m.models, "models", "", "`FOLDER` models by name are looked up here (default $SEGUE_MODELS, else "+defaultModels()+")")
 	set.StringVar(&m.base, "base", "", "`MODEL` supplies text encoder, tokenizer and codec to audiocraft checkpoints")
 }
@@ -221,7 +223,9 @@ var backends = []struct {
 	name string
 	open func(m *machineFlags) (kern.Backend, error)
 }{
-	{"cpu", func(m *machineFlags) (kern.Backend, error) { return cpukern.Open(cpukern.Options{Threads: m.threads, ISA: os.Getenv("SEGUE_ISA")}) }},
+	{"cpu", func(m *machineFlags) (kern.Backend, error) {
+		return cpukern.Open(cpukern.Options{Threads: m.threads, ISA: os.Getenv("SEGUE_ISA")})
+	}},
 }
 
 // openBackend opens the device asked for, or with auto the first that this machine has.
@@ -252,13 +256,20 @@ func (m *machineFlags) openEngine() (*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	if m.memory < 0 {
+		return nil, usageError{fmt.Sprintf("--memory: got %d, want 0 or more", m.memory)}
+	}
+	memory := m.memory * 1e6
+	if memory == 0 {
+		memory = physicalMemory() / 2
+	}
 	home, _ := os.UserHomeDir() // without one, ~ is refused
 	models := m.models
 	if models == "" {
 		models = defaultModels()
 	}
 	return engine.Open(engine.Options{
-		Backend: backend, ModelsDir: models, HubDir: hubCache(), Base: m.base, Home: home,
+		Backend: backend, ModelsDir: models, HubDir: hubCache(), Base: m.base, Memory: memory, Home: home,
 		Bundled: engine.Bundled{Name: bundled.Name, Description: bundled.Description, Files: bundled.FS()},
 	})
 }

@@ -113,6 +113,9 @@ func (h *holding) hold(owner *backend, bytes int64) {
 	owner.allocated.Add(bytes)
 }
 
+// Bytes is what the object holds, or held.
+func (h *holding) Bytes() int64 { return h.bytes }
+
 // release reports whether this call was the first.
 func (h *holding) release() bool {
 	if h.freed.Swap(true) {

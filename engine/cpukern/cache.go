@@ -47,7 +47,6 @@ func (b *backend) Cache(p kern.Precision, shape kern.CacheShape) (kern.Cache, er
 }
 
 func (c *cache) Shape() kern.CacheShape { return c.shape }
-func (c *cache) Bytes() int64           { return c.bytes }
 
 func (c *cache) Free() {
 	if c.release() {

@@ -25,7 +25,6 @@ type matrix struct {
 
 func (m *matrix) Rows() int    { return m.rows }
 func (m *matrix) Cols() int    { return m.cols }
-func (m *matrix) Bytes() int64 { return m.bytes }
 
 func (m *matrix) Free() {
 	if m.release() {

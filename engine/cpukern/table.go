@@ -41,7 +41,6 @@ const scaleSize = 2 // bytes of a group's float16 scale
 
 func (t *table) Rows() int    { return t.rows }
 func (t *table) Cols() int    { return t.cols }
-func (t *table) Bytes() int64 { return t.bytes }
 
 func (t *table) Free() {
 	if t.release() {

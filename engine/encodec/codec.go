@@ -30,7 +30,7 @@ type Codec struct {
 
 	books kern.Slice // [Q, V, D]
 
-	owned []interface{ Free() }
+	owned []kern.Object
 }
 
 // lstm is one layer; bias is the sum of its two.
@@ -56,11 +56,12 @@ func Load(k kern.Backend, c Config, w *Weights, precision kern.Precision) (*Code
 
 // Close frees the weights.
 func (c *Codec) Close() {
-	for _, object := range c.owned {
-		object.Free()
-	}
+	kern.Free(c.owned)
 	c.owned = nil
 }
+
+// Bytes is the device memory that the weights hold.
+func (c *Codec) Bytes() int64 { return kern.HeldBytes(c.owned) }
 
 // Hop is the number of samples of one frame.
 func (c *Codec) Hop() int { return c.config.Hop() }

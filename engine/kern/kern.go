@@ -29,13 +29,32 @@ import (
 // ErrUnavailable is wrapped by a backend's Open where the machine lacks what the backend needs.
 var ErrUnavailable = errors.New("device unavailable")
 
-// A Buffer is a one-dimensional region of device memory. Its elements are float32 (Floats) or int32
-// (Ints). Only the backend that made it can look inside.
-type Buffer interface {
-	// Len counts elements.
-	Len() int
-	// Free returns the memory. Freeing twice is harmless; using a freed buffer is a stream error.
+// An Object is what a backend makes: it holds device memory until it is freed, and only that backend can look inside.
+type Object interface {
+	Bytes() int64
+	// Free returns the memory. Freeing twice is harmless; using a freed object is a stream error.
 	Free()
+}
+
+// HeldBytes is the device memory of objects; Free frees them.
+func HeldBytes(objects []Object) (total int64) {
+	for _, o := range objects {
+		total += o.Bytes()
+	}
+	return total
+}
+
+// Free frees objects.
+func Free(objects []Object) {
+	for _, o := range objects {
+		o.Free()
+	}
+}
+
+// A Buffer is a one-dimensional region of device memory. Its elements are float32 (Floats) or int32 (Ints).
+type Buffer interface {
+	Object
+	Len() int // in elements
 }
 
 // A Slice is a window of a Buffer. Off and N count elements.
@@ -56,18 +75,15 @@ func (s Slice) Nil() bool { return s.Buffer == nil }
 // A Matrix is a weight [N, K] prepared by a backend for Linear, LSTM or convolution: perhaps repacked,
 // perhaps quantised, perhaps a view of the mapped file.
 type Matrix interface {
+	Object     // Bytes is what one pass over the weight reads
 	Rows() int // N
 	Cols() int // K
-	// Bytes is what one pass over the weight reads.
-	Bytes() int64
-	Free()
 }
 
 // A Cache holds keys and values of past columns for every layer of a decoder.
 type Cache interface {
+	Object
 	Shape() CacheShape
-	Bytes() int64
-	Free()
 }
 
 // Precision is how a backend holds weights or a cache.
@@ -136,11 +152,11 @@ type Backend interface {
 
 // A Filter is a convolution weight prepared by a backend.
 type Filter interface {
+	Object
 	In() int
 	Out() int
 	Kernel() int
 	Transposed() bool
-	Free()
 }
 
 // Fence marks a place in a stream: everything recorded before the Submit that returned it.

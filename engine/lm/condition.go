@@ -85,22 +85,16 @@ func (t *Condition) layer(i, width int) kern.Slice {
 	return kern.All(t.kv).At(i*n, n)
 }
 
-// Bytes is the device memory that the condition holds.
-func (t *Condition) Bytes() int64 {
-	total := 0
+// objects are what the condition holds on the device.
+func (t *Condition) objects() (list []kern.Object) {
 	for _, b := range []kern.Buffer{t.kv, t.rows[0], t.rows[1]} {
 		if b != nil {
-			total += b.Len()
+			list = append(list, b)
 		}
 	}
-	return int64(total) * 4
+	return list
 }
 
-// Free returns the device memory.
-func (t *Condition) Free() {
-	for _, b := range []kern.Buffer{t.kv, t.rows[0], t.rows[1]} {
-		if b != nil {
-			b.Free()
-		}
-	}
-}
+// Bytes is the device memory that the condition holds; Free returns it.
+func (t *Condition) Bytes() int64 { return kern.HeldBytes(t.objects()) }
+func (t *Condition) Free()        { kern.Free(t.objects()) }

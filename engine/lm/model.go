@@ -32,8 +32,8 @@ type Model struct {
 	chroma     kern.Matrix // [D, bins]; nil but in melody models
 	chromaBias kern.Slice
 
-	state   state
-	release []func()
+	state state
+	owned []kern.Object
 }
 
 type layer struct {
@@ -100,7 +100,7 @@ func (u *uploader) keep(w kern.Matrix, err error) kern.Matrix {
 		u.err = errors.Join(u.err, err)
 		return nil
 	}
-	u.model.release = append(u.model.release, w.Free)
+	u.model.owned = append(u.model.owned, w)
 	return w
 }
 
@@ -109,7 +109,7 @@ func (u *uploader) buffer(b kern.Buffer, err error) kern.Buffer {
 		u.err = errors.Join(u.err, err)
 		return emptyBuffer{}
 	}
-	u.model.release = append(u.model.release, b.Free)
+	u.model.owned = append(u.model.owned, b)
 	return b
 }
 
@@ -121,14 +121,16 @@ func (u *uploader) norm(t NormTensors) kern.NormWeights {
 // emptyBuffer stands in for one that failed to upload until Load reports the error.
 type emptyBuffer struct{}
 
-func (emptyBuffer) Len() int { return 0 }
-func (emptyBuffer) Free()    {}
+func (emptyBuffer) Len() int     { return 0 }
+func (emptyBuffer) Bytes() int64 { return 0 }
+func (emptyBuffer) Free()        {}
+
+// Bytes is the device memory that the weights hold.
+func (m *Model) Bytes() int64 { return kern.HeldBytes(m.owned) }
 
 // Close frees the device memory of the model; prefixes made from it must be freed by their owners.
 func (m *Model) Close() {
-	for _, free := range m.release {
-		free()
-	}
-	m.release = nil
+	kern.Free(m.owned)
+	m.owned = nil
 	m.state.free()
 }

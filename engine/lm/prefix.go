@@ -23,7 +23,7 @@ func (p *Prefix) columns() int { return p.Frames + 1 }
 func (p *Prefix) length() int  { return p.condition.leadRows() + p.columns() }
 
 // Bytes is the device memory that the prefix holds.
-func (p *Prefix) Bytes() int64 { return p.cache.Bytes() + int64(p.logits.Len())*4 }
+func (p *Prefix) Bytes() int64 { return p.cache.Bytes() + p.logits.Bytes() }
 
 // Free returns the device memory.
 func (p *Prefix) Free() {

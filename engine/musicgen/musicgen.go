@@ -132,6 +132,9 @@ func (m *Model) load(ctx context.Context, backend kern.Backend, c *weights.Check
 	return err
 }
 
+// Bytes is the device memory that the weights hold.
+func (m *Model) Bytes() int64 { return m.Text.Bytes() + m.Codec.Bytes() + m.LM.Bytes() }
+
 // openTokenizer prefers tokenizer.json: it states what spiece.model leaves to the reader. It returns nil where there is neither.
 func openTokenizer(c *weights.Checkpoint) (*t5.Tokenizer, error) {
 	data, err := c.File("tokenizer.json")

@@ -29,7 +29,7 @@ type Encoder struct {
 	finalNorm    kern.NormWeights
 	relativeBias []float32 // [buckets, heads], on the host
 	state        state
-	owned        []interface{ Free() }
+	owned        []kern.Object
 }
 
 type block struct {
@@ -68,11 +68,12 @@ func (e *Encoder) Width() int { return e.config.DModel }
 // Close returns the device memory. States that Encode returned stay.
 func (e *Encoder) Close() {
 	e.state.free()
-	for _, o := range e.owned {
-		o.Free()
-	}
+	kern.Free(e.owned)
 	e.owned = nil
 }
+
+// Bytes is the device memory that the weights hold.
+func (e *Encoder) Bytes() int64 { return kern.HeldBytes(e.owned) }
 
 // Encode returns the states [len(ids), D] of a text in a new buffer, which is the caller's. It waits for the device, so
 // that what a caller keeps is known to be whole. Work is quadratic in len(ids): callers bound it.
@@ -155,7 +156,7 @@ type uploader struct {
 	backend   kern.Backend
 	precision kern.Precision
 	epsilon   float32
-	owned     []interface{ Free() }
+	owned     []kern.Object
 	err       error
 }
 
@@ -172,7 +173,7 @@ func (u *uploader) norm(t *weights.Tensor) kern.NormWeights {
 	return kern.NormWeights{Kind: kern.RMSNorm, Weight: kern.Slice{Buffer: v, N: t.Len()}, Epsilon: u.epsilon}
 }
 
-func keep[T interface{ Free() }](u *uploader, upload func() (T, error)) (made T) {
+func keep[T kern.Object](u *uploader, upload func() (T, error)) (made T) {
 	if u.err != nil {
 		return made
 	}
