@@ -23,8 +23,8 @@ type matrix struct {
 	packed     []byte         // panels of panelRows rows, panelBytes each
 }
 
-func (m *matrix) Rows() int    { return m.rows }
-func (m *matrix) Cols() int    { return m.cols }
+func (m *matrix) Rows() int { return m.rows }
+func (m *matrix) Cols() int { return m.cols }
 
 func (m *matrix) Free() {
 	if m.release() {

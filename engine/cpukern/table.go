@@ -39,8 +39,8 @@ const (
 
 const scaleSize = 2 // bytes of a group's float16 scale
 
-func (t *table) Rows() int    { return t.rows }
-func (t *table) Cols() int    { return t.cols }
+func (t *table) Rows() int { return t.rows }
+func (t *table) Cols() int { return t.cols }
 
 func (t *table) Free() {
 	if t.release() {
