@@ -12,12 +12,12 @@ import (
 )
 
 func testAlone(t *testing.T, k kern.Backend) {
-	for _, dtype := range stored {
+	for _, kind := range weightKinds {
 		for _, shape := range []linearShape{{2, 1, 1}, {3, 17, 31}, {8, 65, 33}, {12, 33, 64}, {13, 64, 65}, {40, 31, 130}} {
-			name := fmt.Sprintf("linear/%s/%dx%dx%d", dtype, shape.rows, shape.n, shape.k)
+			name := fmt.Sprintf("linear/%s/%dx%dx%d", kind, shape.rows, shape.n, shape.k)
 			alone(t, k, name, func(f *fixture) rowCall {
 				a := kern.Linear{Rows: shape.rows, Act: kern.GELU}
-				a.W, _ = f.matrix(dtype, shape.n, shape.k)
+				a.W, _ = f.weight(kind, shape.n, shape.k)
 				a.Norm, _, _ = f.norm(kern.LayerNorm, shape.k)
 				a.Bias, _ = f.vector(shape.n)
 				a.X = f.floats(f.normal(shape.rows * shape.k))

@@ -36,10 +36,12 @@ func benchRows() []row {
 		name  string
 		width int
 	}{{"small", 1024}, {"medium", 1536}, {"large", 2048}} {
-		for _, count := range []int{1, 2, 8, 300} {
-			r := linearRow(linearShape{count, 4 * model.width, model.width}, weights.F16, 4) // the shape of fc1, with norm and GELU
-			r.name = fmt.Sprintf("%s/linear/%d", model.name, count)
-			rows = append(rows, r)
+		for _, p := range []kern.Precision{kern.F32, kern.F16, kern.Q8, kern.Q4} {
+			for _, count := range []int{1, 2, 8, 300} {
+				r := linearRow(linearShape{count, 4 * model.width, model.width}, weightKind{weights.F32, p}, 4) // the shape of fc1, with norm and GELU
+				r.name = fmt.Sprintf("%s/linear/%s/%d", model.name, p, count)
+				rows = append(rows, r)
+			}
 		}
 	}
 	return append(rows,

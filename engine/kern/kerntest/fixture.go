@@ -123,26 +123,53 @@ func (f *fixture) keep(made freer, err error) {
 	f.made = append(f.made, made)
 }
 
-// matrix uploads a random weight [n, k] and returns its values.
+// matrix uploads a random weight [n, k] as stored and returns its values.
 func (f *fixture) matrix(dtype weights.DType, n, k int) (kern.Matrix, []float64) {
 	f.t.Helper()
-	t, values := f.tensor(dtype, n, k)
-	return f.matrixOf(t), values
+	return f.weight(weightKind{dtype, kern.Stored}, n, k)
 }
 
-func (f *fixture) matrixOf(parts ...*weights.Tensor) kern.Matrix {
+func (f *fixture) weight(kind weightKind, n, k int) (kern.Matrix, []float64) {
 	f.t.Helper()
-	m, err := f.kern.Matrix(kern.Stored, parts...)
+	t, values := f.tensor(kind.dtype, n, k)
+	return f.matrixOf(kind.precision, t), f.held(kind.precision, t, values)
+}
+
+func (f *fixture) matrixOf(p kern.Precision, parts ...*weights.Tensor) kern.Matrix {
+	f.t.Helper()
+	m, err := f.kern.Matrix(p, parts...)
 	f.keep(m, err)
 	return m
 }
 
-func (f *fixture) table(dtype weights.DType, rows, width int) (kern.Matrix, []float64) {
+func (f *fixture) table(kind weightKind, rows, width int) (kern.Matrix, []float64) {
 	f.t.Helper()
-	t, values := f.tensor(dtype, rows, width)
-	m, err := f.kern.Table(kern.Stored, t)
+	t, values := f.tensor(kind.dtype, rows, width)
+	m, err := f.kern.Table(kind.precision, t)
 	f.keep(m, err)
-	return m, values
+	return m, f.held(kind.precision, t, values)
+}
+
+// held is the values of a tensor [rows, K] as a backend holds them in a precision.
+func (f *fixture) held(p kern.Precision, t *weights.Tensor, values []float64) []float64 {
+	f.t.Helper()
+	rows, cols := t.Floats(), t.Shape[1]
+	switch p {
+	case kern.F16:
+		for i, v := range rows {
+			values[i] = float64(weights.F16.Round(v))
+		}
+	case kern.Q8, kern.Q4:
+		bits := map[kern.Precision]int{kern.Q8: 8, kern.Q4: 4}[p]
+		q, err := weights.Quantize(rows, cols, bits)
+		f.must(err)
+		row := make([]float32, cols)
+		for r := range q.Rows {
+			q.Dequantize(row, r)
+			copy(values[r*cols:], wide(row))
+		}
+	}
+	return values
 }
 
 func (f *fixture) filter(transposed bool, shape ...int) (kern.Filter, []float64) {

@@ -3,6 +3,7 @@ package kerntest
 // What a backend makes: sizes, accounting, and refusal of tensors that do not hold what they say.
 
 import (
+	"math"
 	"sync"
 	"testing"
 
@@ -13,9 +14,16 @@ import (
 func testObjects(t *testing.T, k kern.Backend) {
 	before := k.Allocated()
 	f := newFixture(t, k, "objects")
-	m, _ := f.matrix(weights.F16, 33, 17)
-	if m.Rows() != 33 || m.Cols() != 17 || m.Bytes() <= 0 {
-		t.Errorf("got matrix [%d, %d] of %d bytes, want [33, 17]", m.Rows(), m.Cols(), m.Bytes())
+	weighed := int64(0)
+	for _, kind := range weightKinds {
+		m, _ := f.weight(kind, 33, 17)
+		e, _ := f.table(kind, 33, 17)
+		for _, m := range []kern.Matrix{m, e} {
+			if m.Rows() != 33 || m.Cols() != 17 || m.Bytes() <= 0 {
+				t.Errorf("%s: got [%d, %d] of %d bytes, want [33, 17]", kind, m.Rows(), m.Cols(), m.Bytes())
+			}
+			weighed += m.Bytes()
+		}
 	}
 	w, _ := f.filter(true, 3, 5, 7)
 	if w.In() != 3 || w.Out() != 5 || w.Kernel() != 7 || !w.Transposed() {
@@ -32,7 +40,7 @@ func testObjects(t *testing.T, k kern.Backend) {
 			t.Errorf("element %d of a new buffer is %v, want 0", i, v)
 		}
 	}
-	if held := k.Allocated() - before; held < m.Bytes()+4*99 {
+	if held := k.Allocated() - before; held < weighed+4*99 {
 		t.Errorf("got %d bytes allocated, want the objects' at least", held)
 	}
 	f.close()
@@ -76,6 +84,15 @@ func refuseTensors(t *testing.T, k kern.Backend) {
 			t.Errorf("Vector took a tensor: %s", name)
 		}
 	}
+	nan := weights.FromFloats("bad", []float32{0, float32(math.NaN())}, 1, 2)
+	for _, p := range []kern.Precision{kern.Q8, kern.Q4, kern.Q4 + 1} {
+		if _, err := k.Matrix(p, nan); err == nil {
+			t.Errorf("Matrix took a number that is none in precision %d", p)
+		}
+		if _, err := k.Table(p, nan); err == nil {
+			t.Errorf("Table took a number that is none in precision %d", p)
+		}
+	}
 	_, none := k.Matrix(kern.Stored)
 	_, ragged := k.Matrix(kern.Stored, good, weights.FromFloats("ragged", make([]float32, 15), 3, 5))
 	_, negative := k.Floats(-1)
@@ -95,7 +112,7 @@ func testStreams(t *testing.T, k kern.Backend) {
 		group.Go(func() {
 			f := newFixture(t, k, "streams")
 			defer f.close()
-			c := linearRow(linearShape{13, 65, 65}, weights.F16, 3).build(f) // not in place
+			c := linearRow(linearShape{13, 65, 65}, weightKind{weights.F16, kern.Stored}, 3).build(f) // not in place
 			for range 20 {
 				c.record(f.stream)
 				f.compare("among other streams", c.results[0], 0)

@@ -12,6 +12,32 @@ import (
 
 var stored = []weights.DType{weights.F32, weights.F16, weights.BF16}
 
+// A weightKind is how a file stores a weight and how a backend is to hold it.
+type weightKind struct {
+	dtype     weights.DType
+	precision kern.Precision
+}
+
+var weightKinds = []weightKind{
+	{weights.F32, kern.Stored}, {weights.F16, kern.Stored}, {weights.BF16, kern.Stored},
+	{weights.F16, kern.F32}, {weights.F32, kern.F16}, {weights.F32, kern.Q8}, {weights.BF16, kern.Q4},
+}
+
+func (k weightKind) String() string { return k.dtype.String() + "-" + k.precision.String() }
+
+// tolerance of so many results. Beside quantised weights, which the naive formula has too, a backend may round activations
+// to 8 bits in groups of 32, as the CPU does for speed: a relative error of max|x|/127/√12, 2.5e-5 squared for normal
+// numbers. A few results may all happen to be small beside the products that they are the sums of.
+func (k weightKind) tolerance(results int) float64 {
+	switch {
+	case k.precision != kern.Q8 && k.precision != kern.Q4:
+		return defaultTolerance
+	case results < 32:
+		return 2e-3
+	}
+	return 1e-4
+}
+
 // linearShape is X [rows, k] by W [n, k].
 type linearShape struct{ rows, n, k int }
 
@@ -20,30 +46,33 @@ func linearRows() []row {
 	sizes := [][2]int{{1, 1}, {3, 17}, {17, 3}, {31, 33}, {33, 31}, {65, 65}, {48, 64}, {130, 257}}
 	for _, r := range []int{1, 2, 3, 8, 12, 13} {
 		for i, size := range sizes {
-			for j, dtype := range stored {
-				rows = append(rows, linearRow(linearShape{r, size[0], size[1]}, dtype, i+j+r))
+			for j, kind := range weightKinds {
+				rows = append(rows, linearRow(linearShape{r, size[0], size[1]}, kind, i+j+r))
 			}
 		}
 	}
-	return append(rows,
-		linearRow(linearShape{301, 33, 65}, weights.F16, 7),
-		linearRow(linearShape{301, 65, 33}, weights.F32, 3),
-		linearRow(linearShape{2, 1025, 96}, weights.BF16, 10),
-		linearRow(linearShape{2, 17, 33}, weights.F64, 0),
-		stackedRow())
+	for i, kind := range weightKinds {
+		rows = append(rows,
+			linearRow(linearShape{301, 65, 33}, kind, i),
+			linearRow(linearShape{2, 1025, 96}, kind, i+10))
+	}
+	for _, p := range []kern.Precision{kern.Stored, kern.F32, kern.F16, kern.Q8, kern.Q4} {
+		rows = append(rows, stackedRow(p))
+	}
+	return append(rows, linearRow(linearShape{2, 17, 33}, weightKind{weights.F64, kern.Stored}, 0))
 }
 
 // linearRow goes through norms, activations, bias and residual as variant counts up.
-func linearRow(shape linearShape, dtype weights.DType, variant int) row {
+func linearRow(shape linearShape, kind weightKind, variant int) row {
 	a := kern.Linear{Rows: shape.rows, Act: kern.Activation(variant % 3)}
 	a.Norm.Kind = kern.NormKind(variant / 2 % 3)
 	withBias, withResidual, inPlace := variant%2 == 0, variant%4 > 1, variant%8 > 5
-	name := fmt.Sprintf("linear/%s/%dx%dx%d/norm%d-act%d-bias%v-residual%v-inplace%v", dtype, shape.rows, shape.n, shape.k,
+	name := fmt.Sprintf("linear/%s/%dx%dx%d/norm%d-act%d-bias%v-residual%v-inplace%v", kind, shape.rows, shape.n, shape.k,
 		a.Norm.Kind, a.Act, withBias, withResidual, inPlace)
-	return row{name: name, build: func(f *fixture) call {
+	return row{name: name, tolerance: kind.tolerance(shape.rows * shape.n), build: func(f *fixture) call {
 		a := a
 		var w, bias, residual []float64
-		a.W, w = f.matrix(dtype, shape.n, shape.k)
+		a.W, w = f.weight(kind, shape.n, shape.k)
 		norm, weight, shift := f.norm(a.Norm.Kind, shape.k)
 		a.Norm = norm
 		x := f.normal(shape.rows * shape.k)
@@ -85,9 +114,10 @@ func (f *fixture) norm(kind kern.NormKind, width int) (n kern.NormWeights, weigh
 }
 
 // stackedRow: one weight of parts in several precisions, one of them at an odd address, as in a mapped file.
-func stackedRow() row {
-	return row{name: "linear/stacked", build: func(f *fixture) call {
-		const rows, k = 3, 33
+func stackedRow(p kern.Precision) row {
+	const rows, k = 3, 33
+	tolerance := weightKind{precision: p}.tolerance(rows * (7 + 17 + 27 + 37 + 47))
+	return row{name: "linear/stacked-" + p.String(), tolerance: tolerance, build: func(f *fixture) call {
 		var parts []*weights.Tensor
 		var w []float64
 		for i, dtype := range []weights.DType{weights.F16, weights.F32, weights.BF16, weights.F16, weights.F32} {
@@ -95,11 +125,11 @@ func stackedRow() row {
 			if i >= 3 {
 				part = unaligned(part)
 			}
-			parts, w = append(parts, part), append(w, values...)
+			parts, w = append(parts, part), append(w, f.held(p, part, values)...)
 		}
 		n := len(w) / k
 		x := f.normal(rows * k)
-		a := kern.Linear{Rows: rows, W: f.matrixOf(parts...), X: f.floats(x), Dst: f.room(rows * n)}
+		a := kern.Linear{Rows: rows, W: f.matrixOf(p, parts...), X: f.floats(x), Dst: f.room(rows * n)}
 		return call{
 			record: func(s kern.Stream) { s.Linear(a) },
 			results: []result{{window: a.Dst, floats: func() []float64 {
@@ -146,24 +176,24 @@ func normRow(kind kern.NormKind, rows, width int, inPlace bool) row {
 
 func embedRows() []row {
 	var rows []row
-	for i, dtype := range stored {
+	for i, kind := range weightKinds {
 		rows = append(rows,
-			embedRow(dtype, kern.Embed{Rows: 1, Variations: 1, Columns: 1, Stride: 1}, 1, 1, i == 0),
-			embedRow(dtype, kern.Embed{Rows: 6, Variations: 3, First: 2, Columns: 5, Stride: 9}, 4, 33, i == 1),
-			embedRow(dtype, kern.Embed{Rows: 2, Variations: 1, First: 8, Columns: 1, Stride: 9}, 8, 65, true),
-			embedRow(dtype, kern.Embed{Rows: 1, Variations: 1, Columns: 31, Stride: 31}, 1, 17, false))
+			embedRow(kind, kern.Embed{Rows: 1, Variations: 1, Columns: 1, Stride: 1}, 1, 1, i == 0),
+			embedRow(kind, kern.Embed{Rows: 6, Variations: 3, First: 2, Columns: 5, Stride: 9}, 4, 33, i == 1),
+			embedRow(kind, kern.Embed{Rows: 2, Variations: 1, First: 8, Columns: 1, Stride: 9}, 8, 65, true),
+			embedRow(kind, kern.Embed{Rows: 1, Variations: 1, Columns: 31, Stride: 31}, 1, 17, false))
 	}
 	return rows
 }
 
-func embedRow(dtype weights.DType, a kern.Embed, tables, width int, positioned bool) row {
-	name := fmt.Sprintf("embed/%s/%dx%d-%d+%d/%dx%d/positions%v", dtype, a.Rows, a.Variations, a.First, a.Columns, tables, width, positioned)
+func embedRow(kind weightKind, a kern.Embed, tables, width int, positioned bool) row {
+	name := fmt.Sprintf("embed/%s/%dx%d-%d+%d/%dx%d/positions%v", kind, a.Rows, a.Variations, a.First, a.Columns, tables, width, positioned)
 	return row{name: name, build: func(f *fixture) call {
 		const entries = 19
 		a := a
 		var values [][]float64
 		for range tables {
-			table, v := f.table(dtype, entries, width)
+			table, v := f.table(kind, entries, width)
 			a.Tables, values = append(a.Tables, table), append(values, v)
 		}
 		codes := f.below(a.Variations*tables*a.Stride, entries)
