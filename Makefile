@@ -7,10 +7,10 @@ BENCH    ?= .
 
 export CGO_ENABLED = 0
 
-.PHONY: help build demo test check bench fuzz generate golden clip clean
+.PHONY: help build demo test test-arm64 check bench fuzz generate golden clip clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build ./segue
 	$(GO) build -trimpath -o segue$$($(GO) env GOEXE) ./cmd/segue
@@ -22,6 +22,11 @@ demo: build ## continue the bundled clip by 4 s: build/demo.wav
 test: ## run all tests (needs node for the Node example)
 	@command -v node >/dev/null || { echo "test: node is missing; the Node example is tested with it (Debian: apt-get install nodejs)" >&2; exit 1; }
 	$(GO) test ./...
+	$(GO) test -tags noasm ./engine/cpukern/...
+
+test-arm64: ## run the kernels' tests for arm64 (needs qemu-aarch64 unless this is one)
+	@command -v qemu-aarch64 >/dev/null || { echo "test-arm64: qemu-aarch64 is missing (Debian: apt-get install qemu-user)" >&2; exit 1; }
+	GOARCH=arm64 $(GO) test -exec 'qemu-aarch64 -cpu max' ./engine/cpukern/...
 
 check: ## imports, format, vet, modules, generated files, builds for every system
 	$(GO) run ./scripts/check/arrows
