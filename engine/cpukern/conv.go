@@ -1,149 +1,48 @@
 package cpukern
 
-// Conv and ConvTranspose over [T][C]. Both are matrix products without a copy of every window: successive windows of a
-// convolution are rows of one product that overlap in memory, and the transposed one gives all Stride output frames
-// of an input frame as one row.
+// Conv over [T][C], as a matrix product without a copy of every window: successive windows are rows of one product that
+// overlap in memory.
+//
+//	X ── pad, ELU ──► scratch ── Gemm, a tile of frames × panels of channels per chunk ──► Dst, which holds bias and residual
+//
+// The sum of an output is made in order of taps and channels whatever the tile, so a signal computed in parts has the same
+// bits as the whole.
 
 import (
-	"fmt"
-
+	"segue/engine/cpukern/simd"
 	"segue/engine/kern"
-	"segue/weights"
 )
 
-// filter is packed [out][kernel][in], or [kernel][out][in] when transposed.
-type filter struct {
-	holding
-	in, out, kernel int
-	transposed      bool
-	packed          []float32
+const (
+	convRows = 16 * simd.TileRows // frames of a chunk: enough that its weight comes from cache most times
+	convWork = 16 << 20           // multiplications of a chunk at most, where a panel allows it: some 200 µs
+)
+
+// A grid cuts a product into chunks of frames × panels of output channels.
+type grid struct {
+	rows, panels span
 }
 
-func (f *filter) In() int          { return f.in }
-func (f *filter) Out() int         { return f.out }
-func (f *filter) Kernel() int      { return f.kernel }
-func (f *filter) Transposed() bool { return f.transposed }
-
-func (f *filter) Free() {
-	if f.release() {
-		f.packed = nil
-	}
+func (p *pool) grid(frames, outputs, depth int) grid {
+	rows := span{n: frames, block: min(frames, convRows)}
+	panels := ceilDiv(outputs, simd.GemmPanelRows)
+	groups := ceilDiv(4*p.threads(), rows.chunks())
+	most := convWork / (rows.block * simd.GemmPanelRows * depth)
+	return grid{rows, span{n: panels, block: min(ceilDiv(panels, groups), max(1, most))}}
 }
 
-func (b *backend) Filter(t *weights.Tensor, transposed bool) (kern.Filter, error) {
-	if err := b.checkTensor("filter", t); err != nil {
-		return nil, err
-	}
-	if len(t.Shape) != 3 {
-		return nil, fmt.Errorf("cpukern: filter: %s: got shape %v, want three dimensions", t.Name, t.Shape)
-	}
-	f := &filter{out: t.Shape[0], in: t.Shape[1], kernel: t.Shape[2], transposed: transposed}
-	if transposed {
-		f.in, f.out = f.out, f.in
-	}
-	f.packed = f.pack(t.Floats())
-	f.hold(b, 4*int64(len(f.packed)))
-	return f, nil
-}
+func (g grid) chunks() int { return g.rows.chunks() * g.panels.chunks() }
 
-// pack brings the input channels of one tap together.
-func (f *filter) pack(w []float32) []float32 {
-	packed := make([]float32, len(w))
-	for o := range f.out {
-		for j := range f.kernel {
-			for i := range f.in {
-				if f.transposed {
-					packed[(j*f.out+o)*f.in+i] = w[(i*f.out+o)*f.kernel+j]
-				} else {
-					packed[(o*f.kernel+j)*f.in+i] = w[(o*f.in+i)*f.kernel+j]
-				}
-			}
-		}
-	}
-	return packed
-}
-
-func (s *stream) filter(op string, w kern.Filter, transposed bool) *filter {
-	found, ok := w.(*filter)
-	switch {
-	case !ok || found == nil || found.owner != s.backend:
-		s.shapef(op, "W: absent, or a filter of another backend")
-	case found.freed.Load():
-		s.shapef(op, "W: freed filter")
-	case found.transposed != transposed:
-		s.shapef(op, "W: got a filter with transposed %v, want %v", found.transposed, transposed)
-	default:
-		return found
-	}
-	return nil
-}
-
-// convBlock bounds the output frames and channels of a chunk: its operands stay in the cache.
-const convBlock = 64
-
-// tiles cuts a product of rows × cols elements, each of depth multiplications, both ways.
-func (p *pool) tiles(rows, cols, depth int) (r, c span) {
-	r = span{n: rows, block: min(rows, convBlock)}
-	c = p.cut(cols, r.block*depth)
-	c.block = min(max(c.block, 4)+3, convBlock) &^ 3
-	return r, c
-}
-
-// padTask copies X between its padding, through ELU where asked for.
-type padTask struct {
-	span   // over padded frames
-	dst, x []float32
-	t, in  int
-	left   int
-	mirror int // frames of X and of the zeros after it that a reflection sees; 0: pad with zeros
-	elu    bool
-}
-
-// padded returns the input of a convolution: X itself where nothing is to be done.
-func (s *stream) padded(t padTask, right int) []float32 {
-	if t.left == 0 && right == 0 && !t.elu {
-		return t.x
-	}
-	frames := t.left + t.t + right
-	t.dst = s.grow(frames * t.in)
-	t.span = s.pool.cut(frames, 8*t.in)
-	s.pad = t
-	s.pool.run(&s.pad, t.chunks())
-	return t.dst
-}
-
-func (t *padTask) run(_, chunk int) {
-	from, to := t.at(chunk)
-	for p := from; p < to; p++ {
-		dst := t.dst[p*t.in:][:t.in]
-		i := t.source(p - t.left)
-		switch {
-		case i < 0 || i >= t.t:
-			clear(dst)
-		case t.elu:
-			elu(dst, t.x[i*t.in:][:t.in])
-		default:
-			copy(dst, t.x[i*t.in:])
-		}
-	}
-}
-
-// source is the frame of X that is seen at time i; outside X there is zero.
-func (t *padTask) source(i int) int {
-	if t.mirror == 0 {
-		return i
-	}
-	if i < 0 {
-		i = -i
-	}
-	if i >= t.mirror {
-		i = 2*(t.mirror-1) - i
-	}
-	return i
+// at: frames [r0, r1) and panels [p0, p1). Neighbouring chunks share their panels.
+func (g grid) at(chunk int) (r0, r1, p0, p1 int) {
+	r0, r1 = g.rows.at(chunk % g.rows.chunks())
+	p0, p1 = g.panels.at(chunk / g.rows.chunks())
+	return r0, r1, p0, p1
 }
 
 type convTask struct {
-	rows, cols             span // output frames and channels
+	grid
+	kernels                *simd.Kernels
 	private                [][]float32
 	w                      *filter
 	dst, x, bias, residual []float32 // x is padded
@@ -160,7 +59,7 @@ func (s *stream) Conv(a kern.Conv) {
 	}
 	frames := a.OutT()
 	t := &s.conv
-	*t = convTask{w: w, stride: a.Stride, dilation: a.Dilation}
+	*t = convTask{kernels: s.kernels, w: w, stride: a.Stride, dilation: a.Dilation}
 	t.dst = s.floats("conv", "Dst", a.Dst, product(frames, w.out))
 	t.bias = s.floats("conv", "Bias", a.Bias, w.out)
 	t.residual = s.optional("conv", "Residual", a.Residual, product(frames, w.out))
@@ -175,10 +74,10 @@ func (s *stream) Conv(a kern.Conv) {
 		pad.mirror = max(a.T, a.Left+1, a.Right+1)
 	}
 	t.x = s.padded(pad, a.Right)
-	t.rows, t.cols = s.pool.tiles(frames, w.out, w.kernel*w.in)
-	s.growPrivate(t.rows.block * t.cols.block)
+	t.grid = s.pool.grid(frames, w.out, w.depth())
+	s.growPrivate(2 * t.rows.block)
 	t.private = s.private
-	s.pool.run(t, t.rows.chunks()*t.cols.chunks())
+	s.pool.run(t, t.chunks())
 }
 
 func (s *stream) convFits(a kern.Conv) bool {
@@ -193,125 +92,60 @@ func (s *stream) convFits(a kern.Conv) bool {
 }
 
 func (t *convTask) run(thread, chunk int) {
-	r0, r1 := t.rows.at(chunk % t.rows.chunks())
-	c0, c1 := t.cols.at(chunk / t.rows.chunks())
-	in, depth, cols := t.w.in, t.w.kernel*t.w.in, c1-c0
-	out := t.private[thread][:(r1-r0)*cols]
-	clear(out)
-	product := gemm{
-		out: out, outStride: cols,
-		x: t.x[r0*t.stride*in:], xStride: t.stride * in,
-		w: t.w.packed[c0*depth:], wStride: depth,
-		rows: r1 - r0, cols: cols, depth: depth,
+	r0, r1, p0, p1 := t.at(chunk)
+	if t.w.single() {
+		t.dots(t.private[thread][:2*(r1-r0)], r0, r1)
+		return
 	}
+	c0, c1 := p0*simd.GemmPanelRows, min(p1*simd.GemmPanelRows, t.w.out)
+	for r := r0; r < r1; r++ {
+		t.begin(r*t.w.out, c0, c1)
+	}
+	parts, depth := t.parts()
+	for j := range parts {
+		t.kernels.Gemm(simd.Gemm{
+			Dst: t.dst[r0*t.w.out+c0:], Stride: t.w.out,
+			W: t.w.packed[c0*t.w.depth()+j*depth*simd.GemmPanelRows:], PanelStride: simd.GemmPanelRows * t.w.depth(),
+			N: c1 - c0, K: depth, X: t.window(r0, j), XStride: t.stride * t.w.in, Rows: r1 - r0,
+		})
+	}
+}
+
+// parts is how many products make up one output, and the inputs of each: with a dilation, taps have gaps between them.
+func (t *convTask) parts() (n, depth int) {
 	if t.dilation == 1 {
-		product.add()
-	} else {
-		t.addTaps(product)
+		return 1, t.w.depth()
 	}
-	for r := r0; r < r1; r++ {
-		row := out[(r-r0)*cols:][:cols]
-		at := r*t.w.out + c0
-		add(row, t.bias[c0:c1])
-		if t.residual != nil {
-			add(row, t.residual[at:at+cols])
-		}
-		copy(t.dst[at:], row)
-	}
+	return t.w.kernel, t.w.in
 }
 
-// addTaps adds one tap at a time: with a dilation their inputs are not neighbours.
-func (t *convTask) addTaps(product gemm) {
-	x, w := product.x, product.w
-	product.depth = t.w.in
-	for j := range t.w.kernel {
-		product.x = x[j*t.dilation*t.w.in:]
-		product.w = w[j*t.w.in:]
-		product.add()
-	}
-}
+// window is what frame r sees of part j.
+func (t *convTask) window(r, j int) []float32 { return t.x[(r*t.stride+j*t.dilation)*t.w.in:] }
 
-// transposeTask computes rows of Stride output frames: row u is Σ_m X[u-m]·W[m·Stride … (m+1)·Stride-1].
-type transposeTask struct {
-	rows, cols   span // input frames and those after them that still sound; output channels of Stride frames
-	private      [][]float32
-	w            *filter
-	dst, x, bias []float32
-	t, stride    int
-	trim, outT   int
-}
-
-func (s *stream) ConvTranspose(a kern.ConvTranspose) {
-	if !s.alive() {
+// begin puts bias and residual where a product will be added: channels [c0, c1) of the frame that starts at element at.
+func (t *convTask) begin(at, c0, c1 int) {
+	dst, bias := t.dst[at+c0:at+c1], t.bias[c0:c1]
+	if t.residual == nil {
+		copy(dst, bias)
 		return
 	}
-	w := s.filter("conv transpose", a.W, true)
-	if w == nil {
-		return
-	}
-	if !positive(a.T, a.Stride) || product(a.T, a.Stride) > maxElements ||
-		a.TrimLeft < 0 || a.TrimRight < 0 || max(a.TrimLeft, a.TrimRight) > maxElements || a.OutT() < 1 {
-		s.shapef("conv transpose", "got %d frames, stride %d, trim %d and %d: no output", a.T, a.Stride, a.TrimLeft, a.TrimRight)
-		return
-	}
-	t := &s.transpose
-	*t = transposeTask{w: w, t: a.T, stride: a.Stride, trim: a.TrimLeft, outT: a.OutT()}
-	t.dst = s.floats("conv transpose", "Dst", a.Dst, product(t.outT, w.out))
-	t.bias = s.floats("conv transpose", "Bias", a.Bias, w.out)
-	x := s.floats("conv transpose", "X", a.X, product(a.T, w.in))
-	s.apart("conv transpose", "X", t.dst, x)
-	if s.err != nil {
-		return
-	}
-	t.x = s.padded(padTask{x: x, t: a.T, in: w.in, elu: a.ELU}, 0)
-	t.rows, t.cols = s.pool.tiles(a.T+t.taps()-1, a.Stride*w.out, t.taps()*w.in)
-	s.growPrivate(t.rows.block * t.cols.block)
-	t.private = s.private
-	s.pool.run(t, t.rows.chunks()*t.cols.chunks())
+	copy(dst, t.residual[at+c0:at+c1]) // perhaps itself
+	t.kernels.Add(dst, bias)
 }
 
-// taps is how many input frames an output frame hears.
-func (t *transposeTask) taps() int { return ceilDiv(t.w.kernel, t.stride) }
-
-func (t *transposeTask) run(thread, chunk int) {
-	r0, r1 := t.rows.at(chunk % t.rows.chunks())
-	c0, c1 := t.cols.at(chunk / t.rows.chunks())
-	out := t.private[thread][:(r1-r0)*(c1-c0)]
-	clear(out)
-	for m := range t.taps() {
-		t.addTap(out, m, r0, r1, c0, c1)
+// dots computes frames [r0, r1) of a filter with one output, in scratch, since Dst may be the residual.
+func (t *convTask) dots(scratch []float32, r0, r1 int) {
+	sums, part := scratch[:r1-r0], scratch[r1-r0:]
+	for i := range sums {
+		sums[i] = t.bias[0]
 	}
-	for r := r0; r < r1; r++ {
-		t.store(out[(r-r0)*(c1-c0):][:c1-c0], (r*t.stride-t.trim)*t.w.out+c0)
+	parts, depth := t.parts()
+	for j := range parts {
+		t.kernels.Dots(part, t.w.packed[j*depth:][:depth], t.window(r0, j), t.stride*t.w.in)
+		t.kernels.Add(sums, part)
 	}
-}
-
-// addTap adds what input frames u-m contribute to rows [r0, r1), columns [c0, c1).
-func (t *transposeTask) addTap(out []float32, m, r0, r1, c0, c1 int) {
-	first, last := max(r0, m), min(r1, t.t+m)
-	end := min(c1, (t.w.kernel-m*t.stride)*t.w.out) // the last tap may be cut short
-	if first >= last || c0 >= end {
-		return
+	if t.residual != nil {
+		t.kernels.Add(sums, t.residual[r0:r1])
 	}
-	in := t.w.in
-	product := gemm{
-		out: out[(first-r0)*(c1-c0):], outStride: c1 - c0,
-		x: t.x[(first-m)*in:], xStride: in,
-		w: t.w.packed[(m*t.stride*t.w.out+c0)*in:], wStride: in,
-		rows: last - first, cols: end - c0, depth: in,
-	}
-	product.add()
-}
-
-// store writes consecutive elements of the output, with bias, from element at on; those trimmed away are left out.
-func (t *transposeTask) store(row []float32, at int) {
-	skip := max(0, -at)
-	end := min(len(row), t.outT*t.w.out-at)
-	for i := skip; i < end; {
-		o := (at + i) % t.w.out
-		n := min(t.w.out-o, end-i)
-		copy(t.dst[at+i:], row[i:i+n])
-		add(t.dst[at+i:], t.bias[o:o+n])
-		i += n
-	}
+	copy(t.dst[r0:], sums)
 }

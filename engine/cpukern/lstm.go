@@ -4,8 +4,6 @@ package cpukern
 // of the weight; the gates follow on the caller.
 
 import (
-	"math"
-
 	"segue/engine/cpukern/simd"
 	"segue/engine/kern"
 )
@@ -16,7 +14,8 @@ type lstmTask struct {
 	w                    *matrix
 	x                    operand
 	dst, gates, residual []float32
-	c, h, sums           []float32 // sums [4H] = W_hh·h
+	c, h, tanhC          []float32 // [H]
+	sums                 []float32 // [4H] = W_hh·h, then the gates
 	hidden, step         int
 }
 
@@ -42,8 +41,8 @@ func (s *stream) LSTM(a kern.LSTM) {
 	if s.err != nil {
 		return
 	}
-	scratch := s.grow(6 * n)
-	t.c, t.h, t.sums = scratch[:n], scratch[n:2*n], scratch[2*n:]
+	scratch := s.grow(7 * n)
+	t.c, t.h, t.tanhC, t.sums = scratch[:n], scratch[n:2*n], scratch[2*n:3*n], scratch[3*n:]
 	clear(scratch)
 	for t.step = range a.T {
 		t.x = s.operand(w, t.h, 1)
@@ -59,17 +58,25 @@ func (t *lstmTask) run(_, chunk int) {
 
 // finish takes c, h and the result from the sums of a step.
 func (t *lstmTask) finish() {
-	n := t.hidden
-	dst := t.dst[t.step*n:][:n]
-	t.kernels.Add(t.sums, t.gates[t.step*4*n:][:4*n])
+	k, n := t.kernels, t.hidden
+	k.Add(t.sums, t.gates[t.step*4*n:][:4*n])
+	k.Sigmoid(t.sums[:2*n])
+	k.Tanh(t.sums[2*n : 3*n])
+	k.Sigmoid(t.sums[3*n:])
+	i, f, g, o := t.sums[:n], t.sums[n:2*n], t.sums[2*n:3*n], t.sums[3*n:]
 	for u := range n {
-		i, f, g, o := t.sums[u], t.sums[n+u], t.sums[2*n+u], t.sums[3*n+u]
-		c := float64(sigmoid(f)*float64(t.c[u])) + float64(sigmoid(i)*math.Tanh(float64(g)))
-		t.c[u], t.h[u] = float32(c), float32(sigmoid(o)*math.Tanh(c))
-		out := t.h[u]
-		if t.residual != nil {
-			out += t.residual[t.step*n+u]
-		}
-		dst[u] = out // may be the residual's place
+		t.c[u] = float32(f[u]*t.c[u]) + float32(i[u]*g[u])
 	}
+	copy(t.tanhC, t.c)
+	k.Tanh(t.tanhC)
+	for u := range n {
+		t.h[u] = float32(o[u] * t.tanhC[u])
+	}
+	dst := t.dst[t.step*n:][:n]
+	if t.residual == nil {
+		copy(dst, t.h)
+		return
+	}
+	copy(dst, t.residual[t.step*n:]) // perhaps itself
+	k.Add(dst, t.h)
 }

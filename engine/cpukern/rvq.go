@@ -3,11 +3,20 @@ package cpukern
 // Residual vector quantisation. Distances are taken in float32 in the expanded form -(‖r‖² - 2·r·e + ‖e‖²), the one
 // that the reference implementation uses, so that near ties fall the same way.
 
-import "segue/engine/kern"
+import (
+	"segue/engine/cpukern/simd"
+	"segue/engine/kern"
+)
+
+const (
+	rvqRows    = 8   // of Z in a chunk: an entry is read from the cache for all of them
+	rvqEntries = 256 // of a codebook at a time: 128 KiB at 128 numbers each
+)
 
 type rvqEncodeTask struct {
 	span // over rows of Z
 	kern.RVQEncode
+	kernels         *simd.Kernels
 	private         [][]float32
 	codes           []int32
 	z, books, norms []float32 // norms [Q, Entries]: ‖e‖²
@@ -18,7 +27,7 @@ func (s *stream) RVQEncode(a kern.RVQEncode) {
 		return
 	}
 	t := &s.encode
-	*t = rvqEncodeTask{RVQEncode: a, span: s.pool.cut(a.T, a.Q*a.Entries*a.D)}
+	*t = rvqEncodeTask{RVQEncode: a, kernels: s.kernels, span: s.pool.cut(a.T, a.Q*a.Entries*a.D)}
 	t.codes = s.ints("rvq encode", "Codes", a.Codes, product(a.Q-1, a.Stride)+a.T)
 	t.z = s.floats("rvq encode", "Z", a.Z, product(a.T, a.D))
 	t.books = s.floats("rvq encode", "Books", a.Books, product(a.Q, a.Entries, a.D))
@@ -28,10 +37,9 @@ func (s *stream) RVQEncode(a kern.RVQEncode) {
 	}
 	t.norms = s.grow(a.Q * a.Entries)
 	for e := range t.norms {
-		entry := t.books[e*a.D:][:a.D]
-		t.norms[e] = dot(entry, entry)
+		t.norms[e] = s.kernels.Squares(t.books[e*a.D:][:a.D], 0)
 	}
-	t.block = min(t.block, 8)
+	t.block = min(t.block, rvqRows)
 	s.growPrivate(t.block * a.Entries)
 	t.private = s.private
 	s.pool.run(t, t.chunks())
@@ -47,24 +55,27 @@ func (s *stream) rvqFits(op string, q, entries, t, d, stride int) bool {
 
 func (t *rvqEncodeTask) run(thread, chunk int) {
 	from, to := t.at(chunk)
+	dots := t.private[thread][:(to-from)*t.Entries]
 	for q := range t.Q {
 		book := t.books[q*t.Entries*t.D:][:t.Entries*t.D]
-		out := t.private[thread][:(to-from)*t.Entries]
-		clear(out)
-		product := gemm{
-			out: out, outStride: t.Entries,
-			x: t.z[from*t.D:], xStride: t.D,
-			w: book, wStride: t.D,
-			rows: to - from, cols: t.Entries, depth: t.D,
-		}
-		product.add()
+		t.multiply(dots, book, from, to)
 		for r := from; r < to; r++ {
 			rest := t.z[r*t.D:][:t.D]
-			best := nearest(out[(r-from)*t.Entries:][:t.Entries], t.norms[q*t.Entries:], dot(rest, rest))
+			best := nearest(dots[(r-from)*t.Entries:][:t.Entries], t.norms[q*t.Entries:], t.kernels.Squares(rest, 0))
 			t.codes[q*t.Stride+r] = int32(best)
 			for d, v := range book[best*t.D:][:t.D] {
 				rest[d] -= v
 			}
+		}
+	}
+}
+
+// multiply: dots[r-from, e] = z[r]·book[e].
+func (t *rvqEncodeTask) multiply(dots, book []float32, from, to int) {
+	for first := 0; first < t.Entries; first += rvqEntries {
+		n := min(rvqEntries, t.Entries-first)
+		for r := from; r < to; r++ {
+			t.kernels.Dots(dots[(r-from)*t.Entries+first:][:n], t.z[r*t.D:][:t.D], book[first*t.D:], t.D)
 		}
 	}
 }
@@ -83,6 +94,7 @@ func nearest(dots, norms []float32, norm float32) int {
 type rvqDecodeTask struct {
 	span // over rows of Dst
 	kern.RVQDecode
+	kernels    *simd.Kernels
 	codes      []int32
 	dst, books []float32
 }
@@ -92,7 +104,7 @@ func (s *stream) RVQDecode(a kern.RVQDecode) {
 		return
 	}
 	t := &s.decode
-	*t = rvqDecodeTask{RVQDecode: a, span: s.pool.cut(a.T, a.Q*a.D)}
+	*t = rvqDecodeTask{RVQDecode: a, kernels: s.kernels, span: s.pool.cut(a.T, a.Q*a.D)}
 	t.codes = s.ints("rvq decode", "Codes", a.Codes, product(a.Q-1, a.Stride)+a.T)
 	t.dst = s.floats("rvq decode", "Dst", a.Dst, product(a.T, a.D))
 	t.books = s.floats("rvq decode", "Books", a.Books, product(a.Q, a.Entries, a.D))
@@ -118,7 +130,7 @@ func (t *rvqDecodeTask) run(_, chunk int) {
 		clear(dst)
 		for q := range t.Q {
 			code := int(t.codes[q*t.Stride+r])
-			add(dst, t.books[(q*t.Entries+code)*t.D:][:t.D])
+			t.kernels.Add(dst, t.books[(q*t.Entries+code)*t.D:][:t.D])
 		}
 	}
 }
