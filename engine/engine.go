@@ -64,10 +64,12 @@ func Open(o Options) (*Engine, error) {
 	return &Engine{options: o, stream: stream, resident: map[residentKey]*resident{}}, nil
 }
 
-// Close waits for the running job, unloads everything and closes the backend.
+// Close waits for the running job and load, unloads everything and closes the backend.
 func (e *Engine) Close() error {
 	e.device.Lock()
 	defer e.device.Unlock()
+	e.loading.Lock()
+	defer e.loading.Unlock()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var errs []error
