@@ -14,6 +14,7 @@ import (
 
 type packTask struct {
 	span    // over panels
+	kernels *simd.Kernels
 	m       *matrix
 	parts   []*weights.Tensor
 	private [][]float32 // by thread: the rows of a panel
@@ -31,7 +32,7 @@ func (b *backend) pack(m *matrix, parts []*weights.Tensor) error {
 	if m.packed, err = newMemory(size); err != nil {
 		return fmt.Errorf("cpukern: matrix: %d bytes of memory: %w", size, err)
 	}
-	t := &packTask{m: m, parts: parts, private: make([][]float32, b.pool.threads())}
+	t := &packTask{kernels: b.kernels, m: m, parts: parts, private: make([][]float32, b.pool.threads())}
 	t.span = b.pool.cut(m.panels(), m.panelRows()*m.cols)
 	b.pool.run(t, t.chunks())
 	if t.err != nil {
@@ -67,11 +68,23 @@ func (t *packTask) decode(dst []float32, from int) []float32 {
 	for _, part := range t.parts {
 		a, b := max(from, first), min(to, first+part.Shape[0])
 		if a < b {
-			part.Decode(dst[(a-from)*t.m.cols:(b-from)*t.m.cols], (a-first)*t.m.cols)
+			t.widen(dst[(a-from)*t.m.cols:(b-from)*t.m.cols], part.Rows(part.Name, a-first, b-first))
 		}
 		first += part.Shape[0]
 	}
 	return dst[:(to-from)*t.m.cols]
+}
+
+// widen decodes a whole tensor, by vector instructions where it lies well.
+func (t *packTask) widen(dst []float32, rows *weights.Tensor) {
+	switch {
+	case rows.DType == weights.F32:
+		copy(dst, rows.Floats())
+	case rows.DType == weights.F16 && littleEndian && aligned(rows.Data):
+		t.kernels.Widen(dst, halvesOf(rows.Data))
+	default:
+		rows.Decode(dst, 0)
+	}
 }
 
 // packPanel lays out whole rows.

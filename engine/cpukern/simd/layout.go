@@ -71,29 +71,32 @@ func packPanel(dst []byte, q *weights.Quantized, first int) {
 }
 
 func packGroup(dst []byte, q *weights.Quantized, first, k int) {
-	for chunk := range weights.GroupSize / 4 {
-		for r := range PanelRows {
-			for i := range 4 {
-				v := byte(valueAt(q, first+r, k+4*chunk+i) + bias(q.Bits))
-				at := chunk*4*PanelRows + 4*r + i
-				switch {
-				case q.Bits == 8:
-					dst[at] = v
-				case chunk < 4:
-					dst[at] = v
-				default:
-					dst[at-len(dst)] |= v << 4
-				}
+	const line, chunks = 4 * PanelRows, weights.GroupSize / 4
+	for r := range PanelRows {
+		values := groupAt(q, first+r, k)
+		for c := range len(dst) / line {
+			chunk := biased(&values, c, bias(q.Bits))
+			if q.Bits == 4 {
+				chunk |= biased(&values, c+chunks/2, bias(q.Bits)) << 4
 			}
+			binary.LittleEndian.PutUint32(dst[c*line+4*r:], chunk)
 		}
 	}
 }
 
-func valueAt(q *weights.Quantized, r, k int) int {
-	if r >= q.Rows || k >= q.Cols {
-		return 0
+// biased is chunk c of a group, four values in the order of memory.
+func biased(values *[weights.GroupSize]int8, c, bias int) uint32 {
+	v := values[4*c:][:4]
+	return uint32(byte(int(v[0])+bias)) | uint32(byte(int(v[1])+bias))<<8 |
+		uint32(byte(int(v[2])+bias))<<16 | uint32(byte(int(v[3])+bias))<<24
+}
+
+// groupAt is 32 values of row r from input k on, zero where there are none.
+func groupAt(q *weights.Quantized, r, k int) (values [weights.GroupSize]int8) {
+	if r < q.Rows && k < q.Cols {
+		copy(values[:], q.Values[r*q.Cols+k:(r+1)*q.Cols])
 	}
-	return int(q.Values[r*q.Cols+k])
+	return values
 }
 
 func scaleAt(q *weights.Quantized, r, g int) uint16 {
