@@ -56,7 +56,7 @@ func Open(o Options) (kern.Backend, error) {
 		}
 	}
 	return &backend{
-		pool:    newPool(threads),
+		pool:    newPool(threads, kernels),
 		kernels: kernels,
 		device: kern.Device{
 			Backend: "cpu",

@@ -7,12 +7,15 @@ package cpukern
 //
 // A region ends when its chunks are done, not when every worker has checked in, so a worker that the system has put
 // aside between chunks holds nobody up. Between regions, workers spin for a short while (the next op is usually
-// microseconds away) and then sleep. A region allocates nothing.
+// microseconds away) and then sleep: an idle pool costs nothing. A region allocates nothing.
 
 import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"segue/engine/cpukern/simd"
 )
 
 // A task is one op's work; run does chunk on the given thread (0 is the caller), whose scratch memory is its own.
@@ -29,14 +32,15 @@ type pool struct {
 	left  atomic.Int64
 	_     [56]byte
 
+	kernels  *simd.Kernels
 	sleepers []sleeper           // by thread
 	bug      atomic.Pointer[any] // what a chunk panicked with
 	quit     atomic.Bool
 	done     sync.WaitGroup
 }
 
-func newPool(threads int) *pool {
-	p := &pool{sleepers: make([]sleeper, threads)}
+func newPool(threads int, kernels *simd.Kernels) *pool {
+	p := &pool{kernels: kernels, sleepers: make([]sleeper, threads)}
 	for i := range p.sleepers {
 		p.sleepers[i].wake = make(chan struct{}, 1)
 	}
@@ -75,7 +79,7 @@ func (p *pool) run(t task, chunks int) {
 	}
 	for p.step(0) {
 	}
-	p.sleepers[0].until(func() bool { return p.left.Load() == 0 })
+	p.until(0, func() bool { return p.left.Load() == 0 })
 	if bug := p.bug.Swap(nil); bug != nil {
 		panic(*bug)
 	}
@@ -116,7 +120,7 @@ func (p *pool) work(thread int) {
 	for !p.quit.Load() {
 		for p.step(thread) {
 		}
-		p.sleepers[thread].until(pending)
+		p.until(thread, pending)
 	}
 }
 
@@ -134,26 +138,47 @@ type sleeper struct {
 }
 
 const (
-	spinLooks  = 64  // at the condition, about a nanosecond each, between two yields to the scheduler
-	spinYields = 256 // before sleeping: some tens of microseconds in all
+	// spinLooks at the condition, with a pause between them that leaves the core to its other hyperthread, come before each
+	// yield to the scheduler: some ten microseconds, longer than most gaps between regions. A goroutine that yields may
+	// find its thread given to another for the ten milliseconds of a time slice.
+	spinLooks = 256
+	// spinTime ends the spinning: longer than what lies between two steps of decoding.
+	spinTime = time.Millisecond
 )
 
 // until returns when ready does; it may look again any number of times.
-func (s *sleeper) until(ready func() bool) {
+func (p *pool) until(thread int, ready func() bool) {
 	for {
-		for range spinYields {
-			for range spinLooks {
-				if ready() {
-					return
-				}
-			}
-			runtime.Gosched()
+		if p.spin(ready) {
+			return
 		}
+		s := &p.sleepers[thread]
 		s.asleep.Store(true)
 		if ready() && s.asleep.CompareAndSwap(true, false) {
 			return
 		}
 		<-s.wake
+	}
+}
+
+// spin reports whether ready did within spinTime.
+func (p *pool) spin(ready func() bool) bool {
+	var start time.Time // of the second round: most waits are over before
+	for {
+		for range spinLooks {
+			if ready() {
+				return true
+			}
+			p.kernels.Pause(1)
+		}
+		now := time.Now()
+		if start.IsZero() {
+			start = now
+		}
+		if now.Sub(start) > spinTime {
+			return false
+		}
+		runtime.Gosched()
 	}
 }
 

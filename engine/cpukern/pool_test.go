@@ -6,7 +6,17 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"segue/engine/cpukern/simd"
 )
+
+func testPool(tb testing.TB, threads int) *pool {
+	kernels, err := simd.New(simd.Detect())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return newPool(threads, kernels)
+}
 
 // countTask counts how often each chunk runs, and on which threads.
 type countTask struct {
@@ -34,7 +44,7 @@ func (c *countTask) check(t *testing.T, chunks int) {
 
 func TestPoolRunsEveryChunkOnce(t *testing.T) {
 	for _, threads := range []int{1, 2, 3, 8} {
-		p := newPool(threads)
+		p := testPool(t, threads)
 		c := &countTask{runs: make([]atomic.Int32, 100)}
 		for i := range 2000 {
 			chunks := i%100 + 1
@@ -52,7 +62,7 @@ func TestPoolRunsEveryChunkOnce(t *testing.T) {
 
 // A thread stuck in one chunk holds up none of the others: they do the rest.
 func TestPoolUnevenChunks(t *testing.T) {
-	p := newPool(4)
+	p := testPool(t, 4)
 	defer p.close()
 	held := make(chan struct{})
 	var once sync.Once
@@ -70,7 +80,7 @@ func TestPoolUnevenChunks(t *testing.T) {
 }
 
 func TestPoolSharedByCallers(t *testing.T) {
-	p := newPool(3)
+	p := testPool(t, 3)
 	defer p.close()
 	var group sync.WaitGroup
 	for range 4 {
@@ -86,7 +96,7 @@ func TestPoolSharedByCallers(t *testing.T) {
 }
 
 func TestPoolAllocatesNothing(t *testing.T) {
-	p := newPool(3)
+	p := testPool(t, 3)
 	defer p.close()
 	c := &countTask{runs: make([]atomic.Int32, 9)}
 	if allocs := testing.AllocsPerRun(100, func() { p.run(c, 9) }); allocs != 0 {
@@ -115,14 +125,55 @@ func TestCloseEndsThreads(t *testing.T) {
 	}
 }
 
-// BenchmarkRegion is the cost of handing out eight empty chunks.
+// An idle pool sleeps: it uses no processor.
+func TestPoolParks(t *testing.T) {
+	p := testPool(t, 4)
+	defer p.close()
+	c := &countTask{runs: make([]atomic.Int32, 20)}
+	p.run(c, 20)
+	awake := func() bool {
+		for i := range p.sleepers[1:] {
+			if !p.sleepers[i+1].asleep.Load() {
+				return true
+			}
+		}
+		return false
+	}
+	for wait := time.Millisecond; awake() && wait < 5*time.Second; wait *= 2 {
+		time.Sleep(wait)
+	}
+	if awake() {
+		t.Error("a thread is still looking for work long after the last region")
+	}
+	p.run(c, 20) // and they can be woken
+}
+
+// BenchmarkRegion is the cost of handing out chunks: empty ones, and one of 20 µs for each thread, of which overhead-ns is
+// what the median region takes beyond those 20 µs.
 func BenchmarkRegion(b *testing.B) {
-	p := newPool(runtime.GOMAXPROCS(0))
+	const work = 20 * time.Microsecond
+	threads := runtime.GOMAXPROCS(0)
+	p := testPool(b, threads)
 	defer p.close()
 	c := &countTask{runs: make([]atomic.Int32, 8)}
-	for b.Loop() {
-		p.run(c, 8)
-	}
+	b.Run("empty", func(b *testing.B) {
+		for b.Loop() {
+			p.run(c, 8)
+		}
+	})
+	b.Run("20us", func(b *testing.B) {
+		c.work = func(int, int) {
+			for start := time.Now(); time.Since(start) < work; {
+			}
+		}
+		var times []time.Duration
+		for b.Loop() {
+			start := time.Now()
+			p.run(c, threads)
+			times = append(times, time.Since(start))
+		}
+		b.ReportMetric(float64(percentile(times, 50)-work), "overhead-ns")
+	})
 }
 
 type buggyTask struct{ at int }
@@ -135,7 +186,7 @@ func (b buggyTask) run(_, chunk int) {
 
 // A panic in any chunk, on whatever thread, reaches the caller, and the pool goes on working.
 func TestPoolPassesPanicsOn(t *testing.T) {
-	p := newPool(3)
+	p := testPool(t, 3)
 	defer p.close()
 	for at := range 40 {
 		func() {

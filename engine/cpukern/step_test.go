@@ -5,7 +5,9 @@ package cpukern
 
 import (
 	"fmt"
+	"os/exec"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -133,4 +135,41 @@ func benchStep(b *testing.B, shape stepShape, p kern.Precision, rows int) {
 func percentile(times []time.Duration, p int) time.Duration {
 	slices.Sort(times)
 	return times[(len(times)-1)*p/100]
+}
+
+// BenchmarkStepShared: how a step fares while something else wants a core: a goroutine of this process, or another process.
+func BenchmarkStepShared(b *testing.B) {
+	for _, other := range []struct {
+		name  string
+		start func(b *testing.B) (stop func())
+	}{{"nobody", func(*testing.B) func() { return func() {} }}, {"goroutine", busyGoroutine}, {"process", busyProcess}} {
+		b.Run(other.name, func(b *testing.B) {
+			defer other.start(b)()
+			benchStep(b, stepShapes[0], kern.Q8, 2)
+		})
+	}
+}
+
+func busyGoroutine(*testing.B) (stop func()) {
+	var stopped atomic.Bool
+	go func() {
+		for !stopped.Load() {
+		}
+	}()
+	return func() { stopped.Store(true) }
+}
+
+func busyProcess(b *testing.B) (stop func()) {
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		b.Skip("no shell to keep a core busy")
+	}
+	busy := exec.Command(shell, "-c", "while :; do :; done")
+	if err := busy.Start(); err != nil {
+		b.Fatal(err)
+	}
+	return func() {
+		_ = busy.Process.Kill()
+		_ = busy.Wait() // says that it was killed
+	}
 }
