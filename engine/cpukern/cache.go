@@ -8,6 +8,7 @@ package cpukern
 
 import (
 	"fmt"
+	"unsafe"
 
 	"segue/engine/cpukern/simd"
 	"segue/engine/kern"
@@ -15,12 +16,13 @@ import (
 
 type cache struct {
 	holding
-	shape kern.CacheShape
-	// One of the three holds the numbers.
+	shape  kern.CacheShape
+	memory []byte
+	// Views of it: one of the three holds the numbers.
 	floats []float32
 	halves []uint16
 	bytes8 []int8
-	scales []float32 // of bytes8: [layer][row][head][keys, values][column]
+	scales []float32 // of bytes8, before them: [layer][row][head][keys, values][column]
 }
 
 func (b *backend) Cache(p kern.Precision, shape kern.CacheShape) (kern.Cache, error) {
@@ -29,28 +31,43 @@ func (b *backend) Cache(p kern.Precision, shape kern.CacheShape) (kern.Cache, er
 	if err := b.checkLength("cache", n); err != nil {
 		return nil, err
 	}
-	c := &cache{shape: shape}
-	size := 4 * int64(n)
+	var size int
 	switch p {
 	case kern.F32:
-		c.floats = make([]float32, n)
+		size = 4 * n
 	case kern.F16:
-		c.halves, size = make([]uint16, n), 2*int64(n)
+		size = 2 * n
 	case kern.Q8:
-		c.bytes8, c.scales = make([]int8, n), make([]float32, columns)
-		size = int64(n) + 4*int64(columns)
+		size = 4*columns + n
 	default:
 		return nil, fmt.Errorf("cpukern: cache: got precision %s, want %s, %s or %s", p, kern.F32, kern.F16, kern.Q8)
 	}
-	c.hold(b, size)
+	memory, err := newMemory(size)
+	if err != nil {
+		return nil, fmt.Errorf("cpukern: cache: %d bytes of memory: %w", size, err)
+	}
+	c := &cache{shape: shape, memory: memory}
+	switch p {
+	case kern.F32:
+		c.floats = floatsOf(memory)
+	case kern.F16:
+		c.halves = halvesOf(memory)
+	default:
+		c.scales, c.bytes8 = floatsOf(memory)[:columns], bytes8Of(memory)[4*columns:]
+	}
+	c.hold(b, int64(size))
 	return c, nil
 }
 
+func bytes8Of(b []byte) []int8 { return unsafe.Slice((*int8)(unsafe.Pointer(&b[0])), len(b)) }
+
 func (c *cache) Shape() kern.CacheShape { return c.shape }
+func (c *cache) Bytes() int64           { return c.bytes }
 
 func (c *cache) Free() {
 	if c.release() {
-		c.floats, c.halves, c.bytes8, c.scales = nil, nil, nil, nil
+		freeMemory(c.memory)
+		c.memory, c.floats, c.halves, c.bytes8, c.scales = nil, nil, nil, nil, nil
 	}
 }
 

@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	// blockColumns: a block's keys and values of 64 numbers each take 64 KiB in float16, at home in a second-level cache.
-	blockColumns = 256
+	// blockColumns: long enough that a new stream from memory is a rare thing; a block's keys and values of 64 numbers each
+	// take 128 KiB in float16, at home in a second-level cache for the rows that share them.
+	blockColumns = 512
 	// stripRows is how many queries of a prefill make up one matrix product: whole tiles.
 	stripRows = 4 * simd.TileRows
 )
@@ -63,7 +64,6 @@ func (s *stream) CausalAttention(a kern.CausalAttention) {
 		return
 	}
 	t.keys = a.PrefixColumns + a.Column + a.Columns
-	t.each(a.Rows*a.Columns*t.heads, t.depth, (*causalTask).store)
 	if a.Columns < simd.TileRows {
 		t.step()
 	} else {
@@ -121,14 +121,16 @@ func (t *causalTask) run(thread, chunk int) {
 	}
 }
 
-// store puts one new key and value into the cache; items are (row·Columns + column)·heads + head.
-func (t *causalTask) store(_, item int) {
-	n, head := item/t.heads, item%t.heads
-	width, at := t.heads*t.depth, head*t.depth
-	qkv := t.qkv[n*3*width:][:3*width]
-	keys, values := t.cache.head(t.Layer, n/t.Columns, head)
-	keys.put(t.stream.kernels, t.Column+n%t.Columns, qkv[width+at:][:t.depth])
-	values.put(t.stream.kernels, t.Column+n%t.Columns, qkv[2*width+at:][:t.depth])
+// store puts the new keys and values of one head of a row into the cache.
+func (t *causalTask) store(row, head int) (keys, values vectors) {
+	keys, values = t.cache.head(t.Layer, row, head)
+	width := t.heads * t.depth
+	for i := range t.Columns {
+		qkv := t.qkv[3*(row*t.Columns+i)*width+head*t.depth:]
+		keys.put(t.stream.kernels, t.Column+i, qkv[width:][:t.depth])
+		values.put(t.stream.kernels, t.Column+i, qkv[2*width:][:t.depth])
+	}
+	return keys, values
 }
 
 // query returns the query of a head; n counts the new columns of all rows.
@@ -151,6 +153,7 @@ func (t *causalTask) step() {
 	s.growPrivate(t.depth + max(blockColumns, most))
 	cost := 2 * min(blockColumns, t.keys) * t.depth * t.Columns
 	t.prefixItems = groups * t.heads * t.prefixBlocks
+	t.each(t.Rows*t.heads, 2*t.Columns*t.depth, func(t *causalTask, _, item int) { t.store(item/t.heads, item%t.heads) })
 	t.each(t.prefixItems+t.Rows*t.heads*t.ownBlocks, cost, (*causalTask).block)
 	t.each(queries*t.heads, (t.prefixBlocks+t.ownBlocks)*t.depth, (*causalTask).join)
 }

@@ -40,7 +40,7 @@ func (t *causalTask) prefillHead(thread, item int) {
 		keys, values := t.prefix.head(t.Layer, row/t.Variations, head)
 		t.pack(&m, &keys, &values, 0, t.PrefixColumns)
 	}
-	keys, values := t.cache.head(t.Layer, row, head)
+	keys, values := t.store(row, head)
 	t.pack(&m, &keys, &values, t.PrefixColumns, t.keys-t.PrefixColumns)
 	for first := 0; first < t.Columns; first += stripRows {
 		t.strip(&m, row, head, first, min(stripRows, t.Columns-first))

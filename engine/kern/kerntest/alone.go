@@ -51,7 +51,7 @@ func testAlone(t *testing.T, k kern.Backend) {
 		}}
 	})
 	for _, p := range []kern.Precision{kern.F32, kern.F16, kern.Q8} {
-		alone(t, k, "causal/steps/"+p.String(), func(f *fixture) rowCall { return causalAlone(f, p, 300, []int{1, 1}) })
+		alone(t, k, "causal/steps/"+p.String(), func(f *fixture) rowCall { return causalAlone(f, p, 520, []int{1, 1}) })
 		alone(t, k, "causal/prefill/"+p.String(), func(f *fixture) rowCall { return causalAlone(f, p, 21, []int{17, 5}) })
 	}
 }

@@ -68,7 +68,8 @@ func causalRows() []row {
 		{layers: 1, rows: 4, heads: 2, dim: 16, prefix: 3, variations: 2, appends: []int{1, 1}},
 		{layers: 2, rows: 6, heads: 1, dim: 33, prefix: 65, variations: 3, spare: 4, appends: []int{2, 3, 1}},
 		{layers: 1, rows: 2, heads: 4, dim: 64, prefix: 17, variations: 1, appends: []int{31, 1}},
-		{layers: 1, rows: 2, heads: 1, dim: 16, prefix: 257, variations: 2, spare: 3, appends: []int{61, 190, 1, 4, 5}},
+		{layers: 1, rows: 1, heads: 1, dim: 8, appends: []int{509, 1, 4, 5}},
+		{layers: 1, rows: 2, heads: 1, dim: 16, prefix: 513, variations: 2, spare: 3, appends: []int{1, 4, 13}},
 	} {
 		for _, h.precision = range []kern.Precision{kern.F32, kern.F16, kern.Q8} {
 			rows = append(rows, causalRow(h))
