@@ -1,12 +1,12 @@
-// Package cpukern runs the op list of kern on the processor, in plain Go: the reference for every other backend and
-// the one that is always there.
+// Package cpukern runs the op list of kern on the processor, with the vector instructions that it has: the backend that is
+// always there.
 //
-//	Stream.Linear(args) ── check operands ──► task ── pool.run ──► chunks on all threads ──► gemm, softmax, …
+//	Stream.Linear(args) ── check operands ──► task ── pool.run ──► chunks on all threads ──► package simd
 //
-// Ops run at once, before the recording method returns, so Submit and Wait have nothing to do. Weights stay in the
-// precision of the file, as views of the mapping where they are aligned: a Matrix or Table must not outlive its
-// Checkpoint. The oddity: products are written float32(a*b), which forbids the compiler to fuse them with a sum in one
-// loop and not in another, so a row has the same bits whichever loop computes it.
+// Ops run at once, before the recording method returns, so Submit and Wait have nothing to do. Weights are packed once, in
+// the precision asked for, outside Go's heap: free them, the collector does not. A Table may be a view of the mapped file
+// and must not outlive its Checkpoint. The oddity: work is cut so that neither the number of threads nor the rows computed
+// together change the order of any sum, so a row has the same bits however it is computed.
 package cpukern
 
 import (

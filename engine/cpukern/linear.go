@@ -101,6 +101,12 @@ func (t *linearTask) finish(out []float32, r, first, end int) {
 	}
 }
 
+func relu(x []float32) {
+	for i, v := range x {
+		x[i] = max(v, 0)
+	}
+}
+
 // quantizeTask rounds activations, tile by tile.
 type quantizeTask struct {
 	span    // over tiles of simd.TileRows rows

@@ -6,6 +6,7 @@ package cpukern
 import (
 	"errors"
 	"fmt"
+	"unsafe"
 
 	"segue/engine/kern"
 )
@@ -188,6 +189,15 @@ func (s *stream) same(op, name string, dst, operand []float32) {
 	if overlap(dst, operand) && &dst[0] != &operand[0] {
 		s.shapef(op, "%s: overlaps the result in part", name)
 	}
+}
+
+// overlap reports whether two slices share an element.
+func overlap(a, b []float32) bool {
+	if len(a) == 0 || len(b) == 0 {
+		return false
+	}
+	from, to := uintptr(unsafe.Pointer(&a[0])), uintptr(unsafe.Pointer(&b[0]))
+	return from < to+4*uintptr(len(b)) && to < from+4*uintptr(len(a))
 }
 
 // positive reports whether every dimension is at least 1.
