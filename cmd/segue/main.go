@@ -30,6 +30,7 @@ var commands = []command{
 	{"models", "list the models that can be used", runModels},
 	{"probe", "tell what an audio file is", runProbe},
 	{"verify", "compare a checkpoint with the reference's results", runVerify},
+	{"bench", "measure speed and quality on this machine, and recommend", runBench},
 	{"doctor", "check this machine: device, memory, folders, a one-second self-test", runDoctor},
 	{"schema", "print the OpenRPC document of the worker", runSchema},
 	{"version", "print the version", runVersion},

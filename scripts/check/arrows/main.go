@@ -36,9 +36,10 @@ var table = map[string][]string{
 	"engine":               {"engine/audio", "engine/musicgen", "engine/lm", "engine/t5", "engine/encodec", "engine/kern", "weights"},
 	"engine/verify": {"engine", "engine/audio", "engine/musicgen", "engine/lm", "engine/t5", "engine/encodec",
 		"engine/kern", "weights"},
-	"rpc":         {"engine"},
-	"cmd/...":     {"*"},
-	"scripts/...": {"*"},
+	"engine/bench": {"engine/audio", "engine/musicgen", "engine/lm", "engine/kern", "weights"},
+	"rpc":          {"engine"},
+	"cmd/...":      {"*"},
+	"scripts/...":  {"*"},
 }
 
 // tested is what tests may import besides: a machine to run on, the table of ops, a model put together, its files.
