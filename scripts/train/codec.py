@@ -1,12 +1,13 @@
 """Trains the codec: audio → encoder → residual quantiser → decoder → audio.
 
-    python codec.py OUT --plan gpu [--seed 1] [--resume]
+    python codec.py OUT --plan gpu [--seed 1] [--stop MINUTES] [--resume]
 
 Writes OUT/codec.pt every two minutes and at the end, and a line of held-out figures each time.
 """
 
 import argparse
 import json
+import math
 import pathlib
 
 import torch
@@ -21,7 +22,13 @@ from schedule import Schedule
 from synth import RATE
 
 REPORT = 120  # seconds between reports
-PLAIN = 300  # first steps, without quantisation
+WARM = 100  # steps in which the learning rate rises
+PLAIN = 200  # first steps, without quantisation
+
+
+def half(audio):
+    """bfloat16 on a GPU. On the processor torch 2.11's gradients of convolutions in bfloat16 are wrong: by their own size."""
+    return torch.autocast(audio.device.type, torch.bfloat16, enabled=audio.is_cuda)
 
 
 class Codec(torch.nn.Module):
@@ -32,19 +39,18 @@ class Codec(torch.nn.Module):
         self.quantizer = Quantizer(model.CODEBOOKS, plan.entries, plan.latent)
 
     def forward(self, audio):
-        """[B, 1, n] → the same, codes [B, Q, T], commitment loss. Convolutions run in bfloat16, the rest does not."""
-        kind = audio.device.type
-        with torch.autocast(kind, torch.bfloat16):
+        """[B, 1, n] → the same, codes [B, Q, T], commitment loss."""
+        with half(audio):
             z = self.encoder(audio)
         z, codes, loss = self.quantizer(z.float())
-        with torch.autocast(kind, torch.bfloat16):
+        with half(audio):
             made = self.decoder(z)
         return made.float(), codes, loss
 
     @torch.no_grad()
     def encode(self, audio):
         """Codes [B, Q, T] of audio [B, n]."""
-        with torch.autocast(audio.device.type, torch.bfloat16):
+        with half(audio):
             z = self.encoder(audio[:, None])
         return self.quantizer(z.float())[1]
 
@@ -70,19 +76,23 @@ def train(o):
     plan, device = PLANS[o.plan], model.device()
     stage = plan.codec
     torch.manual_seed(o.seed)
+    torch.set_float32_matmul_precision("high")  # TF32, where there is such a thing
     generator = torch.Generator().manual_seed(o.seed)
     codec, spectra = Codec(plan).to(device), losses.Spectra().to(device)
     optimizer = torch.optim.AdamW(codec.parameters(), stage.rate, betas=(0.8, 0.99), weight_decay=1e-4)
     held = data.held_out(device, 24, 4.0)[0][:, None]
-    schedule, first, path = Schedule(stage), 0, o.out / "codec.pt"
+    schedule, first, path = Schedule(stage, WARM, stop=o.stop), 0, o.out / "codec.pt"
     if o.resume:
         state = model.load(path, device)
         codec.load_state_dict(state["codec"])
         optimizer.load_state_dict(state["optimizer"])
-        schedule, first = Schedule(stage, step=state["step"], spent=state["spent"]), state["seed"]
-    music = data.Music(device, first)
+        schedule, first = Schedule(stage, WARM, state["step"], state["spent"], o.stop), state["seed"]
+    if not schedule.running():
+        return
+    music = data.Music(device, stage.fresh, first)
     pool = data.Pool(music, stage.pool, generator)
     print(f"codec: {model.parameters(codec) / 1e6:.2f} M parameters, pool of {stage.pool} windows after {schedule.spent:.0f} s", flush=True)
+    schedule.start()
 
     def keep():
         figures = judge(codec, spectra, held) | {"step": schedule.step, "spent": round(schedule.spent), "seed": music.seed}
@@ -96,7 +106,7 @@ def train(o):
         if schedule.step == PLAIN:
             codec.quantizer.begin(latents(codec, pool, stage))
         if schedule.step % stage.every == 0:
-            pool.refresh(stage.fresh)
+            pool.refresh()
         if schedule.spent > due:
             due = schedule.spent + REPORT
             keep()
@@ -123,7 +133,8 @@ def main():
     p.add_argument("out", type=pathlib.Path)
     p.add_argument("--plan", choices=PLANS, required=True)
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--resume", action="store_true")
+    p.add_argument("--resume", action="store_true", help="go on from OUT/codec.pt")
+    p.add_argument("--stop", type=float, default=math.inf, help="minutes after which this run stops; resume it later")
     train(p.parse_args())
 
 

@@ -15,39 +15,37 @@ def _window(seed):
 
 
 class Music:
-    """Yields batches of windows: audio [count, samples] and the pieces."""
+    """Makes count windows at a time. While they render, other processes write the scores of the next."""
 
-    def __init__(self, device, first=0):
-        self.machine, self.seed = synth.Synth(device), first
+    def __init__(self, device, count, first=0):
+        self.machine, self.count, self.seed = synth.Synth(device), count, first
         cores = os.cpu_count() or 1
         self.workers = get_context("spawn").Pool(cores - 1) if cores > 2 else None
-        self.ready = None
+        self.ready = self.ahead()
 
-    def next(self, count):
-        """The next count windows. While they render, the workers write the scores of as many more."""
-        waiting, self.ready = self.ready, None
-        windows = waiting.get() if waiting else self.scores(count)
-        self.seed += count
-        if self.workers:
-            self.ready = self.workers.map_async(_window, range(self.seed, self.seed + count), chunksize=4)
+    def ahead(self):
+        seeds = range(self.seed, self.seed + self.count)
+        return self.workers.map_async(_window, seeds, chunksize=2) if self.workers else None
+
+    def next(self):
+        """Audio [count, samples] and its pieces."""
+        windows = self.ready.get() if self.ready else [_window(s) for s in range(self.seed, self.seed + self.count)]
+        self.seed += self.count
+        self.ready = self.ahead()
         return compose.render(self.machine, windows, WINDOW), [p for p, _ in windows]
-
-    def scores(self, count):
-        return [_window(s) for s in range(self.seed, self.seed + count)]
 
 
 class Pool:
-    """A store of audio windows of which a few are replaced at every step; batches are cut from it anywhere."""
+    """A store of audio windows of which a few are replaced at a time; batches are cut from it anywhere."""
 
     def __init__(self, music, size, generator):
         self.music, self.generator, self.at = music, generator, 0
         self.audio = torch.empty(size, int(WINDOW * synth.RATE), dtype=torch.float16, device=music.machine.device)
-        for i in range(0, size, 8):
-            self.refresh(min(8, size - i))
+        while self.at < size:
+            self.refresh()
 
-    def refresh(self, count):
-        audio, _ = self.music.next(count)
-        for row in audio:
+    def refresh(self):
+        for row in self.music.next()[0]:
             self.audio[self.at % len(self.audio)] = row
             self.at += 1
 

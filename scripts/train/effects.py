@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from synth import RATE
 
 CONTROL = 64  # samples per value of slow curves
+MIX = -14  # LUFS before the compressor
 
 
 def mixdown(buses, pieces, scores, noise):
@@ -17,7 +18,7 @@ def mixdown(buses, pieces, scores, noise):
     send = rest + 0.25 * drums
     wet = reverb(send, mix["decay"], noise, [p.seed for p in pieces])
     whole = drums + bass * duck + rest + mix["room"] * wet
-    whole = level(tone(whole, mix["tilt"]), mix["loudness"] * 0 - 14)
+    whole = level(tone(whole, mix["tilt"]), MIX)
     return limit(level(compress(whole, mix["press"]), mix["loudness"]))
 
 
@@ -47,12 +48,12 @@ def echo(x, pieces, gain):
 
 
 def reverb(x, decay, noise, seeds):
-    """Convolution with noise that dies away, darkened; decay is the time constant in seconds, about a third of RT60/2."""
+    """Convolution with noise that dies away, darkened; decay: seconds in which it falls by 60 dB."""
     samples = int(1.6 * RATE)
     t = torch.arange(samples, device=x.device) / RATE
     tails = torch.stack([noise[(s * 7919) % (1 << 19) :][:samples] for s in seeds])
     tails = F.avg_pool1d(tails[:, None], 3, 1, 1)[:, 0]
-    impulse = tails * torch.exp(-t / (0.35 * decay)) * (t > 0.012)
+    impulse = tails * torch.exp(-6.9 * t / decay) * (t > 0.012)
     impulse = impulse / impulse.norm(dim=1, keepdim=True)
     n = 1 << (x.shape[1] + samples - 1).bit_length()
     return torch.fft.irfft(torch.fft.rfft(x, n) * torch.fft.rfft(impulse, n), n)[:, : x.shape[1]]

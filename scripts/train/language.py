@@ -1,6 +1,6 @@
 """Trains the decoder and the text encoder on codes of composed music.
 
-    python language.py OUT --plan gpu [--seed 1] [--resume]
+    python language.py OUT --plan gpu [--seed 1] [--stop MINUTES] [--resume]
 
 Needs OUT/codec.pt and OUT/tokenizer.json. Music is composed, encoded and described while training; the weights kept in
 OUT/language.pt are those with the lowest held-out loss, those to go on from in OUT/language-last.pt.
@@ -11,6 +11,7 @@ states, and for a part of the rows no text (all conditions zero), so that guidan
 
 import argparse
 import json
+import math
 import pathlib
 
 import numpy as np
@@ -25,6 +26,7 @@ from codec import Codec
 from plan import FRAMES, PLANS, WINDOW
 from schedule import Schedule
 
+WARM = 300  # steps in which the learning rate rises
 NO_TEXT = 0.2  # share of rows
 REPORT = 120  # seconds between reports
 HELD = 48  # held-out windows
@@ -37,12 +39,11 @@ class Codes:
         self.music, self.codec, self.at = music, codec, 0
         self.codes = torch.empty(size, model.CODEBOOKS, int(WINDOW * FRAMES), dtype=torch.int16, device=music.machine.device)
         self.facts = [None] * size
-        at_once = 64 if music.machine.device.type == "cuda" else 8
-        for i in range(0, size, at_once):
-            self.refresh(min(at_once, size - i))
+        while self.at < size:
+            self.refresh()
 
-    def refresh(self, count):
-        audio, pieces = self.music.next(count)
+    def refresh(self):
+        audio, pieces = self.music.next()
         for row, piece in zip(self.codec.encode(audio), pieces):
             self.codes[self.at % len(self.codes)] = row.short()
             self.facts[self.at % len(self.facts)] = describe.facts(piece)
@@ -84,16 +85,16 @@ class Language:
         return states, torch.where(keep[:, None], mask, torch.ones_like(mask))
 
     def loss(self, codes, texts, keep):
-        """Cross entropy [Q] in nats, over real codes alone."""
+        """Cross entropy [Q] in nats. The column before frame t of codebook q is t + q."""
         grid = delayed(codes, self.special)
         with torch.autocast(self.device, torch.bfloat16):
             states, mask = self.condition(texts, keep)
             logits = self.net.decoder(
                 input_ids=grid[:, :, :-1].flatten(0, 1), encoder_hidden_states=states, encoder_attention_mask=mask, use_cache=False,
             ).logits.unflatten(0, grid.shape[:2])
-        target = grid[:, :, 1:]
-        losses = F.cross_entropy(logits.flatten(0, 2).float(), target.flatten().masked_fill(target.flatten() == self.special, -100), reduction="none")
-        return losses.view(target.shape).sum((0, 2)) / (target != self.special).sum((0, 2))
+        frames = codes.shape[2]
+        shifted = (logits[:, q, q : q + frames].flatten(0, 1).float() for q in range(codes.shape[1]))
+        return torch.stack([F.cross_entropy(s, codes[:, q].flatten()) for q, s in enumerate(shifted)])
 
 
 def weighted(losses):
@@ -123,21 +124,25 @@ def train(o):
     stage, frames = plan.language, int(plan.language.seconds * FRAMES)
     codec = Codec(plan).to(device).eval()
     codec.load_state_dict(model.load(o.out / "codec.pt", device)["codec"])
+    torch.set_float32_matmul_precision("high")
     net = model.build(plan, o.seed).to(device)
     language = Language(net, Tokenizer.from_file(str(o.out / "tokenizer.json")), device)
     optimizer = groups(language.parts, stage.rate)
-    schedule, first, best = Schedule(stage, warm=300), 0, float("inf")
+    schedule, first, best = Schedule(stage, WARM, stop=o.stop), 0, float("inf")
     if o.resume:
         state = model.load(o.out / "language-last.pt", device)
         language.parts.load_state_dict(state["parts"])
         optimizer.load_state_dict(state["optimizer"])
-        schedule, first, best = Schedule(stage, 300, state["step"], state["spent"]), state["seed"], state["best"]
+        schedule, first, best = Schedule(stage, WARM, state["step"], state["spent"], o.stop), state["seed"], state["best"]
+    if not schedule.running():
+        return
     audio, pieces = data.held_out(device, HELD, stage.seconds)
     held = torch.cat([codec.encode(a) for a in audio.split(8)])
     held_texts = [describe.describe(describe.facts(p), np.random.default_rng([p.seed, 2])) for p in pieces]
-    store = Codes(data.Music(device, first), codec, stage.pool)
+    store = Codes(data.Music(device, stage.fresh, first), codec, stage.pool)
     random = np.random.default_rng([o.seed, first])
     print(f"language: {model.parameters(language.parts) / 1e6:.2f} M parameters; {stage.pool} windows after {schedule.spent:.0f} s", flush=True)
+    schedule.start()
 
     def keep(best):
         losses = judge(language, held, held_texts)
@@ -156,7 +161,7 @@ def train(o):
         texts = [describe.describe(f, random) for f in facts]
         step(language, optimizer, codes, texts, torch.from_numpy(random.random(len(texts)) >= NO_TEXT).to(device))
         if schedule.step % stage.every == 0:
-            store.refresh(stage.fresh)
+            store.refresh()
         if schedule.spent > due:
             due, best = schedule.spent + REPORT, keep(best)
     keep(best)
@@ -175,7 +180,8 @@ def main():
     p.add_argument("out", type=pathlib.Path)
     p.add_argument("--plan", choices=PLANS, required=True)
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--resume", action="store_true")
+    p.add_argument("--resume", action="store_true", help="go on from OUT/language-last.pt")
+    p.add_argument("--stop", type=float, default=math.inf, help="minutes after which this run stops; resume it later")
     train(p.parse_args())
 
 

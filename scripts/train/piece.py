@@ -184,7 +184,7 @@ def compose(seed):
     kit = {voice: timbres.drum(voice, random) for voice in drums}
     mix = {
         "duck": random.uniform(*genre.duck), "recover": random.uniform(0.08, 0.2), "room": random.uniform(*genre.room),
-        "decay": random.uniform(0.3, 1.6), "echo": random.uniform(0.1, 0.35) * (random.random() < 0.4), "loudness": random.uniform(-18, -12),
+        "decay": random.uniform(0.5, 3.0), "echo": random.uniform(0.1, 0.35) * (random.random() < 0.4), "loudness": random.uniform(-18, -12),
         "drums": random.uniform(0.75, 1.15), "press": random.uniform(1.0, 3.0), "tilt": random.uniform(-1.5, 1.5),
     }
     return Piece(

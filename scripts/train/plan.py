@@ -1,4 +1,5 @@
-"""Sizes and budgets of a training: "gpu" for one NVIDIA H200, "cpu" for two cores with bfloat16 matrix units.
+"""Sizes and budgets of a training: "gpu" for one NVIDIA H200, "cpu" for a processor with a few idle cores, "smoke" to see
+within minutes that every step still runs (what it makes is noise).
 
 A stage ends after its steps or its minutes, whichever comes first; the learning rate falls over the same course.
 """
@@ -38,13 +39,18 @@ FRAMES = 50  # per second
 
 PLANS = {
     "gpu": Plan(
-        16, 64, 1024, 256, 7, 4, 128, 3, 256,
-        codec=Stage(12000, 8.5, 64, 1.0, 5e-4, 1024, 8, 1),
-        language=Stage(60000, 18.0, 64, 20.0, 1e-3, 30000, 24, 1),
+        filters=16, latent=64, entries=1024, width=256, layers=7, heads=4, text_width=128, text_layers=3, pieces=256,
+        codec=Stage(20000, 9.0, 64, 1.0, 5e-4, 1024, 16, 4),
+        language=Stage(60000, 17.0, 64, 20.0, 1e-3, 20000, 32, 1),
     ),
     "cpu": Plan(
-        12, 64, 1024, 256, 4, 4, 128, 2, 256,
-        codec=Stage(8000, 24.0, 12, 0.5, 1e-3, 64, 1, 4),
-        language=Stage(8000, 24.0, 8, 17.0, 1.5e-3, 600, 1, 2),
+        filters=12, latent=64, entries=1024, width=256, layers=4, heads=4, text_width=128, text_layers=2, pieces=256,
+        codec=Stage(8000, 20.0, 12, 0.5, 6e-4, 64, 1, 4),
+        language=Stage(8000, 24.0, 4, 17.0, 1e-3, 480, 1, 3),
+    ),
+    "smoke": Plan(
+        filters=4, latent=16, entries=64, width=64, layers=2, heads=2, text_width=32, text_layers=1, pieces=256,
+        codec=Stage(400, 2.0, 4, 0.3, 1e-3, 6, 2, 20),
+        language=Stage(60, 2.0, 2, 17.0, 1e-3, 6, 2, 20),
     ),
 }

@@ -19,10 +19,11 @@ class Quantizer(nn.Module):
     def forward(self, z):
         """z [B, D, T] → quantised z with a straight-through gradient, codes [B, Q, T], commitment loss.
 
-        Before begin() z passes as it is: an encoder that has learnt nothing would choose one row for everything.
+        Before begin() z passes as it is, and the loss keeps it small: an encoder that has learnt nothing would choose one
+        row for everything.
         """
         if not self.begun:
-            return z, None, z.new_zeros(())
+            return z, None, 0.01 * z.square().mean()
         flat = z.transpose(1, 2).reshape(-1, z.shape[1]).float()
         rest, whole, codes, loss = flat, torch.zeros_like(flat), [], flat.new_zeros(())
         for q in range(len(self.embed)):

@@ -5,19 +5,26 @@ import time
 
 
 class Schedule:
-    def __init__(self, stage, warm=200, step=0, spent=0.0):
-        self.stage, self.warm, self.step, self.begin = stage, warm, step, time.time() - spent
+    """step and spent (seconds) are where an earlier run stopped; this run stops after stop minutes, if not done before."""
+
+    def __init__(self, stage, warm, step=0, spent=0.0, stop=math.inf):
+        self.stage, self.warm, self.step, self.before, self.stop = stage, warm, step, spent, 60 * stop
+        self.start()
+
+    def start(self):
+        """Time counts from here."""
+        self.began = time.time()
 
     @property
     def spent(self):
-        return time.time() - self.begin
+        return self.before + time.time() - self.began
 
     @property
     def share(self):
         return max(self.step / self.stage.steps, self.spent / (60 * self.stage.minutes))
 
     def running(self):
-        return self.share < 1
+        return self.share < 1 and time.time() - self.began < self.stop
 
     def advance(self, optimizer):
         """Warms up, then falls along a cosine to a fiftieth of the highest rate."""

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Makes the bundled model from nothing: tokenizer, codec, decoder, checkpoint, goldens of it. Downloads nothing.
+#
+#   scripts/train/make.sh [OUT] [PLAN]     OUT: build/model by default; PLAN: gpu, cpu or smoke (plan.py)
+#
+# A stage that has begun goes on from its checkpoint; delete OUT to begin again. PYTHON names the interpreter.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+out=${1:-build/model}
+plan=${2:-gpu}
+python=${PYTHON:-python3}
+stage() { "$python" "$here/$1.py" "${@:2}"; }
+going() { test -e "$out/$1" && echo --resume || true; }
+
+test -e "$out/tokenizer.json" || stage tokens "$out" --plan "$plan"
+# shellcheck disable=SC2046  # no option or one
+stage codec "$out" --plan "$plan" $(going codec.pt)
+# shellcheck disable=SC2046
+stage language "$out" --plan "$plan" $(going language-last.pt)
+stage export "$out" "$out/checkpoint" --plan "$plan"
+stage goldens "$out/checkpoint" "$out/golden"
+echo "made $out/checkpoint; compare it with: segue verify $out/golden"

@@ -1,0 +1,163 @@
+"""Holds the composer to its word, and the parts of the training that can be wrong without anyone noticing.
+
+    python -m unittest discover -s scripts/train
+"""
+
+import pathlib
+import sys
+import unittest
+
+import numpy as np
+import torch
+
+sys.path.append(str(pathlib.Path(__file__).parent.parent / "bench" / "continuation"))
+import compose
+import describe
+import effects
+import language
+import measures
+import piece
+import synth
+import theory
+from quantizer import Quantizer
+
+SEEDS = range(40)
+
+
+class Truth(unittest.TestCase):
+    """What a piece says of itself is so."""
+
+    def test_same_seed_same_piece(self):
+        a, b = piece.compose(7), piece.compose(7)
+        self.assertEqual(describe.facts(a), describe.facts(b))
+        self.assertEqual(piece.score(a, 3.0, 5.0), piece.score(b, 3.0, 5.0))
+
+    def test_notes_belong_to_the_key(self):
+        for made in map(piece.compose, SEEDS):
+            scale = {theory.degree(made.root, made.mode, d) % 12 for d in range(7)}
+            notes, _ = piece.score(made, 0, 10)
+            outside = [n for n in notes if n[2] % 12 not in scale and made.parts[n[4]].name != "bass"]
+            self.assertEqual(outside, [], f"seed {made.seed}, {made.key}")
+
+    def test_tempo_and_genre(self):
+        for made in map(piece.compose, SEEDS):
+            low, high = piece.GENRES[made.genre].bpm
+            self.assertTrue(low <= made.bpm <= high and 70 <= made.bpm <= 175)
+            self.assertGreaterEqual(len(made.parts), 2)
+
+    def test_loops_repeat(self):
+        """Eight bars later the same notes sound, but for parts that rest."""
+        made = piece.compose(3)
+        made.sections[:] = True
+        span = 2 * piece.LOOP * piece.STEPS * made.step
+        first, later = piece.score(made, 1.0, 4.0), piece.score(made, 1.0 + span, 4.0)
+        self.assertEqual(len(first[0]), len(later[0]))
+        np.testing.assert_allclose([n[:4] for n in first[0]], [n[:4] for n in later[0]], atol=1e-9)
+
+    def test_a_window_is_part_of_the_piece(self):
+        made = piece.compose(5)
+        whole = {(round(n[0], 6), *n[2:]) for n in piece.score(made, 0.0, 12.0)[0]}
+        part = {(round(n[0] + 4.0, 6), *n[2:]) for n in piece.score(made, 4.0, 8.0)[0]}
+        self.assertTrue(part <= whole)
+
+    def test_voices_move_little(self):
+        for degrees in theory.PROGRESSIONS["minor"]:
+            voiced = theory.progression(9, "minor", degrees, 3, 52)
+            for a, b in zip(voiced, [*voiced[1:], voiced[0]]):
+                self.assertLessEqual(sum(abs(x - y) for x, y in zip(a, b)), 12)
+
+    def test_descriptions_tell_the_truth(self):
+        random = np.random.default_rng(1)
+        for made in map(piece.compose, SEEDS):
+            text = describe.describe(describe.facts(made), random)
+            for word in text.replace("BPM", "bpm").split():
+                if word.isdigit():
+                    self.assertEqual(int(word), round(made.bpm))
+
+
+class Sound(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.machine = synth.Synth()
+        cls.audio, cls.pieces = compose.compose(cls.machine, range(6), 6.0)
+
+    def test_level(self):
+        self.assertFalse(torch.isnan(self.audio).any())
+        self.assertLess(self.audio.abs().max().item(), 1.0)
+        wanted = torch.tensor([p.mix["loudness"] for p in self.pieces])
+        self.assertLess((effects.loudness(self.audio)[:, 0] - wanted).abs().max().item(), 0.7)
+
+    def test_a_batch_changes_nothing(self):
+        alone, _ = compose.compose(self.machine, [4], 6.0)
+        self.assertLess((alone[0] - self.audio[4]).abs().max().item(), 1e-3)
+
+    def test_pitch(self):
+        """A note of 440 Hz has its strongest partials at multiples of 440 Hz, and nothing folded between them."""
+        made = piece.compose(0)
+        made.parts[0].tone.detune = made.parts[0].tone.vibrato = 0.0
+        wave = self.machine.notes([made], [(0, 0, 69, 0.9, 0.0)], 32000)[0]
+        power = torch.fft.rfft(wave[3200:19200] * torch.hann_window(16000)).abs()
+        self.assertEqual(power.argmax().item() % 220, 0)
+
+    def test_loudness_of_a_sine(self):
+        """BS.1770: a sine of 997 Hz at full scale on one channel is -3.0 LUFS."""
+        t = torch.arange(5 * synth.RATE) / synth.RATE
+        self.assertAlmostEqual(effects.loudness(torch.sin(2 * np.pi * 997 * t)[None]).item(), -3.0, delta=0.3)
+
+
+class Training(unittest.TestCase):
+    def test_quantizer_decodes_what_it_chose(self):
+        torch.manual_seed(0)
+        quantizer, z = Quantizer(4, 32, 8), torch.randn(3, 8, 200)
+        quantizer.begin(z)
+        quantizer.eval()
+        made, codes, _ = quantizer(z)
+        torch.testing.assert_close(made, quantizer.decode(codes), rtol=1e-4, atol=1e-5)
+        self.assertLess((made - z).square().mean().item(), 0.3)
+
+    def test_dead_rows_come_back(self):
+        torch.manual_seed(0)
+        quantizer, z = Quantizer(1, 16, 4), torch.randn(2, 4, 100)
+        quantizer.begin(z)
+        quantizer.embed[0, 3] = quantizer.sums[0, 3] = 1e3
+        for _ in range(400):
+            quantizer(z)
+        self.assertLess(quantizer.embed[0, 3].abs().max().item(), 10)
+
+    def test_delay(self):
+        codes = torch.arange(12).view(1, 4, 3)
+        grid = language.delayed(codes, 99)[0].tolist()
+        self.assertEqual(grid, [[99, 0, 1, 2, 99, 99, 99], [99, 99, 3, 4, 5, 99, 99], [99, 99, 99, 6, 7, 8, 99], [99, 99, 99, 99, 9, 10, 11]])
+
+
+class Measures(unittest.TestCase):
+    """Each measure accepts the truth and refuses what is wrong in its own way."""
+
+    @classmethod
+    def setUpClass(cls):
+        audio, cls.pieces = compose.compose(synth.Synth(), [1, 5, 8, 11], 12.0)
+        cls.prompts, cls.truths = audio.split(192000, dim=1)
+
+    def mean(self, made):
+        rows = [measures.measure(p, m, t, x.bpm) for p, m, t, x in zip(self.prompts, made, self.truths, self.pieces)]
+        return {k: sum(r[k] for r in rows) / len(rows) for k in rows[0]}
+
+    def test_truth(self):
+        row = self.mean(self.truths)
+        self.assertEqual((row["tempo"], row["phase"], row["level"], row["silent"], row["distance"]), (1, 1, 1, 0, 0))
+
+    def test_late(self):
+        self.assertEqual(self.mean(self.truths.roll(3200, 1))["phase"], 0)
+
+    def test_quiet_and_silent(self):
+        self.assertEqual(self.mean(0.5 * self.truths)["level"], 0)
+        self.assertEqual(self.mean(0.001 * self.truths)["silent"], 1)
+
+    def test_noise(self):
+        row = self.mean(0.1 * torch.randn(self.truths.shape, generator=torch.Generator().manual_seed(0)))
+        self.assertLess(row["tempo"], 0.6)
+        self.assertGreater(row["distance"], 0.8)
+
+
+if __name__ == "__main__":
+    unittest.main()
