@@ -5,6 +5,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -68,6 +70,12 @@ func runBench(ctx context.Context, env *environment, args []string) error {
 		return usageError{"bench: got --model and --shape, want one of them"}
 	}
 	f.chooseMatrix()
+	if err := f.Validate(); err != nil { // before a model is loaded
+		return usageError{err.Error()}
+	}
+	if err := f.checkTargets(); err != nil {
+		return err
+	}
 	if err := f.wire(ctx); err != nil {
 		return err
 	}
@@ -79,6 +87,20 @@ func runBench(ctx context.Context, env *environment, args []string) error {
 		return err
 	}
 	return f.write(env, report)
+}
+
+// checkTargets finds out before minutes of work whether there is a place for the results.
+func (f *benchFlags) checkTargets() error {
+	if f.outputDir != "" {
+		if err := os.MkdirAll(f.outputDir, 0o777); err != nil {
+			return err
+		}
+	}
+	if f.json != "" && f.json != "-" {
+		_, err := os.Stat(filepath.Dir(f.json))
+		return err
+	}
+	return nil
 }
 
 // chooseMatrix fills in the lists that were not given. A shape's are shorter: quality does not depend on them.
@@ -104,8 +126,10 @@ func (f *benchFlags) wire(ctx context.Context) (err error) {
 	}
 	if f.Shape != "" {
 		f.Open = func() (*weights.Checkpoint, error) { return bench.OpenShape(f.Shape) }
-		_, err = f.Open() // a wrong name is told before anything is measured
-		return err
+		if _, err = f.Open(); err != nil { // a wrong name
+			return usageError{err.Error()}
+		}
+		return nil
 	}
 	f.Model, f.Open, err = f.machine.findModel(ctx, f.Model)
 	return err

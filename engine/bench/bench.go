@@ -45,7 +45,8 @@ type Options struct {
 	Progress func(done, total int, what string)
 }
 
-func (o *Options) validate() error {
+// Validate names the first option that is out of range.
+func (o *Options) Validate() error {
 	for _, limit := range []struct {
 		name            string
 		got, least, top float64
@@ -73,7 +74,7 @@ type bench struct {
 
 // Run measures every combination of the matrix. A cancelled run returns context.Cause(ctx).
 func Run(ctx context.Context, o Options) (*Report, error) {
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	b := &bench{Options: o, report: &Report{Version: o.Version, Settings: o.settings()}}

@@ -65,7 +65,7 @@ func (r *Report) contextPlot() template.HTML {
 	x, y := axis{label: "columns seen, 50 to a second"}, axis{label: "ms a step"}
 	for _, v := range r.Variants {
 		for _, step := range v.Steps {
-			x.high, y.high = max(x.high, float64(step.Context)*1.02), max(y.high, step.MS*1.1)
+			x.high, y.high = max(x.high, float64(step.Context)*1.02), max(y.high, step.MS*1.1, step.floorMS()*1.1)
 		}
 		for _, at := range v.Along {
 			x.high, y.high = max(x.high, float64(at.Context)*1.02), max(y.high, at.MS*1.1)
@@ -77,34 +77,41 @@ func (r *Report) contextPlot() template.HTML {
 		var floor []Point
 		for _, step := range v.Steps {
 			p.dot("dot "+colour(i), float64(step.Context), step.MS, fmt.Sprintf("%s: %.2f ms at %d columns", v.short(), step.MS, step.Context))
-			if step.ReadGBps > 0 {
-				floor = append(floor, Point{step.Context, float64(step.Bytes) / (step.ReadGBps * 1e6)})
-			}
+			floor = append(floor, Point{step.Context, step.floorMS()})
 		}
 		p.curve("floor "+colour(i), floor, v.short()+": floor")
 	}
 	return p.svg(plotHeight, "Time of a step along the context")
 }
 
-// parts are a request's stages in order.
-func (q *Request) parts() []struct {
+// floorMS is the time in which a plain read goes through as many bytes; 0 where that is not known.
+func (r *Row) floorMS() float64 {
+	if r.ReadGBps == 0 {
+		return 0
+	}
+	return float64(r.Bytes) / (r.ReadGBps * 1e6)
+}
+
+// part is a stage of a request.
+type part struct {
 	name string
 	ms   float64
-} {
-	return []struct {
-		name string
-		ms   float64
-	}{{"encode", q.EncodeMS}, {"text", q.TextMS}, {"prefill", q.PrefillMS}, {"decode", q.DecodeMS}, {"codec", q.CodecMS}}
+}
+
+// parts are a request's stages in order.
+func (q *Request) parts() []part {
+	return []part{{"encode", q.EncodeMS}, {"text", q.TextMS}, {"prefill", q.PrefillMS}, {"decode", q.DecodeMS}, {"codec", q.CodecMS}}
 }
 
 // requestPlot: a bar for each variant, its stages side by side, and a line where music plays as fast.
 func (r *Report) requestPlot() template.HTML {
-	longest := r.Settings.Seconds * 1e3
+	plays := r.Settings.Seconds * 1e3
+	longest := plays
 	for _, v := range r.Variants {
 		longest = max(longest, v.Request.TotalMS)
 	}
+	const top = 28.0
 	p := &plot{x: axis{high: longest * 1.02}, w: plotWidth - labelRoom - marginRight, left: labelRoom}
-	top := 28.0
 	for i := range r.Variants {
 		v := &r.Variants[i]
 		y := top + float64(i)*(barHeight+barGap)
@@ -116,8 +123,8 @@ func (r *Report) requestPlot() template.HTML {
 		}
 	}
 	bottom := top + float64(len(r.Variants))*(barHeight+barGap)
-	p.line("threshold", p.px(r.Settings.Seconds*1e3), 18, p.px(r.Settings.Seconds*1e3), bottom)
-	p.text("tick", "end", p.px(r.Settings.Seconds*1e3)-4, 14, "as fast as one take plays")
+	p.line("threshold", p.px(plays), 18, p.px(plays), bottom)
+	p.text("tick", "end", p.px(plays)-4, 14, "as fast as one take plays")
 	for _, ms := range p.x.ticks() {
 		p.text("tick", "middle", p.px(ms), bottom+14, fmt.Sprintf("%.4g", ms/1e3))
 	}
@@ -130,6 +137,7 @@ func (r *Report) requestPlot() template.HTML {
 	return p.svg(bottom+66, "Where a request's time goes")
 }
 
+// tiny names a variant where there is little room.
 func (v *Variant) tiny() string {
 	return fmt.Sprintf("%s, cache %s, %d thr, g %g, × %d", v.Quantization, v.KVCache, v.Threads, v.Guidance, v.Variations)
 }

@@ -25,7 +25,7 @@ type axis struct {
 const (
 	plotWidth, plotHeight        = 760.0, 340.0
 	marginTop, marginRight       = 16.0, 20.0
-	marginBottom, marginLeft     = 46.0, 62.0
+	marginBottom, marginLeft     = 46.0, 70.0
 	colours                      = 8 // classes c0 … c7 of the page
 	barHeight, barGap, labelRoom = 20.0, 10.0, 230.0
 )
@@ -82,7 +82,7 @@ func (p *plot) frame() {
 		p.text("tick", "end", p.left-6, p.py(v)+4, fmt.Sprintf("%.4g", v))
 	}
 	p.text("label", "middle", p.left+p.w/2, marginTop+p.h+38, p.x.label)
-	fmt.Fprintf(&p.b, `<text class="label" text-anchor="middle" transform="translate(14 %.1f) rotate(-90)">%s</text>`,
+	fmt.Fprintf(&p.b, `<text class="label" text-anchor="middle" transform="translate(12 %.1f) rotate(-90)">%s</text>`,
 		marginTop+p.h/2, html.EscapeString(p.y.label))
 }
 

@@ -17,6 +17,8 @@ const (
 	maxMelRatio = 1.25
 	// sameSpeed is the share of time within which two variants count as equally fast.
 	sameSpeed = 0.03
+	// compared is how many of the other variants, the fastest of them, a recommendation speaks of.
+	compared = 5
 )
 
 // Recommendation names the best variant for this machine.
@@ -85,10 +87,8 @@ func reason(best Variant, all []Variant) string {
 	} else {
 		fmt.Fprintf(&b, "The fastest whose loss is inaudible (%s): %s.", thresholds(), best.describe())
 	}
-	for _, v := range all {
-		if v.Setting == best.Setting {
-			continue
-		}
+	others := slices.DeleteFunc(slices.Clone(all), func(v Variant) bool { return v.Setting == best.Setting })
+	for _, v := range others[:min(len(others), compared)] {
 		fmt.Fprintf(&b, " %s: ", v.name())
 		ratio := v.Request.TotalMS / best.Request.TotalMS
 		switch {
@@ -99,6 +99,9 @@ func reason(best Variant, all []Variant) string {
 		default:
 			b.WriteString("as fast, and no nearer.")
 		}
+	}
+	if left := len(others) - compared; left > 0 {
+		fmt.Fprintf(&b, " The other %d take longer still.", left)
 	}
 	return b.String()
 }

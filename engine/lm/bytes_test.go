@@ -1,0 +1,60 @@
+package lm_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"segue/engine/lm"
+)
+
+// What a step reads grows with each column by a key and a value per layer, row and head, and by nothing else; measuring the
+// linears leaves the music as it was.
+func TestStepBytes(t *testing.T) {
+	f := open(t, "mono", 1)
+	ctx, c := context.Background(), f.model.Config.Decoder
+	text := f.condition(t, "drums")
+	defer text.Free()
+	prefix, err := f.model.LM.Prefill(ctx, f.stream, text, make([]int32, 3*c.Codebooks), 3, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer prefix.Free()
+	if rows := prefix.Rows(3); rows != 6 {
+		t.Errorf("got %d rows, want 6", rows)
+	}
+	const columns, variations = 4, 3 // all of them the prefix's
+	column := int64(c.Layers * 2 * c.Width * 4)
+	start := prefix.StepBytes(f.model.LM, variations, columns)
+	if got := prefix.StepBytes(f.model.LM, variations, columns+5) - start; got != 5*6*column {
+		t.Errorf("five columns of six rows: got %d bytes more, want %d", got, 5*6*column)
+	}
+	weights := f.model.LM.WeightBytes(true)
+	if cached := start - weights - text.Bytes(); cached != columns*2*column {
+		t.Errorf("the prefix: got %d bytes, want those of %d columns of two rows, once: %d", cached, columns, columns*2*column)
+	}
+	params := int64(c.Layers*(6*c.Width*c.Width+2*c.Width*c.FFN) + c.Codebooks*c.Entries*c.Width)
+	if weights < 2*params || weights > 5*params { // stored as halves or floats, in panels that are filled up
+		t.Errorf("weights: got %d bytes, want at least %d", weights, 2*params)
+	}
+	if less := weights - f.model.LM.WeightBytes(false); less < int64(c.Layers*2*c.Width*c.Width*2) {
+		t.Errorf("without a text: got %d bytes less, want cross-attention's", less)
+	}
+	how := lm.Sampling{Guidance: 3, Temperature: 1, TopP: 1}
+	generate := func() []int32 {
+		takes, err := f.model.LM.Generate(ctx, f.stream, prefix, []uint64{1}, 8, how, func(int, int) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return takes[0]
+	}
+	want := generate()
+	for range 3 {
+		if err := prefix.Linears(f.model.LM, f.stream, variations); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(generate(), want) {
+		t.Error("other codes after measuring")
+	}
+}
