@@ -30,7 +30,12 @@ func variants() map[string]Config {
 
 func load(t testing.TB, k kern.Backend, c Config, w *Weights) *Codec {
 	t.Helper()
-	codec, err := Load(k, c, w, kern.Stored)
+	return loadAs(t, k, c, w, kern.Stored)
+}
+
+func loadAs(t testing.TB, k kern.Backend, c Config, w *Weights, p kern.Precision) *Codec {
+	t.Helper()
+	codec, err := Load(k, c, w, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,44 +231,46 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// The benchmarks run the released shapes over five seconds; bytes are those of the samples. “x realtime” is the length of
-// the music over the time it takes.
-func benchmarkCodec(b *testing.B) (*Codec, kern.Stream, int) {
+// The benchmarks run the released shapes over five seconds, with the LSTM in each precision; bytes are those of the
+// samples. “x-realtime” is the length of the music over the time it takes.
+func benchmarkCodec(b *testing.B, run func(b *testing.B, codec *Codec, s kern.Stream, frames int)) {
 	config, err := parse(b, released())
 	if err != nil {
 		b.Fatal(err)
 	}
-	k, s := open(b)
-	codec := load(b, k, config, bind(&chance{}, config))
-	const frames = 250
-	b.SetBytes(4 * frames * int64(codec.Hop()))
-	return codec, s, frames
+	w := bind(&chance{}, config)
+	for _, p := range []kern.Precision{kern.F32, kern.F16, kern.Q8} {
+		b.Run(p.String(), func(b *testing.B) {
+			k, s := open(b)
+			codec := loadAs(b, k, config, w, p)
+			const frames = 250
+			b.SetBytes(4 * frames * int64(codec.Hop()))
+			run(b, codec, s, frames)
+			length := float64(frames) / codec.FrameRate()
+			b.ReportMetric(length*float64(b.N)/b.Elapsed().Seconds(), "x-realtime")
+		})
+	}
 }
 
 func BenchmarkEncode(b *testing.B) {
-	codec, s, frames := benchmarkCodec(b)
-	samples := noise(frames * codec.Hop())
-	for b.Loop() {
-		if _, _, err := codec.Encode(context.Background(), s, samples); err != nil {
-			b.Fatal(err)
+	benchmarkCodec(b, func(b *testing.B, codec *Codec, s kern.Stream, frames int) {
+		samples := noise(frames * codec.Hop())
+		for b.Loop() {
+			if _, _, err := codec.Encode(context.Background(), s, samples); err != nil {
+				b.Fatal(err)
+			}
 		}
-	}
-	reportRealtime(b, codec, frames)
+	})
 }
 
 func BenchmarkDecode(b *testing.B) {
-	codec, s, frames := benchmarkCodec(b)
-	codes := randomCodes(codec.config, frames)
-	for b.Loop() {
-		err := codec.Decode(context.Background(), s, codes, frames, 0, func([]float32) error { return nil })
-		if err != nil {
-			b.Fatal(err)
+	benchmarkCodec(b, func(b *testing.B, codec *Codec, s kern.Stream, frames int) {
+		codes := randomCodes(codec.config, frames)
+		for b.Loop() {
+			err := codec.Decode(context.Background(), s, codes, frames, 0, func([]float32) error { return nil })
+			if err != nil {
+				b.Fatal(err)
+			}
 		}
-	}
-	reportRealtime(b, codec, frames)
-}
-
-func reportRealtime(b *testing.B, codec *Codec, frames int) {
-	length := float64(frames) / codec.FrameRate()
-	b.ReportMetric(length*float64(b.N)/b.Elapsed().Seconds(), "x-realtime")
+	})
 }

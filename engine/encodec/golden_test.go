@@ -32,6 +32,11 @@ func open(t testing.TB) (kern.Backend, kern.Stream) {
 // loadGolden loads the codec of a golden checkpoint.
 func loadGolden(t testing.TB, k kern.Backend, variant string) *Codec {
 	t.Helper()
+	return loadGoldenAs(t, k, variant, kern.Stored)
+}
+
+func loadGoldenAs(t testing.TB, k kern.Backend, variant string, p kern.Precision) *Codec {
+	t.Helper()
 	checkpoint, err := weights.Open(filepath.Join(goldens, variant), weights.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +54,7 @@ func loadGolden(t testing.TB, k kern.Backend, variant string) *Codec {
 	if err := b.Err(); err != nil {
 		t.Fatal(err)
 	}
-	codec, err := Load(k, config, w, kern.Stored)
+	codec, err := Load(k, config, w, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,6 +127,52 @@ func compareClip(t *testing.T, codec *Codec, s kern.Stream, golden map[string]*w
 	if worst := maxError(samples, golden[clip+".decoded"].Floats()); worst > 1e-4 {
 		t.Errorf("decoded: error %.3g, want at most 1e-4", worst)
 	}
+}
+
+// TestPrecisions bounds what rounding the LSTM's matrices does: noise against the exact samples, codes that change.
+func TestPrecisions(t *testing.T) {
+	k, s := open(t)
+	exact := loadGolden(t, k, "stereo") // stored in float32
+	samples := noise(50 * exact.Hop())
+	codes, frames, err := exact.Encode(context.Background(), s, samples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := decode(t, exact, s, codes, frames, 0)
+	for _, test := range []struct {
+		precision kern.Precision
+		decibels  float64 // at least
+		changed   int     // of 200 codes, at most
+	}{{kern.F32, math.Inf(1), 0}, {kern.F16, 80, 1}, {kern.Q8, 50, 6}} {
+		codec := loadGoldenAs(t, k, "stereo", test.precision)
+		if ratio := decibels(decode(t, codec, s, codes, frames, 0), want); ratio < test.decibels {
+			t.Errorf("%s: noise %.1f dB below the sound, want at least %g", test.precision, ratio, test.decibels)
+		}
+		again, _, err := codec.Encode(context.Background(), s, samples)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := 0
+		for i := range codes {
+			if again[i] != codes[i] {
+				changed++
+			}
+		}
+		if changed > test.changed {
+			t.Errorf("%s: %d of %d codes change, want at most %d", test.precision, changed, len(codes), test.changed)
+		}
+	}
+}
+
+// decibels is how far the difference of two signals lies below the second.
+func decibels(got, want []float32) float64 {
+	noise, sound := 0.0, 0.0
+	for i, v := range want {
+		d := float64(got[i]) - float64(v)
+		noise += d * d
+		sound += float64(v) * float64(v)
+	}
+	return 10 * math.Log10(sound/noise)
 }
 
 // transpose turns [rows, columns] into [columns, rows].
