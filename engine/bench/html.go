@@ -28,8 +28,8 @@ func (r *Report) HTML(w io.Writer) error {
 		{"A step along the context", "Solid: measured in a whole request. Dots: placed there. Dashed: bytes read ÷ the speed of a plain read, the floor.", r.contextPlot()},
 		{"Where a request's time goes", fmt.Sprintf("%g s of new audio after a prompt of %g s, the model loaded.", r.Settings.Seconds, r.Settings.PromptSeconds), r.requestPlot()},
 	}
-	if plot, ok := r.qualityPlot(); ok {
-		sections = append(sections, section{"Speed and quality", "Left is faster, lower is nearer to float32. Dashed: the threshold of what is taken for inaudible.", plot})
+	if r.judged() {
+		sections = append(sections, section{"Speed and quality", "Left is faster, lower is nearer to float32. Dashed: the threshold of what is taken for inaudible.", r.qualityPlot()})
 	}
 	return t.Execute(w, map[string]any{
 		"Report": r, "Subject": r.subject(), "ReadSpeed": fmt.Sprintf("%.1f", r.readSpeed()), "Legend": strings.Join(r.legend(), " "),
@@ -42,8 +42,19 @@ func (r *Report) HTML(w io.Writer) error {
 type key struct{ Class, Name string }
 
 func (r *Report) keys() (list []key) {
-	for i := range r.Variants {
-		list = append(list, key{colour(i), r.Variants[i].short()})
+	for i, v := range r.plotted() {
+		list = append(list, key{colour(i), v.short()})
+	}
+	return list
+}
+
+// plotted are the variants that have a colour of their own: of the guidance and variations that the recommendation compares,
+// and no more than there are colours.
+func (r *Report) plotted() (list []Variant) {
+	for _, v := range r.Variants {
+		if v.Guidance == r.Variants[0].Guidance && v.Variations == r.Variants[0].Variations && len(list) < colours {
+			list = append(list, v)
+		}
 	}
 	return list
 }
@@ -63,7 +74,7 @@ func (r *Report) takeNames() (names []string) {
 // contextPlot: milliseconds of a step over the columns it sees.
 func (r *Report) contextPlot() template.HTML {
 	x, y := axis{label: "columns seen, 50 to a second"}, axis{label: "ms a step"}
-	for _, v := range r.Variants {
+	for _, v := range r.plotted() {
 		for _, step := range v.Steps {
 			x.high, y.high = max(x.high, float64(step.Context)*1.02), max(y.high, step.MS*1.1, step.floorMS()*1.1)
 		}
@@ -72,7 +83,7 @@ func (r *Report) contextPlot() template.HTML {
 		}
 	}
 	p := newPlot(x, y)
-	for i, v := range r.Variants {
+	for i, v := range r.plotted() {
 		p.curve("curve "+colour(i), v.Along, v.short())
 		var floor []Point
 		for _, step := range v.Steps {
@@ -142,24 +153,21 @@ func (v *Variant) tiny() string {
 	return fmt.Sprintf("%s, cache %s, %d thr, g %g, × %d", v.Quantization, v.KVCache, v.Threads, v.Guidance, v.Variations)
 }
 
-// qualityPlot: divergence over time; not ok where no quality was measured.
-func (r *Report) qualityPlot() (_ template.HTML, ok bool) {
+// qualityPlot: divergence over time, of the thread count that quality was measured with.
+func (r *Report) qualityPlot() template.HTML {
 	const least = 1e-7 // what is nearer is drawn here: a logarithm has no zero
 	x, y := axis{label: "ms a step"}, axis{low: least, high: 1, log: true, label: "KL of the worst codebook, nats"}
-	for _, v := range r.Variants {
+	for _, v := range r.plotted() {
 		if v.Quality != nil {
-			x.high, y.high, ok = max(x.high, v.Steps[0].MS*1.1), max(y.high, v.Quality.worstKL()*2), true
+			x.high, y.high = max(x.high, v.Steps[0].MS*1.1), max(y.high, v.Quality.worstKL()*2)
 		}
-	}
-	if !ok {
-		return "", false
 	}
 	p := newPlot(x, y)
 	p.line("threshold", p.left, p.py(maxKL), p.left+p.w, p.py(maxKL))
-	for i, v := range r.Variants {
+	for i, v := range r.plotted() {
 		if v.Quality != nil {
 			p.dot("dot "+colour(i), v.Steps[0].MS, max(v.Quality.worstKL(), least), v.short()+": "+v.Quality.describe())
 		}
 	}
-	return p.svg(plotHeight, "Speed and quality"), true
+	return p.svg(plotHeight, "Speed and quality")
 }

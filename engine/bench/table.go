@@ -63,15 +63,22 @@ func (r *Report) cells() [][]string {
 			head = append(head, fmt.Sprintf("ms @%d", step.Context))
 		}
 	}
-	head = append(head, "read MB", "share", "× real time", "memory MB", "top-1", "KL", "log-mel dB")
+	head = append(head, "read MB", "share", "× real time", "memory MB")
+	judged := r.judged()
+	if judged {
+		head = append(head, "top-1", "KL", "log-mel dB")
+	}
 	lines := [][]string{head}
 	for i := range r.Variants {
-		lines = append(lines, r.Variants[i].cells())
+		lines = append(lines, r.Variants[i].cells(judged))
 	}
 	return lines
 }
 
-func (v *Variant) cells() []string {
+// judged says whether quality was measured at all.
+func (r *Report) judged() bool { return len(r.Variants) > 0 && r.Variants[0].Quality != nil }
+
+func (v *Variant) cells(judged bool) []string {
 	line := []string{v.Quantization, v.KVCache, fmt.Sprint(v.Threads), fmt.Sprint(v.Guidance), fmt.Sprint(v.Variations),
 		fmt.Sprintf("%.2f", v.LoadMS/1e3), fmt.Sprintf("%.0f", v.PrefillRate)}
 	for _, step := range v.Steps {
@@ -80,7 +87,10 @@ func (v *Variant) cells() []string {
 	first := v.Steps[0]
 	line = append(line, fmt.Sprintf("%.1f", float64(first.Bytes)/1e6), fmt.Sprintf("%.0f %%", 100*first.Share),
 		fmt.Sprintf("%.2f", v.Request.Realtime), fmt.Sprintf("%.0f", float64(v.PeakBytes)/1e6))
-	if v.Quality == nil {
+	switch {
+	case !judged:
+		return line
+	case v.Quality == nil: // the same as with another number of threads
 		return append(line, "–", "–", "–")
 	}
 	return append(line, fmt.Sprintf("%.1f %%", 100*v.Quality.Mean.Top1), fmt.Sprintf("%.2g", v.Quality.worstKL()), fmt.Sprintf("%.2f", v.Quality.MelDB))
@@ -93,7 +103,7 @@ func (r *Report) legend() []string {
 		fmt.Sprintf("read's speed that is. × real time: a whole request, %g s after a prompt of %g s, the model loaded. memory: peak of the process.",
 			r.Settings.Seconds, r.Settings.PromptSeconds),
 	}
-	if len(r.Variants) > 0 && r.Variants[0].Quality != nil {
+	if r.judged() {
 		lines = append(lines,
 			"top-1, KL: the distributions after guidance against float32, along its codes; mean agreement, nats of the worst codebook.",
 			fmt.Sprintf("log-mel: the take's distance from float32's; the next seed's take is %.2f dB away.", r.Variants[0].Quality.SeedMelDB))
