@@ -78,10 +78,12 @@ func (s *step) run() {
 	}
 }
 
-// read reads every weight once with all threads, in shares as large as there are.
+// read reads every weight once, shared out like products.
 func (s *step) read(task *readTask) {
 	for _, w := range s.weights {
-		*task = readTask{span: span{n: len(w.packed) / probeUnit, block: ceilDiv(len(w.packed)/probeUnit, s.pool.threads())}, kernels: s.kernels, memory: w.packed}
+		units := len(w.packed) / probeUnit
+		block := min(linearBytes/probeUnit, ceilDiv(units, 4*s.pool.threads()))
+		*task = readTask{span: span{n: units, block: block}, kernels: s.kernels, memory: w.packed}
 		s.pool.run(task, task.chunks())
 	}
 }
