@@ -31,7 +31,7 @@ def sidechain(pieces, scores, samples, device):
         kicks = torch.tensor(sorted(start for start, _, voice in hits if voice == "kick"))
         if len(kicks):
             last = torch.searchsorted(kicks, times, right=True) - 1
-            since = times - kicks[last.clamp(min=0)]
+            since = (times - kicks[last.clamp(min=0)]).clamp(min=0)  # zero before the first, where the dip is masked
             row -= piece.mix["duck"] * torch.exp(-since / piece.mix["recover"]) * (last >= 0)
     return F.interpolate(curves.to(device)[:, None], size=count * CONTROL, mode="linear")[:, 0, :samples]
 

@@ -130,9 +130,10 @@ def train(o):
     optimizer = groups(language.parts, stage.rate)
     schedule, first, best = Schedule(stage, WARM, stop=o.stop), 0, float("inf")
     if o.resume:
-        state = model.load(o.out / "language-last.pt", device)
+        state = latest(o.out, device)
         language.parts.load_state_dict(state["parts"])
-        optimizer.load_state_dict(state["optimizer"])
+        if "optimizer" in state:
+            optimizer.load_state_dict(state["optimizer"])
         schedule, first, best = Schedule(stage, WARM, state["step"], state["spent"], o.stop), state["seed"], state["best"]
     if not schedule.running():
         return
@@ -150,7 +151,7 @@ def train(o):
         print(json.dumps(figures | {"held_out": [round(x, 3) for x in losses.tolist()]}), flush=True)
         if weighted(losses).item() < best:
             best = weighted(losses).item()
-            model.save(o.out / "language.pt", parts=language.parts.state_dict(), losses=losses.tolist(), **figures)
+            model.save(o.out / "language.pt", parts=language.parts.state_dict(), best=best, losses=losses.tolist(), **figures)
         model.save(o.out / "language-last.pt", parts=language.parts.state_dict(), optimizer=optimizer.state_dict(), best=best, **figures)
         return best
 
@@ -167,6 +168,12 @@ def train(o):
     keep(best)
 
 
+def latest(folder, device):
+    """What to go on from: the last step, or the best weights if only they were kept (the optimiser then begins afresh)."""
+    last = folder / "language-last.pt"
+    return model.load(last if last.exists() else folder / "language.pt", device)
+
+
 def step(language, optimizer, codes, texts, keep):
     loss = weighted(language.loss(codes, texts, keep))
     optimizer.zero_grad(set_to_none=True)
@@ -180,7 +187,7 @@ def main():
     p.add_argument("out", type=pathlib.Path)
     p.add_argument("--plan", choices=PLANS, required=True)
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--resume", action="store_true", help="go on from OUT/language-last.pt")
+    p.add_argument("--resume", action="store_true", help="go on from OUT/language-last.pt, or else OUT/language.pt")
     p.add_argument("--stop", type=float, default=math.inf, help="minutes after which this run stops; resume it later")
     train(p.parse_args())
 

@@ -16,7 +16,7 @@ test -e "$out/tokenizer.json" || stage tokens "$out" --plan "$plan"
 # shellcheck disable=SC2046  # no option or one
 stage codec "$out" --plan "$plan" $(going codec.pt)
 # shellcheck disable=SC2046
-stage language "$out" --plan "$plan" $(going language-last.pt)
+stage language "$out" --plan "$plan" $(going language.pt)
 stage export "$out" "$out/checkpoint" --plan "$plan"
 stage goldens "$out/checkpoint" "$out/golden"
 echo "made $out/checkpoint; compare it with: segue verify $out/golden"

@@ -87,6 +87,11 @@ class Sound(unittest.TestCase):
         wanted = torch.tensor([p.mix["loudness"] for p in self.pieces])
         self.assertLess((effects.loudness(self.audio)[:, 0] - wanted).abs().max().item(), 0.7)
 
+    def test_no_dip_before_the_first_kick(self):
+        """Seed 168 has its first kick after nearly ten seconds, where the exponential of the wait overflowed."""
+        audio, _ = compose.compose(self.machine, [168], 20.0)
+        self.assertTrue(torch.isfinite(audio).all())
+
     def test_a_batch_changes_nothing(self):
         alone, _ = compose.compose(self.machine, [4], 6.0)
         self.assertLess((alone[0] - self.audio[4]).abs().max().item(), 1e-3)
