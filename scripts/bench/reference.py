@@ -1,6 +1,6 @@
 """Times the reference implementation on the job that `segue bench` times: 6 s prompt → 24 s of new audio, guidance on.
 
-    python scripts/bench/transformers.py OUT [--steps 100]
+    python scripts/bench/reference.py OUT [--steps 100]
 
 Makes a checkpoint of musicgen-small's shape with random weights in OUT (kept, so that segue can be timed on the very same), and
 times transformers on the CPU: text, encode, prefill and STEPS steps, from which the whole request is reckoned. Needs the packages
