@@ -7791,7 +7791,7 @@ inputsBelow1:
 	RET
 
 // func dotsF32AVX2(dst *float32, q *float32, keys *float32, stride int, width int, n int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·dotsF32AVX2(SB), NOSPLIT, $0-48
 	MOVQ dst+0(FP), AX
 	MOVQ keys+16(FP), CX
@@ -7806,26 +7806,30 @@ four:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   q+8(FP), DI
-	MOVQ   width+32(FP), R8
+	MOVQ   q+8(FP), R8
+	MOVQ   width+32(FP), R9
 	MOVQ   CX, SI
-	LEAQ   (SI)(DX*2), R9
-	ADDQ   DX, R9
+	MOVQ   CX, DI
+	LEAQ   (SI)(DX*2), R10
+	ADDQ   DX, R10
 
 fourInputs:
-	VMOVUPS      (DI), Y4
+	VMOVUPS      (R8), Y4
 	VMOVUPS      (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
 	VMOVUPS      (SI)(DX*1), Y5
 	VFMADD231PS  Y4, Y5, Y1
 	VMOVUPS      (SI)(DX*2), Y5
 	VFMADD231PS  Y4, Y5, Y2
-	VMOVUPS      (R9), Y5
+	VMOVUPS      (R10), Y5
 	VFMADD231PS  Y4, Y5, Y3
-	ADDQ         $+32, DI
+	PREFETCHT0   3072(DI)
+	PREFETCHT0   3136(DI)
+	ADDQ         $+128, DI
+	ADDQ         $+32, R8
 	ADDQ         $+32, SI
-	ADDQ         $+32, R9
-	SUBQ         $0x08, R8
+	ADDQ         $+32, R10
+	SUBQ         $0x08, R9
 	JNE          fourInputs
 	VHADDPS      Y1, Y0, Y0
 	VHADDPS      Y3, Y2, Y2
@@ -7843,17 +7847,20 @@ one:
 	CMPQ   BX, $0x01
 	JL     none
 	VXORPS Y0, Y0, Y0
-	MOVQ   q+8(FP), DI
-	MOVQ   width+32(FP), R8
+	MOVQ   q+8(FP), R8
+	MOVQ   width+32(FP), R9
 	MOVQ   CX, SI
+	MOVQ   CX, DI
 
 oneInputs:
-	VMOVUPS      (DI), Y1
+	VMOVUPS      (R8), Y1
 	VMOVUPS      (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
+	PREFETCHT0   3072(DI)
 	ADDQ         $+32, DI
+	ADDQ         $+32, R8
 	ADDQ         $+32, SI
-	SUBQ         $0x08, R8
+	SUBQ         $0x08, R9
 	JNE          oneInputs
 	VHADDPS      Y0, Y0, Y0
 	VHADDPS      Y0, Y0, Y0
@@ -7870,7 +7877,7 @@ none:
 	RET
 
 // func weighF32AVX2(dst *float32, q *float32, keys *float32, stride int, width int, n int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·weighF32AVX2(SB), NOSPLIT, $0-48
 	MOVQ dst+0(FP), AX
 	MOVQ keys+16(FP), CX
@@ -7911,6 +7918,10 @@ wideValues:
 	VFMADD231PS  Y8, Y9, Y6
 	VMOVUPS      224(SI), Y9
 	VFMADD231PS  Y8, Y9, Y7
+	PREFETCHT0   3072(SI)
+	PREFETCHT0   3136(SI)
+	PREFETCHT0   3200(SI)
+	PREFETCHT0   3264(SI)
 	ADDQ         $+4, DI
 	ADDQ         DX, SI
 	DECQ         R8
@@ -7941,6 +7952,7 @@ narrowValues:
 	VBROADCASTSS (DI), Y1
 	VMOVUPS      (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
+	PREFETCHT0   3072(SI)
 	ADDQ         $+4, DI
 	ADDQ         DX, SI
 	DECQ         R8
@@ -7956,7 +7968,7 @@ none:
 	RET
 
 // func dotsF16AVX2(dst *float32, q *float32, keys *uint16, stride int, width int, n int)
-// Requires: AVX, F16C, FMA3
+// Requires: AVX, F16C, FMA3, MMX+
 TEXT ·dotsF16AVX2(SB), NOSPLIT, $0-48
 	MOVQ dst+0(FP), AX
 	MOVQ keys+16(FP), CX
@@ -7971,26 +7983,29 @@ four:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   q+8(FP), DI
-	MOVQ   width+32(FP), R8
+	MOVQ   q+8(FP), R8
+	MOVQ   width+32(FP), R9
 	MOVQ   CX, SI
-	LEAQ   (SI)(DX*2), R9
-	ADDQ   DX, R9
+	MOVQ   CX, DI
+	LEAQ   (SI)(DX*2), R10
+	ADDQ   DX, R10
 
 fourInputs:
-	VMOVUPS      (DI), Y4
+	VMOVUPS      (R8), Y4
 	VCVTPH2PS    (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
 	VCVTPH2PS    (SI)(DX*1), Y5
 	VFMADD231PS  Y4, Y5, Y1
 	VCVTPH2PS    (SI)(DX*2), Y5
 	VFMADD231PS  Y4, Y5, Y2
-	VCVTPH2PS    (R9), Y5
+	VCVTPH2PS    (R10), Y5
 	VFMADD231PS  Y4, Y5, Y3
-	ADDQ         $+32, DI
+	PREFETCHT0   3072(DI)
+	ADDQ         $+64, DI
+	ADDQ         $+32, R8
 	ADDQ         $+16, SI
-	ADDQ         $+16, R9
-	SUBQ         $0x08, R8
+	ADDQ         $+16, R10
+	SUBQ         $0x08, R9
 	JNE          fourInputs
 	VHADDPS      Y1, Y0, Y0
 	VHADDPS      Y3, Y2, Y2
@@ -8008,17 +8023,20 @@ one:
 	CMPQ   BX, $0x01
 	JL     none
 	VXORPS Y0, Y0, Y0
-	MOVQ   q+8(FP), DI
-	MOVQ   width+32(FP), R8
+	MOVQ   q+8(FP), R8
+	MOVQ   width+32(FP), R9
 	MOVQ   CX, SI
+	MOVQ   CX, DI
 
 oneInputs:
-	VMOVUPS      (DI), Y1
+	VMOVUPS      (R8), Y1
 	VCVTPH2PS    (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
-	ADDQ         $+32, DI
+	PREFETCHT0   3072(DI)
+	ADDQ         $+16, DI
+	ADDQ         $+32, R8
 	ADDQ         $+16, SI
-	SUBQ         $0x08, R8
+	SUBQ         $0x08, R9
 	JNE          oneInputs
 	VHADDPS      Y0, Y0, Y0
 	VHADDPS      Y0, Y0, Y0
@@ -8035,7 +8053,7 @@ none:
 	RET
 
 // func weighF16AVX2(dst *float32, q *float32, keys *uint16, stride int, width int, n int)
-// Requires: AVX, F16C, FMA3
+// Requires: AVX, F16C, FMA3, MMX+
 TEXT ·weighF16AVX2(SB), NOSPLIT, $0-48
 	MOVQ dst+0(FP), AX
 	MOVQ keys+16(FP), CX
@@ -8076,6 +8094,8 @@ wideValues:
 	VFMADD231PS  Y8, Y9, Y6
 	VCVTPH2PS    112(SI), Y9
 	VFMADD231PS  Y8, Y9, Y7
+	PREFETCHT0   3072(SI)
+	PREFETCHT0   3136(SI)
 	ADDQ         $+4, DI
 	ADDQ         DX, SI
 	DECQ         R8
@@ -8106,6 +8126,7 @@ narrowValues:
 	VBROADCASTSS (DI), Y1
 	VCVTPH2PS    (SI), Y2
 	VFMADD231PS  Y1, Y2, Y0
+	PREFETCHT0   3072(SI)
 	ADDQ         $+4, DI
 	ADDQ         DX, SI
 	DECQ         R8
@@ -8121,7 +8142,7 @@ none:
 	RET
 
 // func dotsI8AVX2(dst *float32, q *float32, keys *int8, scales *float32, stride int, width int, n int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·dotsI8AVX2(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), AX
 	MOVQ keys+16(FP), CX
@@ -8136,14 +8157,15 @@ four:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   q+8(FP), R8
-	MOVQ   width+40(FP), R9
+	MOVQ   q+8(FP), R9
+	MOVQ   width+40(FP), R10
 	MOVQ   CX, DI
-	LEAQ   (DI)(DX*2), R10
-	ADDQ   DX, R10
+	MOVQ   CX, R8
+	LEAQ   (DI)(DX*2), R11
+	ADDQ   DX, R11
 
 fourInputs:
-	VMOVUPS      (R8), Y4
+	VMOVUPS      (R9), Y4
 	VPMOVSXBD    (DI), Y5
 	VCVTDQ2PS    Y5, Y5
 	VFMADD231PS  Y4, Y5, Y0
@@ -8153,13 +8175,15 @@ fourInputs:
 	VPMOVSXBD    (DI)(DX*2), Y5
 	VCVTDQ2PS    Y5, Y5
 	VFMADD231PS  Y4, Y5, Y2
-	VPMOVSXBD    (R10), Y5
+	VPMOVSXBD    (R11), Y5
 	VCVTDQ2PS    Y5, Y5
 	VFMADD231PS  Y4, Y5, Y3
+	PREFETCHT0   3072(R8)
 	ADDQ         $+32, R8
+	ADDQ         $+32, R9
 	ADDQ         $+8, DI
-	ADDQ         $+8, R10
-	SUBQ         $0x08, R9
+	ADDQ         $+8, R11
+	SUBQ         $0x08, R10
 	JNE          fourInputs
 	VHADDPS      Y1, Y0, Y0
 	VHADDPS      Y3, Y2, Y2
@@ -8179,18 +8203,21 @@ one:
 	CMPQ   BX, $0x01
 	JL     none
 	VXORPS Y0, Y0, Y0
-	MOVQ   q+8(FP), R8
-	MOVQ   width+40(FP), R9
+	MOVQ   q+8(FP), R9
+	MOVQ   width+40(FP), R10
 	MOVQ   CX, DI
+	MOVQ   CX, R8
 
 oneInputs:
-	VMOVUPS      (R8), Y1
+	VMOVUPS      (R9), Y1
 	VPMOVSXBD    (DI), Y2
 	VCVTDQ2PS    Y2, Y2
 	VFMADD231PS  Y1, Y2, Y0
-	ADDQ         $+32, R8
+	PREFETCHT0   3072(R8)
+	ADDQ         $+8, R8
+	ADDQ         $+32, R9
 	ADDQ         $+8, DI
-	SUBQ         $0x08, R9
+	SUBQ         $0x08, R10
 	JNE          oneInputs
 	VHADDPS      Y0, Y0, Y0
 	VHADDPS      Y0, Y0, Y0
@@ -8209,7 +8236,7 @@ none:
 	RET
 
 // func weighI8AVX2(dst *float32, q *float32, keys *int8, scales *float32, stride int, width int, n int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·weighI8AVX2(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), AX
 	MOVQ keys+16(FP), CX
@@ -8261,6 +8288,7 @@ wideValues:
 	VPMOVSXBD    56(SI), Y9
 	VCVTDQ2PS    Y9, Y9
 	VFMADD231PS  Y8, Y9, Y7
+	PREFETCHT0   3072(SI)
 	ADDQ         $+4, DI
 	ADDQ         DX, SI
 	DECQ         R8
@@ -8296,6 +8324,7 @@ narrowValues:
 	VPMOVSXBD    (SI), Y2
 	VCVTDQ2PS    Y2, Y2
 	VFMADD231PS  Y1, Y2, Y0
+	PREFETCHT0   3072(SI)
 	ADDQ         $+4, DI
 	ADDQ         DX, SI
 	DECQ         R8

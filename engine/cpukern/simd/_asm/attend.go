@@ -83,8 +83,9 @@ func keySums(e element, keys, stride Register, some int, label string) []VecVirt
 	for _, s := range sums {
 		VXORPS(s, s, s)
 	}
-	first, q, width := GP64(), param("q"), param("width")
+	first, ahead, q, width := GP64(), GP64(), param("q"), param("width")
 	MOVQ(keys, first)
+	MOVQ(keys, ahead)
 	pointers, at := rowPointers(first, stride, some)
 	Label(label + "Inputs")
 	query := YMM()
@@ -94,6 +95,10 @@ func keySums(e element, keys, stride Register, some int, label string) []VecVirt
 		e.load(at(j, 0), key)
 		VFMADD231PS(query, key, s)
 	}
+	for line := 0; line < some*8*e.size; line += 64 {
+		fetchAhead(Mem{Base: ahead, Disp: line})
+	}
+	advance(some*8*e.size, ahead)
 	advance(32, q)
 	advance(8*e.size, pointers...)
 	SUBQ(U8(8), width)
@@ -165,6 +170,9 @@ func addValues(e element, sums []VecVirtual, values, stride Register, label stri
 		value := YMM()
 		e.load(Mem{Base: at, Disp: 8 * e.size * i}, value)
 		VFMADD231PS(share, value, s)
+	}
+	for line := 0; line < len(sums)*8*e.size; line += 64 {
+		fetchAhead(Mem{Base: at, Disp: line})
 	}
 	advance(4, p)
 	ADDQ(stride, at)
