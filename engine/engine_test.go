@@ -503,7 +503,7 @@ func TestMelody(t *testing.T) {
 func TestMemoryBudget(t *testing.T) {
 	size := func(model string) int64 {
 		w := newWorld(t, engine.Options{ModelsDir: "../testdata/goldens"})
-		info, err := w.engine.Load(context.Background(), engine.ModelOptions{Model: model}, quiet)
+		info, err := w.engine.Load(context.Background(), engine.ModelOptions{Model: model, Quantization: "none"}, quiet)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -512,7 +512,7 @@ func TestMemoryBudget(t *testing.T) {
 	mono, stereo := size("mono"), size("stereo")
 	w := newWorld(t, engine.Options{ModelsDir: "../testdata/goldens", Memory: mono + stereo + 1<<20})
 	load := func(model string) error {
-		_, err := w.engine.Load(context.Background(), engine.ModelOptions{Model: model}, quiet)
+		_, err := w.engine.Load(context.Background(), engine.ModelOptions{Model: model, Quantization: "none"}, quiet)
 		return err
 	}
 	resident := func() (names []string) {
@@ -529,7 +529,7 @@ func TestMemoryBudget(t *testing.T) {
 		t.Errorf("got %v, %v; want stereo gone, the longest unused", resident(), err)
 	}
 	small := newWorld(t, engine.Options{ModelsDir: "../testdata/goldens", Memory: 1 << 20})
-	_, err := small.engine.Load(context.Background(), engine.ModelOptions{Model: "stereo"}, quiet)
+	_, err := small.engine.Load(context.Background(), engine.ModelOptions{Model: "stereo", Quantization: "none"}, quiet)
 	var known *engine.Error
 	if !errors.As(err, &known) || known.Kind != engine.OutOfMemory {
 		t.Errorf("got %v, want %s", err, engine.OutOfMemory)

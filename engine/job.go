@@ -43,11 +43,11 @@ type Bits string
 // ModelOptions name a model and say in which precisions it is held. Each combination is a model of its own.
 type ModelOptions struct {
 	Model        string `json:"model,omitempty" doc:"model: a folder, a name in the models folder, or a Hugging Face name; absent: the bundled one"`
-	Quantization string `json:"quantization,omitempty" doc:"weights of the decoder: as stored (none), f32, f16, or 8 or 4 bits in groups of 32; auto: the one that segue bench recommends; the longer names are those of older systems" enum:"auto,none,f32,f16,q8,q4,q8_decoder_linears,q4_decoder_linears,q4_decoder_linears_emb"`
+	Quantization string `json:"quantization,omitempty" doc:"weights of the decoder: as stored (none), f32, f16, or 8 or 4 bits in groups of 32; auto: q8; the longer names are those of older systems" enum:"auto,none,f32,f16,q8,q4,q8_decoder_linears,q4_decoder_linears,q4_decoder_linears_emb"`
 	Embeddings   string `json:"embeddings,omitempty" doc:"weights of the decoder's embeddings; auto: as stored" enum:"auto,none,f32,f16,q8,q4"`
 	TextEncoder  string `json:"textEncoder,omitempty" doc:"weights of the text encoder; auto: as stored" enum:"auto,none,f32,f16,q8,q4"`
 	Codec        string `json:"codec,omitempty" doc:"weights of the codec's LSTM; auto: as stored" enum:"auto,none,f32,f16,q8,q4"`
-	KVCache      string `json:"kvCache,omitempty" doc:"keys and values of past columns; auto: f16" enum:"auto,f32,f16,q8,int8"`
+	KVCache      string `json:"kvCache,omitempty" doc:"keys and values of past columns; auto: q8" enum:"auto,f32,f16,q8,int8"`
 }
 
 // NewJob returns a Job with the defaults.

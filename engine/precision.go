@@ -6,10 +6,10 @@ import (
 	"segue/engine/musicgen"
 )
 
-// What auto stands for: see SPEED.md for the measurements behind it.
+// What auto stands for: what segue bench recommends on the machines at hand; SPEED.md has the measurements behind it.
 const (
-	autoQuantization = kern.Stored
-	autoCache        = kern.F32
+	autoQuantization = kern.Q8
+	autoCache        = kern.Q8
 )
 
 // precisions reads the options' names, which Validate has checked.

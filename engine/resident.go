@@ -201,13 +201,14 @@ func (e *Engine) load(ctx context.Context, l location, key residentKey) (*reside
 	return newResident(info, model), nil
 }
 
-// packedBytes estimates what a checkpoint will hold on the device: nearly all of it is the decoder's linears.
+// packedBytes estimates what a checkpoint will hold on the device: nearly all of the decoder is its linears.
 func packedBytes(c *weights.Checkpoint, p musicgen.Precisions) int64 {
 	bits := map[kern.Precision]int64{kern.F32: 32, kern.F16: 16, kern.Q8: 9, kern.Q4: 5}[p.Decoder.Linears]
 	if bits == 0 {
 		return c.Bytes()
 	}
-	return c.Bytes() * bits / int64(8*c.DType().Size())
+	decoder := c.BytesOf("decoder.")
+	return c.Bytes() - decoder + decoder*bits/int64(8*c.DType().Size())
 }
 
 // makeRoom frees models that nobody uses, the longest unused first, until bytes more fit into the memory budget.

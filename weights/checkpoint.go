@@ -110,10 +110,15 @@ func (c *Checkpoint) File(name string) ([]byte, error) {
 }
 
 // Bytes is the size of all tensors as stored.
-func (c *Checkpoint) Bytes() int64 {
+func (c *Checkpoint) Bytes() int64 { return c.BytesOf("") }
+
+// BytesOf is the size of the tensors whose names begin with prefix.
+func (c *Checkpoint) BytesOf(prefix string) int64 {
 	total := int64(0)
-	for _, t := range c.tensors {
-		total += int64(len(t.Data))
+	for name, t := range c.tensors {
+		if strings.HasPrefix(name, prefix) {
+			total += int64(len(t.Data))
+		}
 	}
 	return total
 }
