@@ -97,7 +97,7 @@ func BenchmarkCausalPrefill(b *testing.B) {
 // benchBeside alternates run with a plain read of memory and reports the ratio of their medians.
 func benchBeside(b *testing.B, k *backend, memory []byte, run func()) {
 	units := len(memory) / probeUnit
-	read := &readTask{span: span{n: units, block: ceilDiv(units, k.pool.threads())}, kernels: k.kernels, memory: memory}
+	read := &readTask{span: span{n: units, block: min(linearBytes/probeUnit, ceilDiv(units, 4*k.pool.threads()))}, kernels: k.kernels, memory: memory}
 	var runs, reads []time.Duration
 	for b.Loop() {
 		start := time.Now()
