@@ -110,7 +110,7 @@ func (c *Client) ask(ctx context.Context, method, what, repo, url string, header
 	case errors.As(err, &distrust):
 		return nil, fmt.Errorf("hub: %s: %w", what, err)
 	case err != nil:
-		return nil, &temporaryError{err: fmt.Errorf("hub: %s: %w", what, err)}
+		return nil, &temporaryError{err: fmt.Errorf("hub: %s: %w: %w", what, ErrUnreachable, err)}
 	case answer.StatusCode >= 400:
 		answer.Body.Close()
 		return nil, c.statusError(what, repo, answer)

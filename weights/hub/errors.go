@@ -16,6 +16,8 @@ var (
 	ErrNoModel  = errors.New("no MusicGen model") // the repository holds something else
 	ErrChecksum = errors.New("checksum differs")  // what came is not what the hub announced
 	ErrOffline  = errors.New("offline")           // the configuration forbids to ask
+
+	ErrUnreachable = errors.New("the hub cannot be reached") // no network, most likely
 )
 
 // errRange: the server has nothing from where it was asked to go on.
