@@ -15,18 +15,19 @@ import (
 	"sync"
 
 	"segue/engine/kern"
+	"segue/weights/hub"
 )
 
 // Options are what an Engine is given once.
 type Options struct {
 	Backend   kern.Backend
-	ModelsDir string  // folder of model folders; "" for none
-	HubDir    string  // Hugging Face cache; "" for none
-	Base      string  // model that supplies text encoder and codec to audiocraft checkpoints; "" to look for the published one
-	Memory    int64   // bytes that models may hold together; 0 for no limit
-	WorkDir   string  // what relative paths start from
-	Home      string  // what ~ means
-	Bundled   Bundled // used when a job names no model
+	ModelsDir string     // folder of model folders; "" for none
+	Hub       hub.Config // where the Hugging Face cache is, and how to fill it
+	Base      string     // model that supplies text encoder and codec to audiocraft checkpoints; "" to look for the published one
+	Memory    int64      // bytes that models may hold together; 0 for no limit
+	WorkDir   string     // what relative paths start from
+	Home      string     // what ~ means
+	Bundled   Bundled    // used when a job names no model
 }
 
 // Bundled is the model that is part of the binary.

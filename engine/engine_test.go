@@ -19,6 +19,7 @@ import (
 	"segue/engine/cpukern"
 	"segue/engine/kern"
 	"segue/weights/bundled"
+	"segue/weights/hub"
 )
 
 // quiet is a report that nobody reads.
@@ -422,8 +423,8 @@ func TestModels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hub := t.TempDir()
-	repo := filepath.Join(hub, "models--someone--tiny-stereo")
+	cache := t.TempDir()
+	repo := filepath.Join(cache, "models--someone--tiny-stereo")
 	for dir, content := range map[string]string{"refs/main": "abc123\n", "snapshots/abc123/x": ""} {
 		file := filepath.Join(repo, dir)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(content), 0o600)); err != nil {
@@ -433,7 +434,7 @@ func TestModels(t *testing.T) {
 	if err := os.CopyFS(filepath.Join(repo, "snapshots/abc123"), os.DirFS(filepath.Join(goldens, "stereo"))); err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t, engine.Options{ModelsDir: goldens, HubDir: hub, Base: filepath.Join(goldens, "mono")})
+	w := newWorld(t, engine.Options{ModelsDir: goldens, Hub: hub.Config{Dir: cache}, Base: filepath.Join(goldens, "mono")})
 	list, err := w.engine.Models(context.Background())
 	if err != nil {
 		t.Fatal(err)

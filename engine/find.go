@@ -5,12 +5,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sort"
 	"strings"
 
 	"segue/engine/audio"
 	"segue/engine/musicgen"
 	"segue/weights"
+	"segue/weights/hub"
 )
 
 // location is where a model's files are.
@@ -41,12 +41,37 @@ func (e *Engine) find(name string) (location, error) {
 			return location{name: name, source: "models", dir: dir}, nil
 		}
 	}
-	for _, hub := range e.hubModels() {
-		if hub.name == name || strings.HasSuffix(hub.name, "/"+name) {
-			return hub, nil
+	if l, ok := e.hubModel(name); ok {
+		return l, nil
+	}
+	if p, ok := inCatalog(name); ok {
+		return location{}, Errorf(ModelMissing, "model", "model: %s is not on this machine; segue pull %s downloads it", p.repo, p.short())
+	}
+	return location{}, Errorf(ModelUnknown, "model", "model: got %q, which is neither a folder nor a known name; here are %s; segue pull gets others, by organisation/name",
+		name, strings.Join(e.names(), ", "))
+}
+
+// hubModel looks into the Hugging Face cache: for a repository's full name, the last part of it, or a short one of the
+// catalog; @ and a branch, tag or commit may follow.
+func (e *Engine) hubModel(name string) (location, bool) {
+	repo, revision, pinned := strings.Cut(name, "@")
+	if p, ok := inCatalog(repo); ok {
+		repo = p.repo
+	}
+	for _, known := range e.hubModels() {
+		if strings.HasSuffix(known.name, "/"+repo) {
+			repo = known.name
+			break
 		}
 	}
-	return location{}, Errorf(ModelUnknown, "model", "model: got %q, which is neither a folder nor a known name; known are %s", name, strings.Join(e.names(), ", "))
+	s, ok := hub.Find(e.options.Hub.Dir, repo, revision)
+	if !ok || !holdsModel(s.Dir) {
+		return location{}, false
+	}
+	if pinned {
+		repo += "@" + revision
+	}
+	return location{name: repo, source: "huggingface", dir: s.Dir}, true
 }
 
 func isDir(path string) bool {
@@ -74,23 +99,11 @@ func (e *Engine) names() []string {
 	return names
 }
 
-// hubModels lists the MusicGen snapshots in the Hugging Face cache: models--org--name/refs/main names the snapshot.
-func (e *Engine) hubModels() []location {
-	if e.options.HubDir == "" {
-		return nil
-	}
-	repos, _ := filepath.Glob(filepath.Join(e.options.HubDir, "models--*--*"))
-	sort.Strings(repos)
-	var list []location
-	for _, repo := range repos {
-		revision, err := os.ReadFile(filepath.Join(repo, "refs", "main"))
-		if err != nil {
-			continue
-		}
-		dir := filepath.Join(repo, "snapshots", strings.TrimSpace(string(revision)))
-		if holdsModel(dir) {
-			parts := strings.SplitN(strings.TrimPrefix(filepath.Base(repo), "models--"), "--", 2)
-			list = append(list, location{name: parts[0] + "/" + parts[1], source: "huggingface", dir: dir})
+// hubModels lists the MusicGen models in the Hugging Face cache.
+func (e *Engine) hubModels() (list []location) {
+	for _, s := range hub.List(e.options.Hub.Dir) {
+		if holdsModel(s.Dir) {
+			list = append(list, location{name: s.Repo, source: "huggingface", dir: s.Dir})
 		}
 	}
 	return list
@@ -106,7 +119,7 @@ func holdsModel(dir string) bool {
 }
 
 // open maps a model's checkpoint. An audiocraft folder borrows text encoder and codec from Options.Base or, failing that,
-// from the published model of its size.
+// from the published model of its size, or from the one that Pull gets for every size.
 func (e *Engine) open(l location) (*weights.Checkpoint, error) {
 	if l.files != nil {
 		return weights.OpenFS(l.files, weights.Options{})
@@ -122,8 +135,10 @@ func (e *Engine) open(l location) (*weights.Checkpoint, error) {
 	c, err := weights.Open(l.dir, weights.Options{Base: base})
 	var needed *weights.BaseError
 	if errors.As(err, &needed) {
-		if found, findErr := e.find(needed.Want); findErr == nil {
-			return weights.Open(l.dir, weights.Options{Base: found.dir})
+		for _, name := range []string{needed.Want, baseRepo} {
+			if found, ok := e.hubModel(name); ok && err != nil {
+				c, err = weights.Open(l.dir, weights.Options{Base: found.dir})
+			}
 		}
 	}
 	return c, err
@@ -140,15 +155,16 @@ func modelError(l location, err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, weights.ErrNoCheckpoint) || errors.As(err, &needed) {
 		kind = ModelMissing
 	}
-	return &Error{Kind: kind, Field: "model", Path: l.dir, Detail: "model " + l.name + ": " + err.Error(), Err: err}
+	detail := "model " + l.name + ": " + err.Error()
+	if needed != nil {
+		detail += "; segue pull " + needed.Want + " downloads that"
+	}
+	return &Error{Kind: kind, Field: "model", Path: l.dir, Detail: detail, Err: err}
 }
 
 // describe fills in what a model's files tell about it, the reason included when it cannot be used.
 func (e *Engine) describe(l location) ModelInfo {
-	info := ModelInfo{Name: l.name, Path: l.dir, Source: l.source}
-	if l.source == "bundled" {
-		info.Description = e.options.Bundled.Description
-	}
+	info := ModelInfo{Name: l.name, Path: l.dir, Source: l.source, Description: e.about(l)}
 	c, err := e.open(l)
 	if err != nil {
 		info.Problem = err.Error()
@@ -157,6 +173,17 @@ func (e *Engine) describe(l location) ModelInfo {
 	defer c.Close()
 	e.fill(&info, c)
 	return info
+}
+
+// about is what people should know of a model beside what its files tell.
+func (e *Engine) about(l location) string {
+	if l.source == "bundled" {
+		return e.options.Bundled.Description
+	}
+	if p, ok := inCatalog(l.name); ok && l.source == "huggingface" {
+		return p.about()
+	}
+	return ""
 }
 
 func (e *Engine) fill(info *ModelInfo, c *weights.Checkpoint) {

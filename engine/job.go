@@ -46,7 +46,7 @@ type ModelOptions struct {
 	Quantization string `json:"quantization,omitempty" doc:"weights of the decoder: as stored (none), f32, f16, or 8 or 4 bits in groups of 32; auto: q8; the longer names are those of older systems" enum:"auto,none,f32,f16,q8,q4,q8_decoder_linears,q4_decoder_linears,q4_decoder_linears_emb"`
 	Embeddings   string `json:"embeddings,omitempty" doc:"weights of the decoder's embeddings; auto: as stored" enum:"auto,none,f32,f16,q8,q4"`
 	TextEncoder  string `json:"textEncoder,omitempty" doc:"weights of the text encoder; auto: as stored" enum:"auto,none,f32,f16,q8,q4"`
-	Codec        string `json:"codec,omitempty" doc:"weights of the codec's LSTM; auto: as stored" enum:"auto,none,f32,f16,q8,q4"`
+	Codec        string `json:"codec,omitempty" doc:"weights of the codec's LSTM; auto: f16" enum:"auto,none,f32,f16,q8,q4"`
 	KVCache      string `json:"kvCache,omitempty" doc:"keys and values of past columns; auto: q8" enum:"auto,f32,f16,q8,int8"`
 }
 
@@ -118,23 +118,28 @@ const (
 	StageDecode  Stage = "decode"
 	StageCodec   Stage = "codec"
 	StageWrite   Stage = "write"
+
+	StageDownload Stage = "download" // of Pull alone
 )
 
 // Progress reports how far a Job is: Fraction is the share of the new audio made, 0 to 1, never falling; Seconds is that
-// share in seconds of audio; ETASeconds is what is likely left, 0 when unknown.
+// share in seconds of audio; ETASeconds is what is likely left, 0 when unknown. A download counts bytes instead.
 type Progress struct {
 	Stage      Stage
 	Fraction   float64
 	Seconds    float64
 	ETASeconds float64
 	Message    string
+
+	Bytes, TotalBytes int64 // there, and in all; 0 but in a download
+	BytesPerSecond    float64
 }
 
 // ModelInfo describes a model that can be used, resident or not.
 type ModelInfo struct {
 	Name         string  `json:"name"`
-	Path         string  `json:"path,omitempty"` // absent for the bundled model
-	Source       string  `json:"source" enum:"bundled,path,models,huggingface"`
+	Path         string  `json:"path,omitempty"`                                        // absent for the bundled model
+	Source       string  `json:"source" enum:"bundled,path,models,huggingface,catalog"` // catalog: not on this machine
 	Layout       string  `json:"layout" enum:"huggingface,audiocraft"`
 	Description  string  `json:"description,omitempty"`
 	Bytes        int64   `json:"bytes"` // on disk

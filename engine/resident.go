@@ -51,7 +51,7 @@ func (r *resident) close() error {
 	return r.model.Close()
 }
 
-// Models lists every model that can be named, resident or not.
+// Models lists every model that can be named, resident or not; last those of the catalog that are not on this machine.
 func (e *Engine) Models(ctx context.Context) ([]ModelInfo, error) {
 	var list []ModelInfo
 	seen := map[string]bool{}
@@ -67,12 +67,20 @@ func (e *Engine) Models(ctx context.Context) ([]ModelInfo, error) {
 			list = append(list, info)
 		}
 	}
+	for _, p := range catalog {
+		if !seen[p.repo] {
+			list = append(list, p.info())
+		}
+	}
 	return list, nil
 }
 
 // Model describes one model.
 func (e *Engine) Model(_ context.Context, name string) (ModelInfo, error) {
 	l, err := e.find(name)
+	if p, ok := inCatalog(name); ok && err != nil {
+		return p.info(), nil
+	}
 	if err != nil {
 		return ModelInfo{}, err
 	}
@@ -183,11 +191,8 @@ func (e *Engine) load(ctx context.Context, l location, key residentKey) (*reside
 	if err != nil {
 		return nil, err
 	}
-	info := ModelInfo{Name: l.name, Path: l.dir, Source: l.source, Resident: true,
+	info := ModelInfo{Name: l.name, Path: l.dir, Source: l.source, Resident: true, Description: e.about(l),
 		Quantization: key.precisions.Decoder.Linears.String(), KVCache: key.precisions.Decoder.Cache.String()}
-	if l.source == "bundled" {
-		info.Description = e.options.Bundled.Description
-	}
 	e.fill(&info, checkpoint)
 	if err := e.makeRoom(packedBytes(checkpoint, key.precisions)); err != nil {
 		checkpoint.Close()

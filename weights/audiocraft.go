@@ -166,6 +166,9 @@ func (c *Checkpoint) borrow(section string) error {
 // describeDecoder fills the sections of the decoder, the top level and the generation defaults.
 func (c *Checkpoint) describeDecoder(s *state) error {
 	if s.settings == nil {
+		if c.base.released() != c.released() {
+			return &BaseError{Path: c.Dir, Parts: "xp.cfg", Want: c.released()}
+		}
 		for _, name := range []string{"", "decoder", "generation"} {
 			c.sections[name] = c.base.sections[name]
 		}

@@ -184,6 +184,10 @@ func TestAudiocraftBareState(t *testing.T) {
 	if !errors.As(err, &unsupported) || !strings.Contains(err.Error(), "export") {
 		t.Errorf("got %v, want the advice to export", err)
 	}
+	var needed *BaseError
+	if _, err := Open(dir, Options{Base: goldens + "stereo"}); !errors.As(err, &needed) || needed.Want != "facebook/musicgen-small" {
+		t.Errorf("base of another shape: got %v, want a BaseError", err)
+	}
 }
 
 func TestTranslate(t *testing.T) {

@@ -83,12 +83,15 @@ func (d *diagnosis) examine(ctx context.Context, machine *machineFlags) {
 		models = defaultModels()
 	}
 	d.folder("models", models)
-	d.folder("hub cache", hubCache())
+	d.folder("hub cache", hubConfig().Dir)
 	list, err := e.Models(ctx)
 	if err != nil {
 		d.add("list", false, "%v", err)
 	}
 	for _, m := range list {
+		if m.Source == "catalog" {
+			continue // not here, which is fine
+		}
 		d.add("model", m.Problem == "", "%s (%s, %s) %s", m.Name, m.Source, megabytes(m.Bytes), m.Problem)
 	}
 	d.selfTest(ctx, e)

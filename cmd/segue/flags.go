@@ -19,6 +19,7 @@ import (
 	"segue/engine/cpukern"
 	"segue/engine/kern"
 	"segue/weights/bundled"
+	"segue/weights/hub"
 )
 
 // newFlags is a flag set whose help begins with usage and about.
@@ -200,22 +201,10 @@ func defaultModels() string {
 	return filepath.Join(home, "segue", "models")
 }
 
-// hubCache is the Hugging Face cache, by the rules of its own clients.
-func hubCache() string {
-	if dir := os.Getenv("HF_HUB_CACHE"); dir != "" {
-		return dir
-	}
-	if dir := os.Getenv("HF_HOME"); dir != "" {
-		return filepath.Join(dir, "hub")
-	}
-	if dir := os.Getenv("XDG_CACHE_HOME"); dir != "" {
-		return filepath.Join(dir, "huggingface", "hub")
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(home, ".cache", "huggingface", "hub")
+// hubConfig is the Hugging Face hub and cache, by the rules of its own clients.
+func hubConfig() hub.Config {
+	home, _ := os.UserHomeDir() // without one, the environment has to name the cache
+	return hub.FromEnvironment(os.Getenv, home)
 }
 
 // backends are the devices that segue can run on, the preferred first.
@@ -269,7 +258,7 @@ func (m *machineFlags) openEngine() (*engine.Engine, error) {
 		models = defaultModels()
 	}
 	return engine.Open(engine.Options{
-		Backend: backend, ModelsDir: models, HubDir: hubCache(), Base: m.base, Memory: memory, Home: home,
+		Backend: backend, ModelsDir: models, Hub: hubConfig(), Base: m.base, Memory: memory, Home: home,
 		Bundled: engine.Bundled{Name: bundled.Name, Description: bundled.Description, Files: bundled.FS()},
 	})
 }

@@ -24,6 +24,7 @@ const module = "segue"
 var table = map[string][]string{
 	"weights":              {},
 	"weights/bundled":      {},
+	"weights/hub":          {},
 	"engine/audio":         {},
 	"engine/kern":          {"weights"},
 	"engine/kern/kerntest": {"engine/kern", "weights"},
@@ -33,7 +34,7 @@ var table = map[string][]string{
 	"engine/t5":            {"engine/kern", "weights"},
 	"engine/encodec":       {"engine/kern", "weights"},
 	"engine/musicgen":      {"engine/lm", "engine/t5", "engine/encodec", "engine/kern", "weights"},
-	"engine":               {"engine/audio", "engine/musicgen", "engine/lm", "engine/t5", "engine/encodec", "engine/kern", "weights"},
+	"engine":               {"engine/audio", "engine/musicgen", "engine/lm", "engine/t5", "engine/encodec", "engine/kern", "weights", "weights/hub"},
 	"engine/verify": {"engine", "engine/audio", "engine/musicgen", "engine/lm", "engine/t5", "engine/encodec",
 		"engine/kern", "weights"},
 	"engine/bench": {"engine/audio", "engine/musicgen", "engine/lm", "engine/kern", "weights"},
