@@ -62,7 +62,7 @@ var fullGigabytes = map[string]float64{"small": 2.4, "medium": 8, "large": 13.7}
 // inCatalog finds a model by repository, by its name there, or by what follows musicgen- in that.
 func inCatalog(name string) (published, bool) {
 	for _, p := range catalog {
-		if name == p.repo || name == p.short() || "facebook/musicgen-"+name == p.repo {
+		if name == p.repo || name == p.short() || strings.HasSuffix(p.repo, "/"+name) {
 			return p, true
 		}
 	}

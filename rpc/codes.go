@@ -18,11 +18,10 @@ type errorKind = engine.Kind
 
 // Kinds of the protocol itself; the engine knows nothing of them.
 const (
-	parseFailed       errorKind = "parse"
-	requestInvalid    errorKind = "request.invalid"
-	methodUnknown     errorKind = "method.unknown"
-	methodUnsupported errorKind = "method.unsupported"
-	internal          errorKind = "internal"
+	parseFailed    errorKind = "parse"
+	requestInvalid errorKind = "request.invalid"
+	methodUnknown  errorKind = "method.unknown"
+	internal       errorKind = "internal"
 )
 
 type errorCode struct {
@@ -38,7 +37,6 @@ var errorCodes = []errorCode{
 	{parseFailed, jsonrpc2.CodeParseError, "Parse error: ", false, "send one JSON message per line, or Content-Length headers, in UTF-8"},
 	{requestInvalid, jsonrpc2.CodeInvalidRequest, "Invalid Request: ", false, "see the JSON-RPC 2.0 specification"},
 	{methodUnknown, jsonrpc2.CodeMethodNotFound, "Method not found: ", false, "rpc.discover lists the methods"},
-	{methodUnsupported, jsonrpc2.CodeMethodNotFound, "Method not found: ", false, "rpc.discover lists what this version can do"},
 	{engine.BadParam, jsonrpc2.CodeInvalidParams, "Invalid params: ", false, "rpc.discover lists the parameters and their ranges"},
 	{engine.Unsupported, jsonrpc2.CodeInvalidParams, "Invalid params: ", false, "rpc.discover lists what this version can do"},
 	{internal, jsonrpc2.CodeInternalError, "Internal error: ", false, "this is a fault of segue: please report it with the log from stderr"},

@@ -64,6 +64,14 @@ func (e *fakeEngine) Load(ctx context.Context, o engine.ModelOptions, report fun
 
 func (e *fakeEngine) Unload(context.Context, string) error { return nil }
 
+func (e *fakeEngine) Pull(ctx context.Context, name, _ string, report func(engine.Progress)) (engine.ModelInfo, error) {
+	report(engine.Progress{Stage: engine.StageDownload, Fraction: 0.5, Bytes: 5, TotalBytes: 10, BytesPerSecond: 2})
+	if name == "missing" {
+		return engine.ModelInfo{}, engine.Errorf(engine.DownloadFailed, "model", "model: no such repository")
+	}
+	return engine.ModelInfo{Name: name, Source: "huggingface", Layout: "huggingface"}, nil
+}
+
 func (e *fakeEngine) Status() engine.Status { return engine.Status{Device: "cpu"} }
 
 // untilCancelled is a job that only a cancel ends.

@@ -73,6 +73,7 @@ func methods() []method {
 		define(method{name: "models/list", summary: "List the models that can be used.", lane: laneAside}, None{}, (*server).listModels),
 		define(method{name: "models/info", summary: "Describe a model.", lane: laneAside}, ModelParams{}, (*server).describeModel),
 		define(method{name: "models/load", summary: "Make a model resident. One that is resident stays so. It does not wait for a running job.", lane: laneAside}, LoadParams{}, (*server).loadModel),
+		define(method{name: "models/pull", summary: "Bring a model from the hub to this machine. What is there is not fetched again.", lane: laneAside}, PullParams{}, (*server).pullModel),
 		define(method{name: "models/unload", summary: "Free what a model holds. One that is not resident stays so; one in use goes after its job.", lane: laneAside}, ModelParams{}, (*server).unloadModel),
 		define(method{name: "status", summary: "Tell what the worker is doing and holding."}, None{}, (*server).status),
 		define(method{name: cancelMethod, summary: "Cancel a request that waits or works; it is answered with an error. Unknown ones are ignored.", notification: true}, CancelParams{}, (*server).cancel),
@@ -142,6 +143,10 @@ func (s *server) loadModel(c call, p *LoadParams) (engine.ModelInfo, error) {
 	return s.engine.Load(c.ctx, p.ModelOptions, c.report)
 }
 
+func (s *server) pullModel(c call, p *PullParams) (engine.ModelInfo, error) {
+	return s.engine.Pull(c.ctx, p.Model, p.Revision, c.report)
+}
+
 func (s *server) unloadModel(c call, p *ModelParams) (UnloadResult, error) {
 	return UnloadResult{Model: p.Model}, s.engine.Unload(c.ctx, p.Model)
 }
@@ -173,9 +178,6 @@ func orEmpty(models []engine.ModelInfo) []engine.ModelInfo {
 
 // unknownMethod is the error for a method that is not in the table.
 func unknownMethod(name string) error {
-	if name == "models/pull" {
-		return engine.Errorf(methodUnsupported, "", "%s: not supported by this version; put the model's files in the models folder", name)
-	}
 	if strings.HasPrefix(name, "rpc.") || strings.HasPrefix(name, "$/") {
 		return engine.Errorf(methodUnknown, "", "%.60q: reserved", name)
 	}

@@ -59,7 +59,8 @@ func (r *reporter) report(p engine.Progress) {
 	case p.Stage == r.stage && (percentage <= r.percentage || now.Sub(last) < reportGap):
 		return
 	}
-	v := ProgressValue{Kind: progressReport, Stage: p.Stage, Message: p.Message, Seconds: number(p.Seconds), ETASeconds: number(p.ETASeconds)}
+	v := ProgressValue{Kind: progressReport, Stage: p.Stage, Message: p.Message, Seconds: number(p.Seconds), ETASeconds: number(p.ETASeconds),
+		Bytes: p.Bytes, TotalBytes: p.TotalBytes, BytesPerSecond: number(p.BytesPerSecond)}
 	if percentage > r.percentage {
 		r.percentage, v.Percentage = percentage, &percentage
 	}

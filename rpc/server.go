@@ -38,6 +38,7 @@ type Engine interface {
 	Model(ctx context.Context, name string) (engine.ModelInfo, error)
 	Load(ctx context.Context, o engine.ModelOptions, report func(engine.Progress)) (engine.ModelInfo, error)
 	Unload(ctx context.Context, name string) error
+	Pull(ctx context.Context, name, revision string, report func(engine.Progress)) (engine.ModelInfo, error)
 	// Status must not wait for a job.
 	Status() engine.Status
 }

@@ -59,7 +59,8 @@ func TestLifecycle(t *testing.T) {
 		{"initialize late", request("1", "ping", "{}") + "\n" + request("2", "initialize", "{}"), "1 ok; 2 -32600 request.invalid", 0},
 		{"another protocol", request("1", "initialize", `{"protocolVersion":"2"}`), "1 -32602 params.invalid", 0},
 		{"unknown method", request("1", "contnue", "{}"), "1 -32601 method.unknown", 0},
-		{"planned method", request("1", "models/pull", "{}"), "1 -32601 method.unsupported", 0},
+		{"pull", request("1", "models/pull", `{"model":"musicgen-small","revision":"main"}`), "1 ok", 0},
+		{"failed pull", request("1", "models/pull", `{"model":"missing"}`), "1 1301 download.failed", 0},
 		{"unknown $/ request", request("1", "$/x", "{}"), "1 -32601 method.unknown", 0},
 		{"unknown $/ notification", `{"jsonrpc":"2.0","method":"$/x"}`, "", 0},
 		{"job without id", `{"jsonrpc":"2.0","method":"generate"}`, "", 0},
@@ -85,7 +86,7 @@ func TestInitializeTellsTheMethods(t *testing.T) {
 	if err := json.Unmarshal(got.Result, &result); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Contains(result.Capabilities.Methods, "continue") || slices.Contains(result.Capabilities.Methods, "models/pull") {
+	if !slices.Contains(result.Capabilities.Methods, "continue") || !slices.Contains(result.Capabilities.Methods, "models/pull") {
 		t.Errorf("got %v", result.Capabilities.Methods)
 	}
 	if result.ServerInfo.Version != "test" || result.Limits.MessageBytes != 1<<20 {

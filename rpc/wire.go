@@ -131,6 +131,13 @@ type LoadParams struct {
 	Delivery            `json:",squash"`
 }
 
+// PullParams names a model to bring from the hub.
+type PullParams struct {
+	ModelParams `json:",squash"`
+	Revision    string `json:"revision,omitempty" doc:"branch, tag or commit; absent: the main branch"`
+	Delivery    `json:",squash"`
+}
+
 // ProbeParams names an audio file.
 type ProbeParams struct {
 	Path string `json:"path,omitempty" doc:"audio file: absolute, relative to the worker's folder, ~, file:// or Macintosh HD:/…"`
@@ -201,6 +208,10 @@ type ProgressValue struct {
 	Message    string       `json:"message,omitempty"`
 	Seconds    float64      `json:"seconds,omitempty"`
 	ETASeconds float64      `json:"etaSeconds,omitempty"`
+
+	Bytes          int64   `json:"bytes,omitempty"` // of a download: there, in all, and by the second
+	TotalBytes     int64   `json:"totalBytes,omitempty"`
+	BytesPerSecond float64 `json:"bytesPerSecond,omitempty"`
 }
 
 // ErrorData is the data of every error.

@@ -27,6 +27,7 @@ var commands = []command{
 	{"worker", "serve a host: JSON-RPC on stdin and stdout", runWorker},
 	{"continue", "continue an audio file", runContinue},
 	{"generate", "make music from nothing, or from a text", runGenerate},
+	{"pull", "bring a model from the hub to this machine", runPull},
 	{"models", "list the models that can be used", runModels},
 	{"probe", "tell what an audio file is", runProbe},
 	{"verify", "compare a checkpoint with the reference's results", runVerify},

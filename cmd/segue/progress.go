@@ -38,8 +38,12 @@ func (b *progressBar) report(p engine.Progress) {
 	if p.ETASeconds >= 1 {
 		eta = fmt.Sprintf("  %.0f s left", p.ETASeconds)
 	}
-	fmt.Fprintf(b.out, "\r\x1b[K%-8s [%s%s] %3.0f %%  %.1f s of music%s",
-		p.Stage, strings.Repeat("█", full), strings.Repeat("░", barWidth-full), p.Fraction*100, p.Seconds, eta)
+	what := fmt.Sprintf("%.1f s of music", p.Seconds)
+	if p.TotalBytes > 0 {
+		what = fmt.Sprintf("%s of %s, %s/s", megabytes(p.Bytes), megabytes(p.TotalBytes), megabytes(int64(p.BytesPerSecond)))
+	}
+	fmt.Fprintf(b.out, "\r\x1b[K%-8s [%s%s] %3.0f %%  %s%s",
+		p.Stage, strings.Repeat("█", full), strings.Repeat("░", barWidth-full), p.Fraction*100, what, eta)
 }
 
 func (b *progressBar) line(p engine.Progress) {

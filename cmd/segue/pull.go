@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"segue/engine"
+)
+
+const aboutPull = `Brings a model from the Hugging Face hub into its cache, where transformers finds it too, and prints its folder. NAME is a short name
+of the catalog (musicgen-small, musicgen-stereo-large, …), or ORG/NAME of any repository that holds MusicGen weights. What is there already is
+not fetched again; a cancelled download goes on where it stopped. HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_HUB_OFFLINE and HF_ENDPOINT are obeyed.
+`
+
+func runPull(ctx context.Context, env *environment, args []string) error {
+	set := newFlags(env, "pull", "pull NAME [flags]", aboutPull)
+	revision := set.String("revision", "", "`NAME` branch, tag or commit (default main)")
+	asJSON := set.Bool("json", false, "print the model as JSON")
+	positional, err := parse(set, args)
+	if err != nil {
+		return err
+	}
+	if len(positional) != 1 {
+		return usageError{fmt.Sprintf("pull: got %d names, want one: segue pull NAME", len(positional))}
+	}
+	machine := machineFlags{device: "auto", threads: 1}
+	return machine.withEngine(ctx, func(e *engine.Engine) error {
+		bar := newProgressBar(env)
+		info, err := e.Pull(ctx, positional[0], *revision, bar.report)
+		bar.end()
+		switch {
+		case err != nil:
+			return err
+		case *asJSON:
+			return printJSON(env.stdout, info)
+		}
+		_, err = fmt.Fprintln(env.stdout, info.Path)
+		return err
+	})
+}
