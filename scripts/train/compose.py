@@ -64,6 +64,7 @@ def main():
     p.add_argument("out", type=pathlib.Path)
     p.add_argument("--seeds", default="0:8", help="first:last+1; add H to count from the held-out seeds, as in H0:8")
     p.add_argument("--seconds", type=float, default=10)
+    p.add_argument("--bars", type=int, help="whole bars instead of seconds: the clip loops")
     p.add_argument("--anywhere", action="store_true", help="begin anywhere, not on the first beat of the loop")
     o = p.parse_args()
     first, last = map(int, o.seeds.lstrip("H").split(":"))
@@ -71,7 +72,8 @@ def main():
     o.out.mkdir(parents=True, exist_ok=True)
     facts = {}
     for seed in range(base + first, base + last):
-        audio, (made,) = compose(synth.Synth(), [seed], o.seconds, aligned=not o.anywhere)
+        seconds = o.bars * piece.STEPS * piece.compose(seed).step if o.bars else o.seconds
+        audio, (made,) = compose(synth.Synth(), [seed], seconds, aligned=not o.anywhere)
         write_wav(o.out / f"{seed}.wav", audio[0])
         truth = describe.facts(made)
         facts[seed] = {"text": describe.describe(truth, np.random.default_rng([seed, 2])), **truth}
