@@ -50,7 +50,7 @@ GENRES = {
         (168, 175), {"kick": ["9.........9.....", "9......9..9.....", "9.9.......9....."], "snare": ["....9.......9...", "....9..3.3..9..3"], "hat": EIGHTHS + SIXTEENTHS, "perc": ["..3..4.3..3..4.3"]},
         {"bass": 1.0, "pad": 0.6, "arp": 0.3, "stab": 0.3, "lead": 0.25},
         {"bass": ["growl", "round", "saw"], "pad": ["warm", "strings", "dark"], "arp": ["bell", "pluck"], "stab": ["fm", "organ"], "lead": ["flute", "square"]},
-        bass=("long", "syncopated"), modes=("minor", "dorian"), words=("fast", "rolling", "dark", "liquid"),
+        bass=("long", "syncopated"), modes=("minor", "dorian"), words=("rolling", "dark", "liquid"),
     ),
     "garage": Genre(
         (128, 134), {"kick": ["9.........9.....", "9.....7...9....."], "snare": ["....9.......9...", "....9..2....9.2."], "hat": ["..7..57...7..57.", "5.74.57.5.74.57."], "perc": [".4.....4..4....."]},
@@ -74,7 +74,7 @@ GENRES = {
         (132, 150), {"kick": ["9......9..7.....", "9..7......9..7..", "9.....9........."], "clap": ["........9......."], "hat": ["7.7.7.7777.7.7.7", "7.7.7.7.7.777777", "7.77.77.7.7.7.7."], "open": ["......6.........", "..............6."]},
         {"bass": 1.0, "arp": 0.5, "keys": 0.45, "pad": 0.4, "lead": 0.3},
         {"bass": ["sub"], "arp": ["bell", "pluck", "harp"], "keys": ["piano", "bell"], "pad": ["dark", "strings"], "lead": ["flute", "brass"]},
-        bass=("sparse", "long"), modes=("minor",), words=("dark", "heavy", "menacing", "slow"),
+        bass=("sparse", "long"), modes=("minor",), words=("dark", "heavy", "menacing"),
     ),
     "breakbeat": Genre(
         (105, 138), {"kick": ["9.7.......9.....", "9.9....9..9.....", "9..7..9...7....."], "snare": ["....9..4.4..9..4", "....9..3.3..9...", "....9.......9.5."], "hat": EIGHTHS, "open": ["..........6.....", "......5........."]},
