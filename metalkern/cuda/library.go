@@ -13,7 +13,7 @@ import (
 	"segue/metalkern/driver"
 )
 
-//go:embed ptx
+//go:embed ptx/*.ptx
 var kernels embed.FS
 
 // library is the loaded kernels of one file.
