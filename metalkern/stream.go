@@ -49,6 +49,7 @@ type scratch struct {
 const (
 	scratchParts = iota // of CausalAttention
 	scratchRows         // of Linear over many rows: its input, rounded
+	scratchState        // of LSTM: c and h
 	scratches
 )
 

@@ -38,6 +38,9 @@ struct ConvArgs {
     uint y4;        // four channels of Dst and residual are
 };
 
+// FOR_ALL is a loop that must be unrolled: its arrays are registers only then.
+#define FOR_ALL _Pragma("clang loop unroll(full)") for
+
 #define CONV_DEPTH 16 // k of one step
 #define CONV_PITCH 5  // float4 between rows of x^ in a tile: a fifth keeps readers apart in the banks
 
@@ -79,7 +82,7 @@ static inline float conv_x(constant ConvArgs& a, device const float* x, uint row
 static inline float4 conv_x4(constant ConvArgs& a, device const float* x, uint row, ConvPlace p) {
     float4 v = float4(0.0f, 0.0f, 0.0f, 0.0f);
     if (a.x4 == 0) {
-        for (uint e = 0; e < 4; e++) v[e] = conv_x(a, x, row, conv_on(p, e, a.channels));
+        FOR_ALL (uint e = 0; e < 4; e++) v[e] = conv_x(a, x, row, conv_on(p, e, a.channels));
         return v;
     }
     const int frame = conv_frame(a, row, p.tap);
@@ -108,7 +111,7 @@ static inline void conv_put(constant ConvArgs& a, device const float* bias, devi
 static inline void conv_put4(constant ConvArgs& a, device const float* bias, device const float* residual, device float* y,
                              uint row, uint phase, uint channel, float4 sum) {
     if (a.y4 == 0) {
-        for (uint e = 0; e < 4; e++) conv_put(a, bias, residual, y, row, phase, channel + e, sum[e]);
+        FOR_ALL (uint e = 0; e < 4; e++) conv_put(a, bias, residual, y, row, phase, channel + e, sum[e]);
         return;
     }
     const uint at = (row * a.phases + phase) * a.outputs + channel - a.trim;
@@ -135,7 +138,7 @@ static inline void conv_tile(constant ConvArgs& a, device const float* x, device
     float4 sums[8];
     float4 nextX[xLoads];
     float4 nextW[wLoads];
-    for (uint i = 0; i < 8; i++) sums[i] = float4(0.0f, 0.0f, 0.0f, 0.0f);
+    FOR_ALL (uint i = 0; i < 8; i++) sums[i] = float4(0.0f, 0.0f, 0.0f, 0.0f);
     ConvPlace start;
     start.tap = 0;
     start.channel = 0;
@@ -143,10 +146,10 @@ static inline void conv_tile(constant ConvArgs& a, device const float* x, device
 
     for (uint step = 0; step <= steps; step++) {
         if (step < steps) {
-            for (uint i = 0; i < xLoads; i++) {
+            FOR_ALL (uint i = 0; i < xLoads; i++) {
                 nextX[i] = conv_x4(a, x, min(row0 + xr + i * (ROWS * COLS / 4), a.rows - 1), xPlace);
             }
-            for (uint i = 0; i < wLoads; i++) {
+            FOR_ALL (uint i = 0; i < wLoads; i++) {
                 const int k = phase < a.phases ? conv_w(a, phase, conv_on(wPlace, i * ROWS, a.channels)) : -1;
                 nextW[i] = float4(0.0f, 0.0f, 0.0f, 0.0f);
                 if (k >= 0) nextW[i] = *reinterpret_cast<device const float4*>(w + uint(k) * a.pitch + channel);
@@ -157,27 +160,27 @@ static inline void conv_tile(constant ConvArgs& a, device const float* x, device
         if (step > 0) {
             threadgroup const float4* xt = xs + ((step - 1) % 2) * (8 * ROWS * CONV_PITCH) + r * CONV_PITCH;
             threadgroup const float4* wt = ws + ((step - 1) % 2) * (CONV_DEPTH * COLS) + c;
-            for (uint k = 0; k < CONV_DEPTH / 4; k++) {
+            FOR_ALL (uint k = 0; k < CONV_DEPTH / 4; k++) {
                 float4 v[8];
-                for (uint i = 0; i < 8; i++) v[i] = xt[i * (ROWS * CONV_PITCH) + k];
+                FOR_ALL (uint i = 0; i < 8; i++) v[i] = xt[i * (ROWS * CONV_PITCH) + k];
                 const float4 w0 = wt[(4 * k) * COLS], w1 = wt[(4 * k + 1) * COLS];
                 const float4 w2 = wt[(4 * k + 2) * COLS], w3 = wt[(4 * k + 3) * COLS];
-                for (uint i = 0; i < 8; i++) sums[i] = conv_add(w0, v[i].x, sums[i]);
-                for (uint i = 0; i < 8; i++) sums[i] = conv_add(w1, v[i].y, sums[i]);
-                for (uint i = 0; i < 8; i++) sums[i] = conv_add(w2, v[i].z, sums[i]);
-                for (uint i = 0; i < 8; i++) sums[i] = conv_add(w3, v[i].w, sums[i]);
+                FOR_ALL (uint i = 0; i < 8; i++) sums[i] = conv_add(w0, v[i].x, sums[i]);
+                FOR_ALL (uint i = 0; i < 8; i++) sums[i] = conv_add(w1, v[i].y, sums[i]);
+                FOR_ALL (uint i = 0; i < 8; i++) sums[i] = conv_add(w2, v[i].z, sums[i]);
+                FOR_ALL (uint i = 0; i < 8; i++) sums[i] = conv_add(w3, v[i].w, sums[i]);
             }
         }
         if (step < steps) {
             // This half was last read a step ago, before the barrier that ended it.
             threadgroup float4* xt = xs + (step % 2) * (8 * ROWS * CONV_PITCH);
             threadgroup float4* wt = ws + (step % 2) * (CONV_DEPTH * COLS);
-            for (uint i = 0; i < xLoads; i++) xt[(xr + i * (ROWS * COLS / 4)) * CONV_PITCH + xk] = nextX[i];
-            for (uint i = 0; i < wLoads; i++) wt[(r + i * ROWS) * COLS + c] = nextW[i];
+            FOR_ALL (uint i = 0; i < xLoads; i++) xt[(xr + i * (ROWS * COLS / 4)) * CONV_PITCH + xk] = nextX[i];
+            FOR_ALL (uint i = 0; i < wLoads; i++) wt[(r + i * ROWS) * COLS + c] = nextW[i];
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
     }
-    for (uint i = 0; i < 8; i++) {
+    FOR_ALL (uint i = 0; i < 8; i++) {
         const uint row = row0 + r + i * ROWS;
         if (row < a.rows && phase < a.phases) conv_put4(a, bias, residual, y, row, phase, channel, sums[i]);
     }

@@ -50,7 +50,7 @@ func benchRows() []row {
 		named("codec/residual", convRow(convShape{64, 32, 3}, kern.Conv{T: 32000, Left: 1, Right: 1}, 1)),
 		named("codec/last", convRow(convShape{64, 1, 7}, kern.Conv{T: 32000, Left: 3, Right: 3}, 1)),
 		named("codec/up", transposeRow(convShape{1024, 512, 16}, kern.ConvTranspose{T: 50, Stride: 8, TrimLeft: 4, TrimRight: 4}, true)),
-		named("codec/lstm", lstmRow(weights.F32, 50, 1024, 0)),
+		named("codec/lstm", lstmRow(weightKind{weights.F32, kern.Stored}, 50, 1024, 0)),
 		named("codec/quantise", encodeRow(4, 2048, 50, 128)),
 		named("small/sample", sampleBench()))
 }

@@ -10,8 +10,6 @@ import (
 	"segue/weights"
 )
 
-var stored = []weights.DType{weights.F32, weights.F16, weights.BF16}
-
 // A weightKind is how a file stores a weight and how a backend is to hold it.
 type weightKind struct {
 	dtype     weights.DType
