@@ -19,7 +19,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"segue/metalkern/kernels"
@@ -145,7 +147,8 @@ func (n *nvrtc) makeOne(name string) error {
 	return os.WriteFile(filepath.Join(folder, name+".ptx"), []byte(out), 0o666)
 }
 
-// preprocess expands the macros that make variants of kernels; the header's are left to NVRTC.
+// preprocess expands the macros that make variants of kernels; the header's are left to NVRTC, which has a word of its own
+// for unrolling.
 func preprocess(text string) (string, error) {
 	compiler := os.Getenv("CC")
 	if compiler == "" {
@@ -157,17 +160,31 @@ func preprocess(text string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("C preprocessor (%s -E; CC names another): %w", compiler, err)
 	}
-	return string(out), nil
+	return strings.ReplaceAll(string(out), "#pragma clang loop unroll(full)", "#pragma unroll"), nil
 }
 
-// bare leaves out comments, empty lines, and the compiler's own constants, whose names differ from run to run.
+// bare leaves out comments, empty lines, and the compiler's own constants, and makes names the same in every run.
 func bare(ptx string) string {
 	var b strings.Builder
-	for line := range strings.Lines(ptx) {
+	for line := range strings.Lines(steady(ptx)) {
 		if code, _, _ := strings.Cut(line, "//"); strings.TrimSpace(code) != "" && !strings.Contains(code, "nv6target") {
 			b.WriteString(strings.TrimRight(code, " \t\n"))
 			b.WriteByte('\n')
 		}
 	}
 	return b.String()
+}
+
+// internal begins a name that belongs to one compilation: a length, and so many characters with a number of the run.
+var internal = regexp.MustCompile(`_ZN([0-9]+)_INTERNAL_`)
+
+func steady(ptx string) string {
+	for {
+		at := internal.FindStringSubmatchIndex(ptx)
+		if at == nil {
+			return ptx
+		}
+		length, _ := strconv.Atoi(ptx[at[2]:at[3]])
+		ptx = strings.ReplaceAll(ptx, ptx[at[0]:at[3]+length], "_ZN4file")
+	}
 }
