@@ -40,12 +40,16 @@ type Device struct {
 }
 
 // Open opens the GPU. Where there is none that can run the kernels, the error wraps kern.ErrUnavailable and says why.
-func Open() (*Device, error) {
+func Open() (driver.Device, error) {
 	a, err := load()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", kern.ErrUnavailable, err)
+		return nil, fmt.Errorf("cuda: %w: %w", kern.ErrUnavailable, err)
 	}
-	return open(a)
+	d, err := open(a)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 const device = 0
@@ -57,7 +61,7 @@ func open(a api) (*Device, error) {
 		d.context, err = a.retainContext(device)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", kern.ErrUnavailable, err)
+		return nil, fmt.Errorf("cuda: %w: %w", kern.ErrUnavailable, err)
 	}
 	if err := d.enter(); err != nil {
 		return nil, err
