@@ -82,7 +82,7 @@ func (s *stream) convFits(a kern.Conv) bool {
 // indexable refuses a shape of more numbers than kernels can count.
 func (s *stream) indexable(op string, dims ...int) bool {
 	if product(dims...) > maxIndex {
-		s.shapef(op, "got %v numbers, want at most %d in all", dims, maxIndex)
+		s.shapef(op, "got an operand of more than %d numbers", maxIndex)
 		return false
 	}
 	return true
