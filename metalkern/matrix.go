@@ -50,7 +50,7 @@ func (m *matrix) scales() region {
 		return region{}
 	}
 	from := int64(m.rows) * int64(m.rowBytes())
-	return region{memory: m.memory, from: from, to: from + 2*int64(m.rows)*int64(m.groups())}
+	return region{memory: m.memory, from: from, to: from + 2*int64(roundUp(m.rows*m.groups(), 2))} // whole words
 }
 
 func (b *backend) Matrix(p kern.Precision, parts ...*weights.Tensor) (kern.Matrix, error) {
@@ -113,24 +113,31 @@ const fillBytes = 8 << 20
 // fill rounds the parts a run of rows at a time and sends them to the device.
 func (b *backend) fill(m *matrix, parts []*weights.Tensor) error {
 	run := max(1, fillBytes/(4*m.cols))
+	scales := make([]uint16, 0, (m.scales().to-m.scales().from)/2)
 	row := 0
 	for _, part := range parts {
 		for from := 0; from < part.Shape[0]; from += run {
 			to := min(from+run, part.Shape[0])
-			if err := b.fillRows(m, row+from, part.Rows(part.Name, from, to).Floats()); err != nil {
+			data, itsScales, err := m.rounded(part.Rows(part.Name, from, to).Floats())
+			if err == nil {
+				err = b.upload(driver.Binding{Buffer: m.memory, Offset: int64(row+from) * int64(m.rowBytes())}, data)
+			}
+			if err != nil {
 				return fmt.Errorf("%s: rows %d to %d: %w", part.Name, from, to-1, err)
 			}
+			scales = append(scales, itsScales...)
 		}
 		row += part.Shape[0]
 	}
-	return nil
+	if !m.quantized() {
+		return nil
+	}
+	return b.upload(driver.Binding{Buffer: m.memory, Offset: m.scales().from}, bytesOf(scales[:cap(scales)]))
 }
 
-// fillRows sends whole rows, which become those from the given one on.
-func (b *backend) fillRows(m *matrix, row int, values []float32) error {
-	rows := len(values) / m.cols
-	data := make([]byte, rows*m.rowBytes())
-	var scales []uint16
+// rounded is whole rows as the memory holds them.
+func (m *matrix) rounded(values []float32) (data []byte, scales []uint16, err error) {
+	data = make([]byte, len(values)/m.cols*m.rowBytes())
 	switch m.precision {
 	case kern.F32:
 		putRows(data, values, m, func(dst []byte, v float32) { binary.LittleEndian.PutUint32(dst, math.Float32bits(v)) })
@@ -139,16 +146,12 @@ func (b *backend) fillRows(m *matrix, row int, values []float32) error {
 	default:
 		q, err := weights.Quantize(values, m.cols, map[kern.Precision]int{kern.Q8: 8, kern.Q4: 4}[m.precision])
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		putGroups(data, m, q)
 		scales = q.Scales
 	}
-	if err := b.upload(driver.Binding{Buffer: m.memory, Offset: int64(row) * int64(m.rowBytes())}, data); err != nil || scales == nil {
-		return err
-	}
-	at := m.scales().from + 2*int64(row)*int64(m.groups())
-	return b.upload(driver.Binding{Buffer: m.memory, Offset: at}, bytesOf(scales))
+	return data, scales, nil
 }
 
 func putRows(data []byte, values []float32, m *matrix, put func(dst []byte, v float32)) {

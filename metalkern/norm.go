@@ -14,6 +14,7 @@ type normArgs struct {
 	rows, width uint32
 	kind        uint32 // kern.NormKind
 	epsilon     float32
+	vector      uint32
 }
 
 func (s *stream) Norm(a kern.Norm) {
@@ -32,7 +33,7 @@ func (s *stream) Norm(a kern.Norm) {
 	if p, ok := s.pipeline(normRows); ok {
 		threads := p.threads(128)
 		groups := driver.Size{X: ceilDiv(a.Rows, threads/simdWidth), Y: 1, Z: 1}
-		args := normArgs{uint32(a.Rows), uint32(width), uint32(a.Norm.Kind), a.Norm.Epsilon}
+		args := normArgs{uint32(a.Rows), uint32(width), uint32(a.Norm.Kind), a.Norm.Epsilon, fours(width, x, weight, bias)}
 		s.dispatch(p, groups, threads, constants(s, args), x, weight, bias, dst.written())
 	}
 }
@@ -49,4 +50,17 @@ func (s *stream) normWeights(op string, n kern.NormWeights, width int) (weight, 
 		s.shapef(op, "Norm.Kind: got %d, want LayerNorm or RMSNorm", n.Kind)
 	}
 	return s.floats(op, "Norm.Weight", n.Weight, width), bias
+}
+
+// fours is 1 where rows of width numbers may be read four at a time.
+func fours(width int, operands ...region) uint32 {
+	for _, o := range operands {
+		if !o.absent() && !o.aligned() {
+			return 0
+		}
+	}
+	if width%4 != 0 {
+		return 0
+	}
+	return 1
 }

@@ -1,6 +1,6 @@
 // Norm: dst[r] = norm(x[r]), one simdgroup per row. x and dst [rows, width] may be the same.
 
-struct NormArgs { uint rows; uint width; uint kind; float epsilon; };
+struct NormArgs { uint rows; uint width; uint kind; float epsilon; uint vector; };
 
 kernel void norm_rows(
     constant NormArgs& a [[buffer(0)]],
@@ -16,9 +16,14 @@ kernel void norm_rows(
     const uint row = group * simds + simd;
     if (row >= a.rows) return;
     const ulong at = ulong(row) * a.width;
-    const Moments m = row_moments(x + at, a.width, a.kind, a.epsilon, lane);
-    for (uint i = lane; i < a.width; i += 32) {
-        const float shift = a.kind == NORM_LAYER ? bias[i] : 0.0f;
-        dst[at + i] = fma((x[at + i] - m.mean) * m.scale, weight[i], shift);
+    const Moments m = row_moments(x + at, a.width, a.kind, a.epsilon, a.vector, lane);
+    for (uint k = 4 * lane; k < a.width; k += 128) {
+        const float4 w = load4(weight, k, a.width, a.vector);
+        const float4 b = a.kind == NORM_LAYER ? load4(bias, k, a.width, a.vector) : float4(0.0f);
+        const float4 v = normalise4(load4(x + at, k, a.width, a.vector), m, w, b);
+        dst[at + k] = v.x;
+        if (k + 1 < a.width) dst[at + k + 1] = v.y;
+        if (k + 2 < a.width) dst[at + k + 2] = v.z;
+        if (k + 3 < a.width) dst[at + k + 3] = v.w;
     }
 }

@@ -40,7 +40,9 @@ const depth = 4
 func (d *device) Queue() (driver.Queue, error) {
 	q := &queue{device: d, free: make(chan *batch, depth), done: make(chan error, 1), inFlight: make([]inFlight, 0, 64)}
 	for range depth {
-		q.free <- &batch{}
+		q.free <- &batch{ // room for a step, so that not each of the batches grows in turn
+			operations: make([]operation, 0, 1024), bindings: make([]bound, 0, 8192), bytes: make([]byte, 0, 128<<10),
+		}
 	}
 	q.batch = <-q.free
 	err := d.thread.do(func(c *caller) error {

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -59,12 +60,12 @@ func Open(t testing.TB, source func(name string) (string, error)) driver.Device 
 }
 
 // Load builds and loads the stand-in, and lets the driver find it. Without g++ the test is skipped, unless SEGUE_REQUIRE
-// names metal.
+// names it.
 func Load(t testing.TB) {
 	t.Helper()
 	if _, err := exec.LookPath("g++"); err != nil {
-		if strings.Contains(os.Getenv("SEGUE_REQUIRE"), "metal") {
-			t.Fatal("mtltest: g++ is missing, and SEGUE_REQUIRE asks for metal (Debian: apt-get install g++)")
+		if required("g++") {
+			t.Fatal("mtltest: g++ is missing, and SEGUE_REQUIRE asks for it (Debian: apt-get install g++)")
 		}
 		t.Skip("mtltest: g++ is missing, so there is no stand-in for Metal (Debian: apt-get install g++)")
 	}
@@ -72,6 +73,11 @@ func Load(t testing.TB) {
 	if standin.err != nil {
 		t.Fatal(standin.err)
 	}
+}
+
+// required says whether the environment asks that a test fails, instead of being skipped, where what is missing.
+func required(what string) bool {
+	return slices.Contains(strings.Fields(os.Getenv("SEGUE_REQUIRE")), what)
 }
 
 func load() error {

@@ -99,27 +99,73 @@ func (f *File) bufferRules(p Param, complain func(Param, string, ...any)) {
 	}
 }
 
-// bodyRules finds what compilers would let through: pointer casts in C's style, which can change the address space, and
-// threadgroup memory declared without TG_ARRAY.
+// bodyRules finds what compilers other than Apple's would let through.
 func (f *File) bodyRules() (wrong []error) {
-	spaces := map[string]bool{"device": true, "constant": true, "threadgroup": true, "thread": true}
+	types := map[string]bool{}
+	for _, s := range f.Structs {
+		types[s.Name] = true
+	}
 	for i, t := range f.tokens {
-		if t.text == "*" && i+2 < len(f.tokens) && f.tokens[i+1].text == ")" {
-			open := i
-			for open > 0 && (f.tokens[open].kind == word || f.tokens[open].text == "*") {
-				open--
+		for _, rule := range []func(int, map[string]bool) string{f.castRule, f.spaceRule, f.threadgroupRule} {
+			if text := rule(i, types); text != "" {
+				wrong = append(wrong, fmt.Errorf("translate: %s: %s", t.place(), text))
 			}
-			next := f.tokens[i+2]
-			if f.tokens[open].text == "(" && open < i-1 && (next.kind == word || next.text == "(" || next.text == "&") {
-				wrong = append(wrong, fmt.Errorf("translate: %s: cast of a pointer in C's style can lose its address space; use reinterpret_cast<%s>",
-					t.place(), join(f.tokens[open+1:i+1])))
-			}
-		}
-		if spaces[t.text] && i+3 < len(f.tokens) && t.text == "threadgroup" && f.tokens[i+1].kind == word && f.tokens[i+2].kind == word && f.tokens[i+3].text == "[" {
-			wrong = append(wrong, fmt.Errorf("translate: %s: threadgroup memory: want TG_ARRAY(%s, %s, count)", t.place(), f.tokens[i+1].text, f.tokens[i+2].text))
 		}
 	}
 	return wrong
+}
+
+// castRule: a pointer cast in C's style can change the address space.
+func (f *File) castRule(i int, _ map[string]bool) string {
+	if f.tokens[i].text != "*" || i+2 >= len(f.tokens) || f.tokens[i+1].text != ")" {
+		return ""
+	}
+	open := f.declaration(i)
+	next := f.tokens[i+2]
+	if open < 0 || f.tokens[open].text != "(" || open >= i-1 || next.kind != word && next.text != "(" && next.text != "&" {
+		return ""
+	}
+	return fmt.Sprintf("cast of a pointer in C's style can lose its address space; use reinterpret_cast<%s>", join(f.tokens[open+1:i+1]))
+}
+
+// spaceRule: every pointer and reference to a known type spells its address space.
+func (f *File) spaceRule(i int, types map[string]bool) string {
+	if t := f.tokens[i].text; t != "*" && t != "&" || i == 0 {
+		return ""
+	}
+	start := f.declaration(i) + 1
+	known := false
+	for _, t := range f.tokens[start:i] {
+		if spaces[t.text] {
+			return ""
+		}
+		_, _, scalar := sizeOf(t.text)
+		known = known || scalar || types[t.text] || t.text == "void" || strings.HasPrefix(t.text, "atomic_")
+	}
+	if last := f.tokens[i-1]; !known || last.kind != word {
+		return ""
+	}
+	return fmt.Sprintf("%s without an address space (device, constant, threadgroup or thread)", join(f.tokens[start:i+1]))
+}
+
+// threadgroupRule: threadgroup memory is declared by TG_ARRAY, which every compiler can give its own meaning.
+func (f *File) threadgroupRule(i int, _ map[string]bool) string {
+	if f.tokens[i].text != "threadgroup" || i+3 >= len(f.tokens) || f.tokens[i+1].kind != word || f.tokens[i+2].kind != word {
+		return ""
+	}
+	if after := f.tokens[i+3].text; after != "[" && after != ";" && after != "=" {
+		return ""
+	}
+	return fmt.Sprintf("threadgroup memory: want TG_ARRAY(%s, %s, count)", f.tokens[i+1].text, f.tokens[i+2].text)
+}
+
+var spaces = map[string]bool{"device": true, "constant": true, "threadgroup": true, "thread": true}
+
+// declaration goes back from the * or & at i over words and other *, and returns the index of what stands before them.
+func (f *File) declaration(i int) int {
+	for i--; i >= 0 && (f.tokens[i].kind == word || f.tokens[i].text == "*"); i-- {
+	}
+	return i
 }
 
 func join(tokens []token) string {

@@ -1,0 +1,420 @@
+// CausalAttention: keys and values of new columns go into a cache, and each new column's query attends to a prefix that rows
+// share, then to its own row's columns up to itself.
+//
+//	few columns (a step)   causal_split: a simdgroup per block of columns and head stores what is new in it and computes,
+//	                       for every query that sees it, the largest score, Σe^(s-largest) and Σe^(s-largest)·v;
+//	                       causal_join adds the blocks up in order
+//	many (a prefill)       causal_store, then causal_fill: a simdgroup per eight queries and head goes through all blocks
+//
+// A block of a prefix is read once for the rows that share it, eight queries at a time. Blocks are counted from the first
+// column of the prefix and of the own cache, so they and the order of all sums do not depend on how many rows there are.
+//
+// The cache of one layer: for every row and head first the keys, [chunk of 8 elements][column][8], so that lanes that take a
+// column each read side by side; then the values, [column][chunks·8]. Numbers are float, half, or char with one scale for
+// each key and value: [row][head][keys, values][column] floats. Elements that fill up the last chunk are 0.
+
+#define BLOCK 64 // columns; lane l scores columns l and l+32
+
+struct CausalArgs {
+    uint rows; uint columns; uint heads; uint depth;
+    uint chunks;                   // of 8 elements of a head
+    uint lanes;                    // the power of two from chunks on: how many lanes a value takes
+    uint column; uint capacity;    // first new column, columns that the own cache has
+    uint prefix_columns; uint prefix_capacity;
+    uint variations;               // rows per row of the prefix
+    uint prefix_blocks; uint own_blocks;
+    uint prefix_items;             // prefix blocks of all heads and prefix rows
+    uint parts;                    // blocks that there is room for, for each query and head
+    uint vector;                   // queries may be read four at a time
+    float scale;
+};
+
+template <class C> struct Head {
+    device const C* keys;
+    device const C* values;
+    device const float* key_scales;
+    device const float* value_scales;
+    uint capacity;
+};
+
+template <class C>
+static inline Head<C> head_of(device const C* numbers, device const float* scales, uint index, uint chunks, uint capacity) {
+    Head<C> h;
+    const ulong size = ulong(capacity) * chunks * 8;
+    h.keys = numbers + 2 * index * size;
+    h.values = h.keys + size;
+    h.key_scales = scales + 2 * ulong(index) * capacity;
+    h.value_scales = h.key_scales + capacity;
+    h.capacity = capacity;
+    return h;
+}
+
+struct Eight { float4 a; float4 b; };
+
+static inline Eight eight(device const float* p) {
+    Eight e;
+    e.a = *reinterpret_cast<device const float4*>(p);
+    e.b = *reinterpret_cast<device const float4*>(p + 4);
+    return e;
+}
+static inline Eight eight(device const half* p) {
+    const uint4 w = *reinterpret_cast<device const uint4*>(p);
+    const half2 w0 = as_type<half2>(w.x), w1 = as_type<half2>(w.y), w2 = as_type<half2>(w.z), w3 = as_type<half2>(w.w);
+    Eight e;
+    e.a = float4(float(w0.x), float(w0.y), float(w1.x), float(w1.y));
+    e.b = float4(float(w2.x), float(w2.y), float(w3.x), float(w3.y));
+    return e;
+}
+static inline float signed_byte(uint w, uint i) { return float(int(w << (24 - 8 * i)) >> 24); }
+static inline Eight eight(device const char* p) {
+    const uint2 w = *reinterpret_cast<device const uint2*>(p);
+    Eight e;
+    e.a = float4(signed_byte(w.x, 0), signed_byte(w.x, 1), signed_byte(w.x, 2), signed_byte(w.x, 3));
+    e.b = float4(signed_byte(w.y, 0), signed_byte(w.y, 1), signed_byte(w.y, 2), signed_byte(w.y, 3));
+    return e;
+}
+
+static inline float dot8(Eight x, Eight y, float sum) {
+    sum = fma(x.a.w, y.a.w, fma(x.a.z, y.a.z, fma(x.a.y, y.a.y, fma(x.a.x, y.a.x, sum))));
+    return fma(x.b.w, y.b.w, fma(x.b.z, y.b.z, fma(x.b.y, y.b.y, fma(x.b.x, y.b.x, sum))));
+}
+static inline Eight add8(float s, Eight x, Eight sum) {
+    sum.a = float4(fma(s, x.a.x, sum.a.x), fma(s, x.a.y, sum.a.y), fma(s, x.a.z, sum.a.z), fma(s, x.a.w, sum.a.w));
+    sum.b = float4(fma(s, x.b.x, sum.b.x), fma(s, x.b.y, sum.b.y), fma(s, x.b.z, sum.b.z), fma(s, x.b.w, sum.b.w));
+    return sum;
+}
+
+// Whether a cache's numbers have scales, and how one number is stored; inverse undoes the scale.
+static inline bool scaled(device const float*) { return false; }
+static inline bool scaled(device const half*) { return false; }
+static inline bool scaled(device const char*) { return true; }
+static inline void put(device float* to, float v, float) { *to = v; }
+static inline void put(device half* to, float v, float) { *to = half(v); }
+static inline void put(device char* to, float v, float inverse) { *to = char(int(rint(v * inverse))); }
+
+// store puts one vector of depth elements at to, element d at (d/8)·stride + d%8, by one simdgroup.
+template <class C>
+static inline void store_vector(device C* to, device float* scale, device const float* from, ulong stride, uint depth, uint lane) {
+    float inverse = 1.0f;
+    if (scaled(to)) {
+        float largest = 0.0f;
+        for (uint d = lane; d < depth; d += 32) largest = max(largest, fabs(from[d]));
+        largest = simd_max(largest);
+        inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
+        if (lane == 0) *scale = largest / 127.0f;
+    }
+    for (uint d = lane; d < depth; d += 32) put(to + (d / 8) * stride + d % 8, from[d], inverse);
+}
+
+// store_column puts the key and the value of one head into a column of the own cache.
+template <class C>
+static inline void store_column(
+    constant CausalArgs& a, device C* numbers, device float* scales, device const float* qkv, uint row, uint head, uint column, uint lane)
+{
+    const ulong index = 2 * (ulong(row) * a.heads + head);
+    const ulong size = ulong(a.capacity) * a.chunks * 8;
+    device C* keys = numbers + index * size;
+    device C* values = keys + size;
+    device float* scale = scales + index * a.capacity + column;
+    const uint width = a.heads * a.depth;
+    device const float* from = qkv + (ulong(row) * a.columns + column - a.column) * 3 * width + head * a.depth;
+    store_vector(keys + 8 * ulong(column), scale, from + width, 8 * ulong(a.capacity), a.depth, lane);
+    store_vector(values + 8 * ulong(column) * a.chunks, scale + a.capacity, from + 2 * width, ulong(8), a.depth, lane);
+}
+
+// What has been seen of some columns by R queries. Sums are those of one chunk of elements, of the columns that this lane's
+// share of the simdgroup took.
+template <uint R> struct Seen {
+    float top[R];
+    float total[R];
+    Eight sums[R];
+};
+
+template <uint R> static inline void nothing_seen(thread Seen<R>& seen) {
+    UNROLL for (uint r = 0; r < R; r++) {
+        seen.top[r] = -INFINITY;
+        seen.total[r] = 0.0f;
+        seen.sums[r].a = float4(0.0f);
+        seen.sums[r].b = float4(0.0f);
+    }
+}
+
+// see adds the block of columns from first on to what count ≤ R queries have seen. Query r sees columns before
+// limit + r·step; the last one at least the block's first.
+template <class C, uint R>
+static inline void see(
+    constant CausalArgs& a, Head<C> h, device const float* query, uint count, uint first, uint limit, uint step,
+    thread Seen<R>& seen, uint lane)
+{
+    const uint end = min(first + BLOCK, limit + (count - 1) * step);
+    const uint j0 = min(first + lane, end - 1), j1 = min(first + 32 + lane, end - 1);
+    const ulong pitch = 3 * ulong(a.heads) * a.depth; // from one query to the next
+    float s0[R], s1[R];
+    UNROLL for (uint r = 0; r < R; r++) s0[r] = s1[r] = 0.0f;
+    for (uint start = 0; start < a.chunks; start += 4) {
+        Eight k0[4], k1[4]; // all on their way before one is needed
+        UNROLL for (uint u = 0; u < 4; u++) {
+            const ulong c = ulong(min(start + u, a.chunks - 1)) * h.capacity;
+            k0[u] = eight(h.keys + 8 * (c + j0));
+            k1[u] = eight(h.keys + 8 * (c + j1));
+        }
+        UNROLL for (uint u = 0; u < 4; u++) {
+            const uint d = 8 * (start + u);
+            if (d < a.depth) {
+                UNROLL for (uint r = 0; r < R; r++) {
+                    if (r < count) {
+                        Eight q;
+                        q.a = load4(query + r * pitch, d, a.depth, a.vector);
+                        q.b = load4(query + r * pitch, d + 4, a.depth, a.vector);
+                        s0[r] = dot8(q, k0[u], s0[r]);
+                        s1[r] = dot8(q, k1[u], s1[r]);
+                    }
+                }
+            }
+        }
+    }
+    float scale0 = 1.0f, scale1 = 1.0f, value0 = 1.0f, value1 = 1.0f;
+    if (scaled(h.keys)) {
+        scale0 = h.key_scales[j0];
+        scale1 = h.key_scales[j1];
+        value0 = h.value_scales[j0];
+        value1 = h.value_scales[j1];
+    }
+    UNROLL for (uint r = 0; r < R; r++) {
+        if (r < count) {
+            const uint visible = limit + r * step;
+            s0[r] = first + lane < visible ? s0[r] * scale0 * a.scale : -INFINITY;
+            s1[r] = first + 32 + lane < visible ? s1[r] * scale1 * a.scale : -INFINITY;
+            // Where a query sees none of the block all is -∞; a finite top keeps differences numbers.
+            const float top = max(max(seen.top[r], -1e30f), simd_max(max(s0[r], s1[r])));
+            const float fade = exp(seen.top[r] - top);
+            s0[r] = exp(s0[r] - top);
+            s1[r] = exp(s1[r] - top);
+            seen.total[r] = fma(seen.total[r], fade, simd_sum(s0[r] + s1[r]));
+            seen.top[r] = top;
+            seen.sums[r].a *= fade;
+            seen.sums[r].b *= fade;
+            s0[r] *= value0;
+            s1[r] *= value1;
+        }
+    }
+    // A value takes a.lanes lanes, so the simdgroup takes side values at a time.
+    const uint side = 32 / a.lanes, mine = lane / a.lanes, chunk = min(lane % a.lanes, a.chunks - 1);
+    for (uint from = 0; from < BLOCK && first + from < end; from += 4 * side) {
+        Eight v[4];
+        UNROLL for (uint u = 0; u < 4; u++) {
+            const uint j = min(first + from + u * side + mine, end - 1);
+            v[u] = eight(h.values + 8 * (ulong(j) * a.chunks + chunk));
+        }
+        UNROLL for (uint u = 0; u < 4; u++) {
+            const uint place = from + u * side + mine;
+            UNROLL for (uint r = 0; r < R; r++) {
+                if (r < count) {
+                    const float p0 = simd_shuffle(s0[r], ushort(place % 32)), p1 = simd_shuffle(s1[r], ushort(place % 32));
+                    if (place < BLOCK) seen.sums[r] = add8(place < 32 ? p0 : p1, v[u], seen.sums[r]);
+                }
+            }
+        }
+    }
+}
+
+// gather adds up, for one query, the sums of all the lanes that took the same chunk.
+static inline Eight gather(Eight sums, uint lanes) {
+    for (uint mask = lanes; mask < 32; mask *= 2) {
+        UNROLL for (uint i = 0; i < 4; i++) {
+            sums.a[i] += simd_shuffle_xor(sums.a[i], ushort(mask));
+            sums.b[i] += simd_shuffle_xor(sums.b[i], ushort(mask));
+        }
+    }
+    return sums;
+}
+
+// part computes the part of one block for the queries from n0 to n1 of a head, R at a time; query n sees the columns before
+// limit + (n-n0)·step.
+template <class C, uint R>
+static inline void part(
+    constant CausalArgs& a, Head<C> h, device const float* qkv, device float* tops, device float* sums, uint head, uint n0, uint n1,
+    uint first, uint limit, uint step, uint block, uint lane)
+{
+    for (uint n = n0; n < n1; n += R) {
+        const uint count = min(R, n1 - n);
+        const uint visible = limit + (n - n0) * step;
+        if (first >= visible + (count - 1) * step) continue;
+        Seen<R> seen;
+        nothing_seen<R>(seen);
+        see<C, R>(a, h, qkv + ulong(n) * 3 * a.heads * a.depth + head * a.depth, count, first, visible, step, seen, lane);
+        UNROLL for (uint r = 0; r < R; r++) {
+            if (r < count) {
+                const Eight all = gather(seen.sums[r], a.lanes);
+                const ulong at = (ulong(n + r) * a.heads + head) * a.parts + block;
+                if (lane == 0) {
+                    tops[2 * at] = seen.top[r];
+                    tops[2 * at + 1] = seen.total[r];
+                }
+                if (lane < a.chunks) {
+                    device float4* to = reinterpret_cast<device float4*>(sums + (at * a.chunks + lane) * 8);
+                    to[0] = all.a;
+                    to[1] = all.b;
+                }
+            }
+        }
+    }
+}
+
+// Items are first the blocks of prefixes, (prefix row·heads + head)·prefix_blocks + block, then those of the own rows.
+template <class C, uint R>
+static inline void split(
+    constant CausalArgs& a, device const float* qkv, device C* own, device float* own_scales, device const C* prefix,
+    device const float* prefix_scales, device float* tops, device float* sums, uint item, uint lane)
+{
+    const bool shared = item < a.prefix_items;
+    const uint blocks = shared ? a.prefix_blocks : a.own_blocks;
+    const uint mine = shared ? item : item - a.prefix_items;
+    const uint block = mine % blocks, head = mine / blocks % a.heads, row = mine / blocks / a.heads;
+    const uint first = block * BLOCK;
+    const bool there = shared || (row < a.rows && first < a.column + a.columns);
+    if (!shared && there) {
+        const uint end = min(first + BLOCK, a.column + a.columns);
+        for (uint j = max(first, a.column); j < end; j++) store_column(a, own, own_scales, qkv, row, head, j, lane);
+    }
+    threadgroup_barrier(mem_flags::mem_device); // what a lane stored, others read
+    if (!there) return;
+    if (shared) {
+        const Head<C> h = head_of(prefix, prefix_scales, row * a.heads + head, a.chunks, a.prefix_capacity);
+        const uint end = min((row + 1) * a.variations, a.rows) * a.columns;
+        part<C, R>(a, h, qkv, tops, sums, head, row * a.variations * a.columns, end, first, a.prefix_columns, 0, block, lane);
+        return;
+    }
+    const Head<C> h = head_of<C>(own, own_scales, row * a.heads + head, a.chunks, a.capacity);
+    const uint n = row * a.columns, limit = a.column + 1;
+    if (R == 1 || a.columns == 1) {
+        part<C, 1>(a, h, qkv, tops, sums, head, n, n + a.columns, first, limit, 1, a.prefix_blocks + block, lane);
+    } else {
+        part<C, R>(a, h, qkv, tops, sums, head, n, n + a.columns, first, limit, 1, a.prefix_blocks + block, lane);
+    }
+}
+
+// fill computes eight queries of a row through all blocks.
+template <class C>
+static inline void fill(
+    constant CausalArgs& a, device const float* qkv, device const C* own, device const float* own_scales, device const C* prefix,
+    device const float* prefix_scales, device float* dst, uint item, uint lane)
+{
+    const uint strips = (a.columns + 7) / 8;
+    const uint strip = item % strips, head = item / strips % a.heads, row = item / strips / a.heads;
+    if (row >= a.rows) return;
+    const uint count = min(8u, a.columns - 8 * strip), n = row * a.columns + 8 * strip;
+    device const float* query = qkv + ulong(n) * 3 * a.heads * a.depth + head * a.depth;
+    Seen<8> seen;
+    nothing_seen<8>(seen);
+    if (a.prefix_columns > 0) {
+        const Head<C> h = head_of(prefix, prefix_scales, row / a.variations * a.heads + head, a.chunks, a.prefix_capacity);
+        for (uint first = 0; first < a.prefix_columns; first += BLOCK) see<C, 8>(a, h, query, count, first, a.prefix_columns, 0, seen, lane);
+    }
+    const Head<C> h = head_of(own, own_scales, row * a.heads + head, a.chunks, a.capacity);
+    const uint limit = a.column + 8 * strip + 1;
+    for (uint first = 0; first < limit + count - 1; first += BLOCK) see<C, 8>(a, h, query, count, first, limit, 1, seen, lane);
+    UNROLL for (uint r = 0; r < 8; r++) {
+        if (r < count) {
+            const Eight all = gather(seen.sums[r], a.lanes);
+            device float* to = dst + (ulong(n + r) * a.heads + head) * a.depth;
+            UNROLL for (uint i = 0; i < 4; i++) {
+                const uint d = 8 * lane + i;
+                if (d < a.depth) to[d] = all.a[i] / seen.total[r];
+                if (d + 4 < a.depth) to[d + 4] = all.b[i] / seen.total[r];
+            }
+        }
+    }
+}
+
+// causal_join: dst = Σ_b e^(top_b-top)·sums_b / Σ_b e^(top_b-top)·total_b, prefix blocks first; a simdgroup per query and head.
+kernel void causal_join(
+    constant CausalArgs& a [[buffer(0)]],
+    device const float* tops [[buffer(1)]],
+    device const float* sums [[buffer(2)]],
+    device float* dst [[buffer(3)]],
+    uint group [[threadgroup_position_in_grid]],
+    uint simd [[simdgroup_index_in_threadgroup]],
+    uint simds [[simdgroups_per_threadgroup]],
+    uint lane [[thread_index_in_simdgroup]])
+{
+    const uint item = group * simds + simd;
+    if (item >= a.rows * a.columns * a.heads) return;
+    const uint seen = a.column + item / a.heads % a.columns + 1; // own columns
+    const uint blocks = a.prefix_blocks + (seen + BLOCK - 1) / BLOCK;
+    const ulong at = ulong(item) * a.parts;
+    float top = -INFINITY;
+    for (uint b = lane; b < blocks; b += 32) top = max(top, tops[2 * (at + b)]);
+    top = simd_max(top);
+    float total = 0.0f;
+    for (uint b = lane; b < blocks; b += 32) total = fma(exp(tops[2 * (at + b)] - top), tops[2 * (at + b) + 1], total);
+    total = simd_sum(total);
+    const uint width = 8 * a.chunks;
+    for (uint d = lane; d < a.depth; d += 32) {
+        float sum = 0.0f;
+        for (uint start = 0; start < blocks; start += 4) {
+            float share[4], value[4];
+            UNROLL for (uint u = 0; u < 4; u++) {
+                const ulong b = at + min(start + u, blocks - 1);
+                share[u] = tops[2 * b];
+                value[u] = sums[b * width + d];
+            }
+            UNROLL for (uint u = 0; u < 4; u++) if (start + u < blocks) sum = fma(exp(share[u] - top), value[u], sum);
+        }
+        dst[ulong(item) * a.depth + d] = sum / total;
+    }
+}
+
+#define CAUSAL_SPLIT(name, C, R) \
+    kernel void causal_split_##name##_##R( \
+        constant CausalArgs& a [[buffer(0)]], \
+        device const float* qkv [[buffer(1)]], \
+        device C* own [[buffer(2)]], \
+        device float* own_scales [[buffer(3)]], \
+        device const C* prefix [[buffer(4)]], \
+        device const float* prefix_scales [[buffer(5)]], \
+        device float* tops [[buffer(6)]], \
+        device float* sums [[buffer(7)]], \
+        uint group [[threadgroup_position_in_grid]], \
+        uint simd [[simdgroup_index_in_threadgroup]], \
+        uint simds [[simdgroups_per_threadgroup]], \
+        uint lane [[thread_index_in_simdgroup]]) \
+    { \
+        split<C, R>(a, qkv, own, own_scales, prefix, prefix_scales, tops, sums, group * simds + simd, lane); \
+    }
+
+#define CAUSAL_FILL(name, C) \
+    kernel void causal_store_##name( \
+        constant CausalArgs& a [[buffer(0)]], \
+        device const float* qkv [[buffer(1)]], \
+        device C* own [[buffer(2)]], \
+        device float* own_scales [[buffer(3)]], \
+        uint group [[threadgroup_position_in_grid]], \
+        uint simd [[simdgroup_index_in_threadgroup]], \
+        uint simds [[simdgroups_per_threadgroup]], \
+        uint lane [[thread_index_in_simdgroup]]) \
+    { \
+        const uint item = group * simds + simd; \
+        if (item >= a.rows * a.columns * a.heads) return; \
+        const uint n = item / a.heads; \
+        store_column(a, own, own_scales, qkv, n / a.columns, item % a.heads, a.column + n % a.columns, lane); \
+    } \
+    kernel void causal_fill_##name( \
+        constant CausalArgs& a [[buffer(0)]], \
+        device const float* qkv [[buffer(1)]], \
+        device const C* own [[buffer(2)]], \
+        device const float* own_scales [[buffer(3)]], \
+        device const C* prefix [[buffer(4)]], \
+        device const float* prefix_scales [[buffer(5)]], \
+        device float* dst [[buffer(6)]], \
+        uint group [[threadgroup_position_in_grid]], \
+        uint simd [[simdgroup_index_in_threadgroup]], \
+        uint simds [[simdgroups_per_threadgroup]], \
+        uint lane [[thread_index_in_simdgroup]]) \
+    { \
+        fill<C>(a, qkv, own, own_scales, prefix, prefix_scales, dst, group * simds + simd, lane); \
+    }
+
+CAUSAL_SPLIT(f32, float, 1) CAUSAL_SPLIT(f32, float, 8) CAUSAL_FILL(f32, float)
+CAUSAL_SPLIT(f16, half, 1) CAUSAL_SPLIT(f16, half, 8) CAUSAL_FILL(f16, half)
+CAUSAL_SPLIT(q8, char, 1) CAUSAL_SPLIT(q8, char, 8) CAUSAL_FILL(q8, char)

@@ -1,0 +1,361 @@
+// Linear: dst[r] = act(norm(x[r])·Wᵀ + bias) + residual[r], in two ways, by the number of rows alone:
+//
+//	up to 48   linear_<weight>_<rows>x<outputs>: x is normalised into threadgroup memory, a chunk of inputs at a time; a
+//	           simdgroup multiplies <rows> rows with <outputs> rows of W, each lane some inputs of every pass, and joins
+//	more       linear_prepare_<number>, then linear_tile_<weight>: 64 rows by 64 outputs of 8×8 matrices
+//
+// W is as metalkern's matrix.go lays it out: rows at 16 bytes, filled up with zeros to whole groups of 32 inputs. A sum's
+// order depends on K and the weight's kind, not on <rows> or <outputs>.
+
+struct LinearArgs {
+    uint rows; uint outputs; uint inputs;
+    uint padded;              // inputs with the filling
+    uint pitch;               // bytes of a row of W
+    uint norm; float epsilon; // see common.metal
+    uint act;
+    uint vector;              // x and the norm's weights may be read four at a time
+    uint bias; uint residual; // 0: absent
+};
+
+// Packets are what a lane reads of a row of W at once: 16 inputs of 4 or 8 bits, 8 of 16, 4 of 32.
+struct PacketQ4 { uint2 words; float scale; };
+struct PacketQ8 { uint4 words; float scale; };
+struct PacketF16 { uint4 words; };
+struct PacketF32 { float4 values; };
+
+// packet reads inputs k… of the row of W that begins at row, whose scales begin at scales.
+static inline PacketQ4 packet(PacketQ4 p, device const uchar* row, device const half* scales, uint k) {
+    p.words = *reinterpret_cast<device const uint2*>(row + k / 2);
+    p.scale = float(scales[k / 32]);
+    return p;
+}
+static inline PacketQ8 packet(PacketQ8 p, device const uchar* row, device const half* scales, uint k) {
+    p.words = *reinterpret_cast<device const uint4*>(row + k);
+    p.scale = float(scales[k / 32]);
+    return p;
+}
+static inline PacketF16 packet(PacketF16 p, device const uchar* row, device const half*, uint k) {
+    p.words = *reinterpret_cast<device const uint4*>(row + 2 * k);
+    return p;
+}
+static inline PacketF32 packet(PacketF32 p, device const uchar* row, device const half*, uint k) {
+    p.values = *reinterpret_cast<device const float4*>(row + 4 * k);
+    return p;
+}
+
+// Small integers become floats without a conversion: as the upper bits of the mantissa of a number in [1, 2).
+static inline float between_one_and_two(uint mantissa) { return as_type<float>(0x3f800000u | mantissa); }
+
+// The fours of a packet. Of 4 bits: 1 + (q+8)/16, times 16·scale, less 24·scale: exact, as is the same for 8 bits.
+static inline float4 four(PacketQ4 p, uint i) {
+    const uint w = p.words[i / 2] >> (16 * (i % 2));
+    const float step = 16.0f * p.scale, shift = -24.0f * p.scale;
+    return float4(fma(between_one_and_two((w & 15u) << 19), step, shift), fma(between_one_and_two((w & 0xf0u) << 15), step, shift),
+                  fma(between_one_and_two((w & 0xf00u) << 11), step, shift), fma(between_one_and_two((w & 0xf000u) << 7), step, shift));
+}
+static inline float4 four(PacketQ8 p, uint i) {
+    const uint w = p.words[i] ^ 0x80808080u;
+    const float step = 256.0f * p.scale, shift = -384.0f * p.scale;
+    return float4(fma(between_one_and_two((w & 0xffu) << 15), step, shift), fma(between_one_and_two((w & 0xff00u) << 7), step, shift),
+                  fma(between_one_and_two((w >> 1) & 0x7f8000u), step, shift), fma(between_one_and_two((w >> 9) & 0x7f8000u), step, shift));
+}
+static inline float4 four(PacketF16 p, uint i) {
+    const half2 a = as_type<half2>(p.words[2 * i]), b = as_type<half2>(p.words[2 * i + 1]);
+    return float4(float(a.x), float(a.y), float(b.x), float(b.y));
+}
+static inline float4 four(PacketF32 p, uint) { return p.values; }
+
+#define LINEAR_STAGED 1024 // float4 of threadgroup memory for x
+
+// Where in a chunk the four inputs from 4·j on lie, so that lanes that read V inputs apart meet in no memory bank.
+template <uint V> static inline uint place(uint j) { return j ^ ((j >> 3) & (V / 4 - 1)); }
+
+template <class P, uint V, uint ROWS, uint OUT>
+static inline void linear_rows(
+    constant LinearArgs& a, device const uchar* w, device const half* scales, device const float* x, device const float* weight,
+    device const float* shift, device const float* bias, device const float* residual, device float* dst,
+    threadgroup float4* staged, threadgroup Moments* moments, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
+{
+    const uint PASS = 32 * V, ROOM = 4 * LINEAR_STAGED / ROWS, PASSES = ROOM / PASS;
+    const uint DEPTH = PASSES < 8 / OUT ? PASSES : 8 / OUT; // packets under way for each output
+    const uint first = group.y * ROWS;
+    const uint rows = min(ROWS, a.rows - first);
+    const uint output = (group.x * simds + simd) * OUT;
+
+    // The weights do not wait for x.
+    device const uchar* row[OUT];
+    device const half* scale[OUT];
+    P packets[DEPTH][OUT];
+    float sums[OUT][ROWS];
+    UNROLL for (uint o = 0; o < OUT; o++) {
+        const ulong n = min(output + o, a.outputs - 1);
+        row[o] = w + n * a.pitch;
+        scale[o] = scales + n * (a.padded / 32);
+        UNROLL for (uint r = 0; r < ROWS; r++) sums[o][r] = 0.0f;
+    }
+    UNROLL for (uint d = 0; d < DEPTH; d++) {
+        const uint k = d * PASS + lane * V;
+        UNROLL for (uint o = 0; o < OUT; o++) if (k < a.padded) packets[d][o] = packet(P(), row[o], scale[o], k);
+    }
+
+    if (a.norm != NORM_NONE) {
+        for (uint r = simd; r < rows; r += simds) {
+            const Moments m = row_moments(x + ulong(first + r) * a.inputs, a.inputs, a.norm, a.epsilon, a.vector, lane);
+            if (lane == 0) moments[r] = m;
+        }
+        threadgroup_barrier(mem_flags::mem_threadgroup);
+    }
+    for (uint base = 0; base < a.padded; base += ROOM) {
+        const uint length = min(ROOM, a.padded - base);
+        if (base > 0) threadgroup_barrier(mem_flags::mem_threadgroup);
+        for (uint j = thread_index; j < length / 4; j += simds * 32) {
+            const uint k = base + 4 * j;
+            float4 v[ROWS];
+            UNROLL for (uint r = 0; r < ROWS; r++)
+                v[r] = k < a.inputs ? load4(x + ulong(first + min(r, rows - 1)) * a.inputs, k, a.inputs, a.vector) : float4(0.0f);
+            if (a.norm != NORM_NONE && k < a.inputs) {
+                const float4 g = load4(weight, k, a.inputs, a.vector);
+                const float4 b = a.norm == NORM_LAYER ? load4(shift, k, a.inputs, a.vector) : float4(0.0f);
+                UNROLL for (uint r = 0; r < ROWS; r++) v[r] = normalise4(v[r], moments[min(r, rows - 1)], g, b);
+            }
+            UNROLL for (uint r = 0; r < ROWS; r++) staged[r * (ROOM / 4) + place<V>(j)] = v[r];
+        }
+        threadgroup_barrier(mem_flags::mem_threadgroup);
+        for (uint start = 0; start < length; start += DEPTH * PASS) {
+            UNROLL for (uint d = 0; d < DEPTH; d++) {
+                const uint k = start + d * PASS + lane * V;
+                if (k < length) {
+                    UNROLL for (uint i = 0; i < V / 4; i++) {
+                        float4 c[OUT];
+                        UNROLL for (uint o = 0; o < OUT; o++) c[o] = four(packets[d][o], i);
+                        UNROLL for (uint r = 0; r < ROWS; r++) {
+                            const float4 v = staged[r * (ROOM / 4) + place<V>(k / 4 + i)];
+                            UNROLL for (uint o = 0; o < OUT; o++)
+                                sums[o][r] = fma(c[o].w, v.w, fma(c[o].z, v.z, fma(c[o].y, v.y, fma(c[o].x, v.x, sums[o][r]))));
+                        }
+                    }
+                }
+                const uint next = base + k + DEPTH * PASS;
+                UNROLL for (uint o = 0; o < OUT; o++) if (next < a.padded) packets[d][o] = packet(P(), row[o], scale[o], next);
+            }
+        }
+    }
+
+    float mine = 0.0f; // lane o·ROWS + r finishes output o of row r
+    UNROLL for (uint o = 0; o < OUT; o++) {
+        UNROLL for (uint r = 0; r < ROWS; r++) {
+            const float sum = simd_sum(sums[o][r]);
+            if (lane == o * ROWS + r) mine = sum;
+        }
+    }
+    const uint n = output + lane / ROWS, r = lane % ROWS;
+    if (lane < OUT * ROWS && r < rows && n < a.outputs) {
+        if (a.bias != 0) mine += bias[n];
+        mine = activate(mine, a.act);
+        const ulong at = ulong(first + r) * a.outputs + n;
+        if (a.residual != 0) mine += residual[at];
+        dst[at] = mine;
+    }
+}
+
+#define LINEAR(name, P, V, ROWS, OUT) \
+    kernel void linear_##name##_##ROWS##x##OUT( \
+        constant LinearArgs& a [[buffer(0)]], \
+        device const uchar* w [[buffer(1)]], \
+        device const half* scales [[buffer(2)]], \
+        device const float* x [[buffer(3)]], \
+        device const float* weight [[buffer(4)]], \
+        device const float* shift [[buffer(5)]], \
+        device const float* bias [[buffer(6)]], \
+        device const float* residual [[buffer(7)]], \
+        device float* dst [[buffer(8)]], \
+        uint2 group [[threadgroup_position_in_grid]], \
+        uint thread_index [[thread_index_in_threadgroup]], \
+        uint simd [[simdgroup_index_in_threadgroup]], \
+        uint simds [[simdgroups_per_threadgroup]], \
+        uint lane [[thread_index_in_simdgroup]]) \
+    { \
+        TG_ARRAY(float4, staged, LINEAR_STAGED); \
+        TG_ARRAY(Moments, moments, 8); \
+        linear_rows<P, V, ROWS, OUT>(a, w, scales, x, weight, shift, bias, residual, dst, staged, moments, group, thread_index, \
+                                     simd, simds, lane); \
+    }
+
+// One output a simdgroup where a weight has few, so that all cores have some; four where it has many, for fewer reads of x.
+#define LINEAR_ALL(name, P, V) \
+    LINEAR(name, P, V, 1, 1) LINEAR(name, P, V, 1, 2) LINEAR(name, P, V, 1, 4) \
+    LINEAR(name, P, V, 2, 1) LINEAR(name, P, V, 2, 2) LINEAR(name, P, V, 2, 4) \
+    LINEAR(name, P, V, 4, 2) LINEAR(name, P, V, 4, 4) \
+    LINEAR(name, P, V, 8, 2) LINEAR(name, P, V, 8, 4)
+
+LINEAR_ALL(f32, PacketF32, 4)
+LINEAR_ALL(f16, PacketF16, 8)
+LINEAR_ALL(q8, PacketQ8, 16)
+LINEAR_ALL(q4, PacketQ4, 16)
+
+// linear_prepare: the rows of x, normalised, in the number that tiles multiply, filled up with zeros. Halves are scaled by a
+// power of two to a largest magnitude in [2¹⁴, 2¹⁵), so that no input is too large or too small for them; unscale undoes it.
+// One simdgroup per row.
+static inline float unit(half) { return 1.0f; }
+static inline float unit(float) { return 0.0f; }
+
+template <class T>
+static inline void prepare(
+    constant LinearArgs& a, device const float* x, device const float* weight, device const float* shift, device T* dst,
+    device float* unscale, uint row, uint lane)
+{
+    if (row >= a.rows) return;
+    device const float* from = x + ulong(row) * a.inputs;
+    Moments m;
+    m.mean = 0.0f;
+    m.scale = 1.0f;
+    if (a.norm != NORM_NONE) m = row_moments(from, a.inputs, a.norm, a.epsilon, a.vector, lane);
+    float scale = 1.0f;
+    for (uint pass = unit(T(0.0f)) > 0.0f ? 0 : 1; pass < 2; pass++) {
+        float largest = 0.0f;
+        for (uint k = 4 * lane; k < a.padded; k += 128) {
+            float4 v = float4(0.0f);
+            if (k < a.inputs) {
+                v = load4(from, k, a.inputs, a.vector);
+                const float4 b = a.norm == NORM_LAYER ? load4(shift, k, a.inputs, a.vector) : float4(0.0f);
+                if (a.norm != NORM_NONE) v = normalise4(v, m, load4(weight, k, a.inputs, a.vector), b);
+            }
+            if (pass == 0) {
+                largest = max(max(largest, max(fabs(v.x), fabs(v.y))), max(fabs(v.z), fabs(v.w)));
+                continue;
+            }
+            device T* to = dst + ulong(row) * a.padded + k;
+            to[0] = T(v.x * scale);
+            to[1] = T(v.y * scale);
+            to[2] = T(v.z * scale);
+            to[3] = T(v.w * scale);
+        }
+        if (pass == 0) {
+            const uint exponent = clamp((as_type<uint>(simd_max(largest)) >> 23) & 255u, 16u, 254u);
+            scale = as_type<float>((268u - exponent) << 23);
+            if (lane == 0) unscale[row] = as_type<float>((exponent - 14u) << 23);
+        }
+    }
+}
+
+#define LINEAR_PREPARE(T) \
+    kernel void linear_prepare_##T( \
+        constant LinearArgs& a [[buffer(0)]], \
+        device const float* x [[buffer(1)]], \
+        device const float* weight [[buffer(2)]], \
+        device const float* shift [[buffer(3)]], \
+        device T* dst [[buffer(4)]], \
+        device float* unscale [[buffer(5)]], \
+        uint group [[threadgroup_position_in_grid]], \
+        uint simd [[simdgroup_index_in_threadgroup]], \
+        uint simds [[simdgroups_per_threadgroup]], \
+        uint lane [[thread_index_in_simdgroup]]) \
+    { \
+        prepare<T>(a, x, weight, shift, dst, unscale, group * simds + simd, lane); \
+    }
+LINEAR_PREPARE(half)
+LINEAR_PREPARE(float)
+
+#define TILE 64       // rows and outputs of a threadgroup; a simdgroup has a quarter, 32 by 32
+#define TILE_INPUTS 32 // of a step
+#define TILE_STRIDE 40 // of a row in threadgroup memory: 8 rows of 8 numbers meet in no memory bank
+
+static inline void copy4(threadgroup half* to, device const half* from) {
+    *reinterpret_cast<threadgroup half4*>(to) = *reinterpret_cast<device const half4*>(from);
+}
+static inline void copy4(threadgroup float* to, device const float* from) {
+    *reinterpret_cast<threadgroup float4*>(to) = *reinterpret_cast<device const float4*>(from);
+}
+
+template <class T, class P, uint V>
+static inline void linear_tile(
+    constant LinearArgs& a, device const uchar* w, device const half* scales, device const T* x, device const float* unscale,
+    device const float* bias, device const float* residual, device float* dst, threadgroup T* xs, threadgroup T* ws,
+    threadgroup float* out, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
+{
+    const uint first = group.y * TILE, output = group.x * TILE;
+    for (uint round = 0; round < 4; round += simds) { // one, where the threadgroup has all four simdgroups
+        const uint quarter = round + simd;
+        const uint down = quarter / 2 % 2 * 32, right = quarter % 2 * 32;
+        simdgroup_matrix<float, 8, 8> sums[4][4];
+        UNROLL for (uint i = 0; i < 4; i++) {
+            UNROLL for (uint j = 0; j < 4; j++) sums[i][j] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+        }
+        for (uint k = 0; k < a.padded; k += TILE_INPUTS) {
+            for (uint e = thread_index; e < TILE * (TILE_INPUTS / 4); e += simds * 32) {
+                const uint r = e / (TILE_INPUTS / 4), i = e % (TILE_INPUTS / 4) * 4;
+                copy4(xs + r * TILE_STRIDE + i, x + ulong(min(first + r, a.rows - 1)) * a.padded + k + i);
+            }
+            for (uint e = thread_index; e < TILE * (TILE_INPUTS / V); e += simds * 32) {
+                const uint r = e / (TILE_INPUTS / V), at = e % (TILE_INPUTS / V) * V;
+                const ulong n = min(output + r, a.outputs - 1);
+                const P p = packet(P(), w + n * a.pitch, scales + n * (a.padded / 32), k + at);
+                UNROLL for (uint i = 0; i < V / 4; i++) {
+                    const float4 c = four(p, i);
+                    threadgroup T* to = ws + r * TILE_STRIDE + at + 4 * i;
+                    to[0] = T(c.x);
+                    to[1] = T(c.y);
+                    to[2] = T(c.z);
+                    to[3] = T(c.w);
+                }
+            }
+            threadgroup_barrier(mem_flags::mem_threadgroup);
+            UNROLL for (uint kk = 0; kk < TILE_INPUTS; kk += 8) {
+                simdgroup_matrix<T, 8, 8> left[4], above[4];
+                UNROLL for (uint i = 0; i < 4; i++) simdgroup_load(left[i], xs + (down + 8 * i) * TILE_STRIDE + kk, TILE_STRIDE);
+                UNROLL for (uint j = 0; j < 4; j++)
+                    simdgroup_load(above[j], ws + (right + 8 * j) * TILE_STRIDE + kk, TILE_STRIDE, ulong2(0, 0), true);
+                UNROLL for (uint i = 0; i < 4; i++) {
+                    UNROLL for (uint j = 0; j < 4; j++) simdgroup_multiply_accumulate(sums[i][j], left[i], above[j], sums[i][j]);
+                }
+            }
+            threadgroup_barrier(mem_flags::mem_threadgroup);
+        }
+        threadgroup float* strip = out + simd * 256; // 8 rows of 32 outputs
+        UNROLL for (uint i = 0; i < 4; i++) {
+            UNROLL for (uint j = 0; j < 4; j++) simdgroup_store(sums[i][j], strip + 8 * j, 32);
+            simdgroup_barrier(mem_flags::mem_threadgroup);
+            const uint n = output + right + lane;
+            for (uint r = 0; r < 8; r++) {
+                const uint y = first + down + 8 * i + r;
+                if (quarter < 4 && y < a.rows && n < a.outputs) {
+                    float v = strip[r * 32 + lane];
+                    if (unit(T(0.0f)) > 0.0f) v *= unscale[y];
+                    if (a.bias != 0) v += bias[n];
+                    v = activate(v, a.act);
+                    const ulong at = ulong(y) * a.outputs + n;
+                    if (a.residual != 0) v += residual[at];
+                    dst[at] = v;
+                }
+            }
+            simdgroup_barrier(mem_flags::mem_threadgroup);
+        }
+    }
+}
+
+#define LINEAR_TILE(name, T, P, V) \
+    kernel void linear_tile_##name( \
+        constant LinearArgs& a [[buffer(0)]], \
+        device const uchar* w [[buffer(1)]], \
+        device const half* scales [[buffer(2)]], \
+        device const T* x [[buffer(3)]], \
+        device const float* unscale [[buffer(4)]], \
+        device const float* bias [[buffer(5)]], \
+        device const float* residual [[buffer(6)]], \
+        device float* dst [[buffer(7)]], \
+        uint2 group [[threadgroup_position_in_grid]], \
+        uint thread_index [[thread_index_in_threadgroup]], \
+        uint simd [[simdgroup_index_in_threadgroup]], \
+        uint simds [[simdgroups_per_threadgroup]], \
+        uint lane [[thread_index_in_simdgroup]]) \
+    { \
+        TG_ARRAY(T##4, xs, TILE * TILE_STRIDE / 4); \
+        TG_ARRAY(T##4, ws, TILE * TILE_STRIDE / 4); \
+        TG_ARRAY(float, out, 4 * 256); \
+        linear_tile<T, P, V>(a, w, scales, x, unscale, bias, residual, dst, reinterpret_cast<threadgroup T*>(xs), \
+                             reinterpret_cast<threadgroup T*>(ws), out, group, thread_index, simd, simds, lane); \
+    }
+LINEAR_TILE(f32, float, PacketF32, 4)
+LINEAR_TILE(f16, half, PacketF16, 8)
+LINEAR_TILE(q8, half, PacketQ8, 16)
+LINEAR_TILE(q4, half, PacketQ4, 16)
