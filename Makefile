@@ -7,7 +7,7 @@ BENCH    ?= .
 
 export CGO_ENABLED = 0
 
-.PHONY: help build demo test test-arm64 check bench fuzz generate golden clip clean
+.PHONY: help build demo test test-arm64 check bench fuzz generate ptx golden clip clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,7 @@ check: ## imports, format, vet, modules, generated files, builds for every syste
 	$(GO) vet ./...
 	$(GO) mod tidy -diff
 	scripts/check/fresh.sh
+	$(GO) run ./scripts/ptx --check
 	scripts/check/cross.sh
 
 bench: ## run the benchmarks; BENCH=Linear picks some
@@ -50,6 +51,16 @@ fuzz: ## run every fuzz target for FUZZTIME=10s
 generate: ## write the generated files again: protocol document, bundled model
 	$(GO) generate ./...
 	$(GO) run ./scripts/bundled weights/bundled
+
+# NVRTC is NVIDIA's runtime compiler; this version's PTX is read by drivers from 525 on.
+NVRTC = 12.0.140
+
+ptx: build/nvrtc/$(NVRTC) ## make the kernels for NVIDIA's GPUs again (Linux on amd64; needs a C preprocessor and pip)
+	$(GO) run ./scripts/ptx --nvrtc build/nvrtc/$(NVRTC)/nvidia/cuda_nvrtc/lib/libnvrtc.so.12
+
+build/nvrtc/$(NVRTC):
+	$(PYTHON) -m pip install --quiet --no-deps --target $@.part nvidia-cuda-nvrtc-cu12==$(NVRTC)
+	mv $@.part $@
 
 golden: build/venv/ready ## make the goldens again with the reference implementation: build/goldens
 	scripts/golden/make.sh build/goldens build/venv/bin/python

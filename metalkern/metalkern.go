@@ -11,7 +11,10 @@ import (
 	"fmt"
 
 	"segue/engine/kern"
+	"segue/metalkern/cuda"
 	"segue/metalkern/driver"
+	"segue/metalkern/kernels"
+	"segue/metalkern/metal"
 )
 
 // Options configure Open.
@@ -20,17 +23,20 @@ type Options struct {
 }
 
 // openers find a GPU. They wrap kern.ErrUnavailable where there is none.
-var openers = map[string]func() (driver.Device, error){}
+var openers = map[string]func() (driver.Device, error){
+	"metal": func() (driver.Device, error) { return metal.Open(kernels.Source) },
+	"cuda":  cuda.Open,
+}
 
 // Open starts a backend on the GPU that o names.
 func Open(o Options) (kern.Backend, error) {
 	open := openers[o.Device]
 	if open == nil {
-		return nil, fmt.Errorf("metalkern: device: got %q: %w", o.Device, kern.ErrUnavailable)
+		return nil, fmt.Errorf("metalkern: device: got %q, want metal or cuda", o.Device)
 	}
 	device, err := open()
 	if err != nil {
-		return nil, fmt.Errorf("metalkern: %w", err)
+		return nil, err
 	}
 	return New(device)
 }

@@ -78,6 +78,7 @@ func (d *diagnosis) examine(ctx context.Context, machine *machineFlags) {
 	defer e.Close()
 	status := e.Status()
 	d.add("device", true, "%s: %s", status.Device, status.DeviceDetail)
+	d.add("choice", true, "%s", status.DeviceChoice)
 	models := machine.models
 	if models == "" {
 		models = defaultModels()

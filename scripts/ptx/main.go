@@ -1,0 +1,190 @@
+// Command ptx makes metalkern/cuda/ptx/*.ptx, the kernels for NVIDIA's GPUs, of the Metal texts:
+//
+//	*.metal ─► C preprocessor ─► package translate, mtl_cuda.h ─► NVRTC ─► *.ptx, with the hash of text and header
+//
+// NVRTC is NVIDIA's compiler as a library. It is chosen over clang because it comes with the precise functions on numbers
+// (clang has them from a toolkit only), needs no header, and is one package of the Python index away. Its version decides
+// the oldest driver that reads what it writes: 12.0 writes PTX 8.0, for drivers from 525 on.
+//
+//	make ptx                          gets NVRTC and runs: go run ./scripts/ptx --nvrtc build/nvrtc/…/libnvrtc.so.12
+//	go run ./scripts/ptx --check      says which are stale, without a compiler
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"segue/metalkern/kernels"
+	"segue/metalkern/kernels/translate"
+)
+
+const (
+	folder = "metalkern/cuda/ptx"
+	header = "mtl_cuda.h"
+	// hashLine stands at the head of each file.
+	hashLine = "// SHA-256 of Metal text and header: "
+)
+
+func main() {
+	check := flag.Bool("check", false, "only say which files are stale")
+	library := flag.String("nvrtc", "", "`FILE` libnvrtc.so.12")
+	only := flag.String("only", "", "`NAME` of one file instead of all")
+	flag.Parse()
+	err := errors.New("ptx: want --check or --nvrtc FILE")
+	if *check {
+		err = stale()
+	} else if *library != "" {
+		err = remake(*library, *only)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// source is what a file is made of, and its hash.
+func source(name string) (text, hash string, err error) {
+	if text, err = kernels.Source(name); err != nil {
+		return "", "", err
+	}
+	head, err := os.ReadFile(filepath.Join(folder, header))
+	if err != nil {
+		return "", "", err
+	}
+	sum := sha256.Sum256([]byte(text + "\x00" + string(head)))
+	return text, hex.EncodeToString(sum[:]), nil
+}
+
+// stale returns an error that names each file that is not of today's source, or has none.
+func stale() error {
+	var wrong []string
+	for _, name := range kernels.Names() {
+		_, hash, err := source(name)
+		if err != nil {
+			return err
+		}
+		made, _ := os.ReadFile(filepath.Join(folder, name+".ptx")) // a missing one is stale
+		if !strings.HasPrefix(string(made), hashLine+hash+"\n") {
+			wrong = append(wrong, name+".ptx")
+		}
+	}
+	left, err := leftOver()
+	wrong = append(wrong, left...)
+	if err == nil && len(wrong) > 0 {
+		err = fmt.Errorf("ptx: stale in %s: %s; `make ptx` makes them again", folder, strings.Join(wrong, ", "))
+	}
+	return err
+}
+
+// leftOver are PTX files without a Metal text.
+func leftOver() (files []string, err error) {
+	entries, err := os.ReadDir(folder)
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), ".ptx"); ok && !slices.Contains(kernels.Names(), name) {
+			files = append(files, e.Name())
+		}
+	}
+	return files, err
+}
+
+func remake(library, only string) error {
+	compiler, err := openNVRTC(library)
+	if err != nil {
+		return err
+	}
+	left, err := leftOver()
+	for _, name := range left {
+		err = errors.Join(err, os.Remove(filepath.Join(folder, name)))
+	}
+	for _, name := range kernels.Names() {
+		if err == nil && (only == "" || only == name) {
+			err = compiler.makeOne(name)
+		}
+	}
+	return err
+}
+
+// makeOne compiles a file for the oldest GPU, and for two real ones to see that it assembles.
+func (n *nvrtc) makeOne(name string) error {
+	text, hash, err := source(name)
+	if err != nil {
+		return err
+	}
+	plain, err := preprocess(text)
+	if err != nil {
+		return fmt.Errorf("ptx: %s: %w", name, err)
+	}
+	parsed, err := translate.Parse(plain)
+	if err != nil {
+		return fmt.Errorf("ptx: %s: %w", name, err)
+	}
+	head, err := os.ReadFile(filepath.Join(folder, header))
+	if err != nil {
+		return err
+	}
+	program := parsed.CUDA(header)
+	ptx, err := n.compile(name, program, string(head), "compute_80")
+	if err != nil {
+		return fmt.Errorf("ptx: %s: %w", name, err)
+	}
+	for _, gpu := range []string{"sm_80", "sm_90"} {
+		if _, err := n.compile(name, program, string(head), gpu); err != nil {
+			return fmt.Errorf("ptx: %s for %s: %w", name, gpu, err)
+		}
+	}
+	out := fmt.Sprintf("%s%s\n// Made by `make ptx`, with NVRTC %s. DO NOT EDIT.\n%s", hashLine, hash, n.version, bare(ptx))
+	fmt.Printf("%s.ptx: %d kernels, %d bytes\n", name, len(parsed.Kernels), len(out))
+	return os.WriteFile(filepath.Join(folder, name+".ptx"), []byte(out), 0o666)
+}
+
+// preprocess expands the macros that make variants of kernels; the header's are left to NVRTC, which has a word of its own
+// for unrolling.
+func preprocess(text string) (string, error) {
+	compiler := os.Getenv("CC")
+	if compiler == "" {
+		compiler = "cc"
+	}
+	c := exec.Command(compiler, "-E", "-x", "c++", "-DMK_SHIM", "-DMK_CUDA", "-")
+	c.Stdin, c.Stderr = strings.NewReader(text), os.Stderr
+	out, err := c.Output()
+	if err != nil {
+		return "", fmt.Errorf("C preprocessor (%s -E; CC names another): %w", compiler, err)
+	}
+	return strings.ReplaceAll(string(out), "#pragma clang loop unroll(full)", "#pragma unroll"), nil
+}
+
+// bare leaves out comments, empty lines, and the compiler's own constants, and makes names the same in every run.
+func bare(ptx string) string {
+	var b strings.Builder
+	for line := range strings.Lines(steady(ptx)) {
+		if code, _, _ := strings.Cut(line, "//"); strings.TrimSpace(code) != "" && !strings.Contains(code, "nv6target") {
+			b.WriteString(strings.TrimRight(code, " \t\n"))
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
+}
+
+// internal begins a name that belongs to one compilation: a length, and so many characters with a number of the run.
+var internal = regexp.MustCompile(`_ZN([0-9]+)_INTERNAL_`)
+
+func steady(ptx string) string {
+	for {
+		at := internal.FindStringSubmatchIndex(ptx)
+		if at == nil {
+			return ptx
+		}
+		length, _ := strconv.Atoi(ptx[at[2]:at[3]])
+		ptx = strings.ReplaceAll(ptx, ptx[at[0]:at[3]+length], "_ZN4file")
+	}
+}
