@@ -52,8 +52,13 @@ static inline ConvPlace conv_on(ConvPlace p, uint k, uint channels) {
     return p;
 }
 
-// conv_f is ELU or nothing. Of a zero it makes a zero, so that padding may come before it.
-static inline float conv_f(constant ConvArgs& a, float x) { return x > 0.0f || a.elu == 0 ? x : exp(x) - 1.0f; }
+// f is ELU or nothing. Of a zero it makes a zero, so that padding may come before it.
+static inline float conv_elu(float x) {
+    const float low = exp(min(x, 0.0f)) - 1.0f; // for every x, so that threads do not part ways
+    return x > 0.0f ? x : low;
+}
+
+static inline float conv_f(constant ConvArgs& a, float x) { return a.elu != 0 ? conv_elu(x) : x; }
 
 static inline float4 conv_add(float4 w, float x, float4 sum) {
     return float4(fma(w.x, x, sum.x), fma(w.y, x, sum.y), fma(w.z, x, sum.z), fma(w.w, x, sum.w));
@@ -90,7 +95,7 @@ static inline float4 conv_x4(constant ConvArgs& a, device const float* x, uint r
 }
 
 static inline float4 conv_f4(constant ConvArgs& a, float4 v) {
-    return float4(conv_f(a, v.x), conv_f(a, v.y), conv_f(a, v.z), conv_f(a, v.w));
+    return a.elu != 0 ? float4(conv_elu(v.x), conv_elu(v.y), conv_elu(v.z), conv_elu(v.w)) : v;
 }
 
 // conv_w is the row of w that a phase hears at one k, or -1 where there is none.
