@@ -61,9 +61,15 @@ static inline float4 load4(device const float* x, uint k, uint n, uint vector) {
 // keeps its digits.
 struct Moments { float mean; float scale; };
 
-static inline Moments row_moments(device const float* x, uint width, uint kind, float epsilon, uint vector, uint lane) {
+static inline Moments moments_of(float mean, float scale) {
     Moments m;
-    m.mean = 0.0f;
+    m.mean = mean;
+    m.scale = scale;
+    return m;
+}
+
+static inline Moments row_moments(device const float* x, uint width, uint kind, float epsilon, uint vector, uint lane) {
+    Moments m = moments_of(0.0f, 0.0f);
     if (kind == NORM_LAYER) {
         float sum = 0.0f;
         for (uint start = 4 * lane; start < width; start += 512) {

@@ -74,7 +74,7 @@ template <class P, uint V, uint ROWS, uint OUT>
 static inline void linear_rows(
     constant LinearArgs& a, device const uchar* w, device const half* scales, device const float* x, device const float* weight,
     device const float* shift, device const float* bias, device const float* residual, device float* dst,
-    threadgroup float4* staged, threadgroup Moments* moments, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
+    threadgroup float4* staged, threadgroup float2* moments, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
 {
     const uint PASS = 32 * V, ROOM = 4 * LINEAR_STAGED / ROWS, PASSES = ROOM / PASS;
     const uint DEPTH = PASSES < 8 / OUT ? PASSES : 8 / OUT; // packets under way for each output
@@ -101,7 +101,7 @@ static inline void linear_rows(
     if (a.norm != NORM_NONE) {
         for (uint r = simd; r < rows; r += simds) {
             const Moments m = row_moments(x + ulong(first + r) * a.inputs, a.inputs, a.norm, a.epsilon, a.vector, lane);
-            if (lane == 0) moments[r] = m;
+            if (lane == 0) moments[r] = float2(m.mean, m.scale);
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
     }
@@ -116,7 +116,10 @@ static inline void linear_rows(
             if (a.norm != NORM_NONE && k < a.inputs) {
                 const float4 g = load4(weight, k, a.inputs, a.vector);
                 const float4 b = a.norm == NORM_LAYER ? load4(shift, k, a.inputs, a.vector) : float4(0.0f);
-                UNROLL for (uint r = 0; r < ROWS; r++) v[r] = normalise4(v[r], moments[min(r, rows - 1)], g, b);
+                UNROLL for (uint r = 0; r < ROWS; r++) {
+                    const float2 m = moments[min(r, rows - 1)];
+                    v[r] = normalise4(v[r], moments_of(m.x, m.y), g, b);
+                }
             }
             UNROLL for (uint r = 0; r < ROWS; r++) staged[r * (ROOM / 4) + place<V>(j)] = v[r];
         }
@@ -176,7 +179,7 @@ static inline void linear_rows(
         uint lane [[thread_index_in_simdgroup]]) \
     { \
         TG_ARRAY(float4, staged, LINEAR_STAGED); \
-        TG_ARRAY(Moments, moments, 8); \
+        TG_ARRAY(float2, moments, 8); \
         linear_rows<P, V, ROWS, OUT>(a, w, scales, x, weight, shift, bias, residual, dst, staged, moments, group, thread_index, \
                                      simd, simds, lane); \
     }
@@ -206,9 +209,7 @@ static inline void prepare(
 {
     if (row >= a.rows) return;
     device const float* from = x + ulong(row) * a.inputs;
-    Moments m;
-    m.mean = 0.0f;
-    m.scale = 1.0f;
+    Moments m = moments_of(0.0f, 1.0f);
     if (a.norm != NORM_NONE) m = row_moments(from, a.inputs, a.norm, a.epsilon, a.vector, lane);
     float scale = 1.0f;
     for (uint pass = unit(T(0.0f)) > 0.0f ? 0 : 1; pass < 2; pass++) {
