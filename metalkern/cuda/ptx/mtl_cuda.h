@@ -273,17 +273,17 @@ typedef simdgroup_matrix<float, 8, 8> simdgroup_float8x8;
 typedef simdgroup_matrix<half, 8, 8> simdgroup_half8x8;
 template <class T, int C, int R> MK_INLINE simdgroup_matrix<T, C, R> make_filled_simdgroup_matrix(T v) { return simdgroup_matrix<T, C, R>(v); }
 
-MK_INLINE ulong place(ulong stride, ulong2 origin) {
+MK_INLINE ulong place_of_pair(ulong stride, ulong2 origin, bool transpose) {
 	const uint lane = thread_index_in_simdgroup();
-	return (origin.y + lane / 4) * stride + origin.x + lane % 4 * 2;
+	return ((transpose ? origin.x : origin.y) + lane / 4) * stride + (transpose ? origin.y : origin.x) + lane % 4 * 2;
 }
 template <class T> MK_INLINE void simdgroup_load(simdgroup_matrix<T, 8, 8>& d, const T* p, ulong stride = 8, ulong2 origin = ulong2(0), bool transpose = false) {
-	d.pair = *reinterpret_cast<const Vector2<T>*>(p + place(stride, origin));
+	d.pair = *reinterpret_cast<const Vector2<T>*>(p + place_of_pair(stride, origin, transpose));
 	d.transposed = transpose;
 }
 template <class T> MK_INLINE Vector2<T> turned(Vector2<T> v);
 template <class T> MK_INLINE void simdgroup_store(simdgroup_matrix<T, 8, 8> d, T* p, ulong stride = 8, ulong2 origin = ulong2(0), bool transpose = false) {
-	*reinterpret_cast<Vector2<T>*>(p + place(stride, origin)) = d.transposed == transpose ? d.pair : turned(d.pair);
+	*reinterpret_cast<Vector2<T>*>(p + place_of_pair(stride, origin, transpose)) = d.transposed == transpose ? d.pair : turned(d.pair);
 }
 
 // turned is the lane's pair of the transposed matrix.
