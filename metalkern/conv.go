@@ -31,10 +31,17 @@ type convTile struct {
 
 // Large tiles read least; small ones are for results of too few tiles to occupy the device.
 var (
-	wideTiles   = []convTile{{kernelName{"conv", "conv_64x64"}, 64, 64, 128}, {kernelName{"conv", "conv_32x64"}, 32, 64, 64}}
-	narrowTiles = []convTile{{kernelName{"conv", "conv_128x32"}, 128, 32, 128}, {kernelName{"conv", "conv_32x32"}, 32, 32, 32}}
-	oddTiles    = []convTile{{kernelName{"conv", "conv_odd"}, 32, 32, 32}}
-	convThin    = kernelName{"conv", "conv_thin"}
+	wideTiles = []convTile{
+		{kernelName{"conv", "conv_64x64"}, 64, 64, 128},
+		{kernelName{"conv", "conv_32x64"}, 32, 64, 64},
+		{kernelName{"conv", "conv_32x32"}, 32, 32, 32},
+	}
+	narrowTiles = []convTile{
+		{kernelName{"conv", "conv_128x32"}, 128, 32, 128},
+		{kernelName{"conv", "conv_32x32"}, 32, 32, 32},
+	}
+	oddTiles = []convTile{{kernelName{"conv", "conv_odd"}, 32, 32, 32}}
+	convThin = kernelName{"conv", "conv_thin"}
 )
 
 // thinColumns is how many columns of a result leave most of a tile empty. It looks at the filter and the stride alone:
@@ -127,11 +134,7 @@ func (s *stream) convTile(tiles []convTile, rows, columns int) (p pipeline, t co
 			return p, t, true
 		}
 	}
-	if p.most < t.threads {
-		s.shapef("conv", "kernel %s: got %d threads at most, want %d", t.name.kernel, p.most, t.threads)
-		return p, t, false
-	}
-	return p, t, true
+	return p, t, true // one simdgroup: every pipeline has that
 }
 
 func flag(on bool) uint32 {
