@@ -28,6 +28,9 @@ import (
 	"segue/metalkern/metal"
 )
 
+// RecordVariable names a folder for the dispatches of a test run, which command sanitize runs again.
+const RecordVariable = "SEGUE_METAL_RECORD"
+
 // standin is the loaded library: one for a process, as Metal is.
 var standin struct {
 	once   sync.Once
@@ -121,6 +124,7 @@ func load() error {
 		return fmt.Errorf("mtltest: %w", err)
 	}
 	call("mtltest_collect")
+	Record(os.Getenv(RecordVariable))
 	return nil
 }
 
@@ -147,6 +151,12 @@ func Threads(most int) { call("mtltest_threads", uintptr(most)) }
 func Fail(what string, skip, times int) {
 	text := append([]byte(what), 0)
 	call("mtltest_fail", uintptr(unsafe.Pointer(&text[0])), uintptr(skip), uintptr(times))
+}
+
+// Record has every dispatch from now on written to a folder, or none where it is empty.
+func Record(folder string) {
+	text := append([]byte(folder), 0)
+	call("mtltest_record", uintptr(unsafe.Pointer(&text[0])))
 }
 
 // Reports returns what was wrong since the last call, a line each.
