@@ -85,7 +85,7 @@ static inline void linear_rows(
     // The weights do not wait for x.
     device const uchar* row[OUT];
     device const half* scale[OUT];
-    P packets[DEPTH][OUT];
+    P packets[8][OUT]; // of which DEPTH are used: a loop over d < 2 is one that some compilers leave rolled
     float sums[OUT][ROWS];
     UNROLL for (uint o = 0; o < OUT; o++) {
         const ulong n = min(output + o, a.outputs - 1);
@@ -93,9 +93,9 @@ static inline void linear_rows(
         scale[o] = scales + n * (a.padded / 32);
         UNROLL for (uint r = 0; r < ROWS; r++) sums[o][r] = 0.0f;
     }
-    UNROLL for (uint d = 0; d < DEPTH; d++) {
+    UNROLL for (uint d = 0; d < 8; d++) {
         const uint k = d * PASS + lane * V;
-        UNROLL for (uint o = 0; o < OUT; o++) if (k < a.padded) packets[d][o] = packet(P(), row[o], scale[o], k);
+        UNROLL for (uint o = 0; o < OUT; o++) if (d < DEPTH && k < a.padded) packets[d][o] = packet(P(), row[o], scale[o], k);
     }
 
     if (a.norm != NORM_NONE) {
@@ -125,7 +125,8 @@ static inline void linear_rows(
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
         for (uint start = 0; start < length; start += DEPTH * PASS) {
-            UNROLL for (uint d = 0; d < DEPTH; d++) {
+            UNROLL for (uint d = 0; d < 8; d++) {
+                if (d >= DEPTH) break;
                 const uint k = start + d * PASS + lane * V;
                 if (k < length) {
                     UNROLL for (uint i = 0; i < V / 4; i++) {
@@ -268,6 +269,28 @@ static inline void copy4(threadgroup float* to, device const float* from) {
     *reinterpret_cast<threadgroup float4*>(to) = *reinterpret_cast<device const float4*>(from);
 }
 
+// finish_strip writes 8 rows from y on of 32 outputs, of which a lane has output n, by way of threadgroup memory.
+template <class T>
+static inline void finish_strip(
+    constant LinearArgs& a, thread simdgroup_matrix<float, 8, 8>* sums, threadgroup float* strip, bool there, uint y, uint n,
+    device const float* unscale, device const float* bias, device const float* residual, device float* dst, uint lane)
+{
+    UNROLL for (uint j = 0; j < 4; j++) simdgroup_store(sums[j], strip + 8 * j, 32);
+    simdgroup_barrier(mem_flags::mem_threadgroup);
+    for (uint r = 0; r < 8; r++) {
+        if (there && y + r < a.rows && n < a.outputs) {
+            float v = strip[r * 32 + lane];
+            if (unit(T(0.0f)) > 0.0f) v *= unscale[y + r];
+            if (a.bias != 0) v += bias[n];
+            v = activate(v, a.act);
+            const ulong at = ulong(y + r) * a.outputs + n;
+            if (a.residual != 0) v += residual[at];
+            dst[at] = v;
+        }
+    }
+    simdgroup_barrier(mem_flags::mem_threadgroup);
+}
+
 template <class T, class P, uint V>
 static inline void linear_tile(
     constant LinearArgs& a, device const uchar* w, device const half* scales, device const T* x, device const float* unscale,
@@ -312,25 +335,12 @@ static inline void linear_tile(
             }
             threadgroup_barrier(mem_flags::mem_threadgroup);
         }
-        threadgroup float* strip = out + simd * 256; // 8 rows of 32 outputs
-        UNROLL for (uint i = 0; i < 4; i++) {
-            UNROLL for (uint j = 0; j < 4; j++) simdgroup_store(sums[i][j], strip + 8 * j, 32);
-            simdgroup_barrier(mem_flags::mem_threadgroup);
-            const uint n = output + right + lane;
-            for (uint r = 0; r < 8; r++) {
-                const uint y = first + down + 8 * i + r;
-                if (quarter < 4 && y < a.rows && n < a.outputs) {
-                    float v = strip[r * 32 + lane];
-                    if (unit(T(0.0f)) > 0.0f) v *= unscale[y];
-                    if (a.bias != 0) v += bias[n];
-                    v = activate(v, a.act);
-                    const ulong at = ulong(y) * a.outputs + n;
-                    if (a.residual != 0) v += residual[at];
-                    dst[at] = v;
-                }
-            }
-            simdgroup_barrier(mem_flags::mem_threadgroup);
-        }
+        const bool there = quarter < 4;
+        threadgroup float* strip = out + simd * 256;
+        finish_strip<T>(a, sums[0], strip, there, first + down, output + right + lane, unscale, bias, residual, dst, lane);
+        finish_strip<T>(a, sums[1], strip, there, first + down + 8, output + right + lane, unscale, bias, residual, dst, lane);
+        finish_strip<T>(a, sums[2], strip, there, first + down + 16, output + right + lane, unscale, bias, residual, dst, lane);
+        finish_strip<T>(a, sums[3], strip, there, first + down + 24, output + right + lane, unscale, bias, residual, dst, lane);
     }
 }
 
