@@ -45,7 +45,7 @@ func TestDevice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var buffers [3]driver.Buffer
+	var buffers [4]driver.Buffer
 	for i := range buffers {
 		if buffers[i], err = d.Buffer(4 * words); err != nil {
 			t.Fatal(err)
@@ -71,7 +71,7 @@ func TestDevice(t *testing.T) {
 	}
 	want := make([]byte, 4*words)
 	for step := range 20 {
-		// First parts of 0 to places in 1, beside each other; then, after a barrier, all of 1 to 2.
+		// First parts of 0 to places in 1, beside each other; then, each after a barrier, all of 1 to 2, to 3, to 2, to 3, …
 		for part := range parts {
 			n := 1 + rand.IntN(words/parts)
 			from, to := rand.IntN(words-n), part*(words/parts)
@@ -79,14 +79,18 @@ func TestDevice(t *testing.T) {
 				[]driver.Binding{{Buffer: buffers[0], Offset: 4 * int64(from)}, {Buffer: buffers[1], Offset: 4 * int64(to)}})
 			copy(want[4*to:], source[4*from:4*(from+n)])
 		}
-		q.Barrier()
-		q.Dispatch(p, driver.Size{X: 16, Y: 1, Z: 1}, driver.Size{X: 256, Y: 1, Z: 1}, binary.LittleEndian.AppendUint32(nil, words),
-			[]driver.Binding{{Buffer: buffers[1]}, {Buffer: buffers[2]}})
+		for from, turn := 1, 0; turn < 8; turn++ {
+			to := 2 + turn%2
+			q.Barrier()
+			q.Dispatch(p, driver.Size{X: 16 + 100*(turn%2), Y: 1, Z: 1}, driver.Size{X: 256, Y: 1, Z: 1}, binary.LittleEndian.AppendUint32(nil, words),
+				[]driver.Binding{{Buffer: buffers[from]}, {Buffer: buffers[to]}})
+			from = to
+		}
 		f, err := q.Commit()
 		if err = errors.Join(err, q.Wait(f)); err != nil {
 			t.Fatal(err)
 		}
-		if err := q.Read(got, driver.Binding{Buffer: buffers[2]}); err != nil || !slices.Equal(got, want) {
+		if err := q.Read(got, driver.Binding{Buffer: buffers[3]}); err != nil || !slices.Equal(got, want) {
 			t.Fatalf("step %d: wrong bytes: %v", step, err)
 		}
 	}
