@@ -7,7 +7,7 @@ BENCH    ?= .
 
 export CGO_ENABLED = 0
 
-.PHONY: help build demo test test-arm64 check bench fuzz generate ptx golden clip clean
+.PHONY: help build demo test test-arm64 test-metal check bench fuzz generate ptx golden clip clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,11 @@ test: ## run all tests (needs node for the Node example)
 test-arm64: ## run the kernels' tests for arm64 (needs qemu-aarch64 unless this is one)
 	@command -v qemu-aarch64 >/dev/null || { echo "test-arm64: qemu-aarch64 is missing (Debian: apt-get install qemu-user)" >&2; exit 1; }
 	GOARCH=arm64 $(GO) test -exec 'qemu-aarch64 -cpu max' ./engine/cpukern/...
+
+test-metal: ## run the GPU's kernels on the processor, checked in every way, and the Metal driver (needs g++ and clang)
+	rm -rf build/mtltest/dispatches
+	SEGUE_REQUIRE='g++ clang' SEGUE_METAL_RECORD=$(CURDIR)/build/mtltest/dispatches $(GO) test ./metalkern/...
+	$(GO) run ./metalkern/mtltest/sanitize build/mtltest/dispatches
 
 check: ## imports, format, vet, modules, generated files, builds for every system
 	$(GO) run ./scripts/check/arrows

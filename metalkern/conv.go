@@ -20,7 +20,7 @@ type convArgs struct {
 	stride, dilation, mirror     uint32
 	elu, residual                uint32
 	trim, limit                  uint32
-	x4, y4                       uint32
+	y4                           uint32
 }
 
 // A convTile is a kernel whose threadgroups compute rows × columns.
@@ -31,9 +31,17 @@ type convTile struct {
 
 // Large tiles read least; small ones are for results of too few tiles to occupy the device.
 var (
-	wideTiles   = []convTile{{kernelName{"conv", "conv_64x64"}, 64, 64, 128}, {kernelName{"conv", "conv_32x64"}, 32, 64, 64}}
-	narrowTiles = []convTile{{kernelName{"conv", "conv_128x32"}, 128, 32, 128}, {kernelName{"conv", "conv_32x32"}, 32, 32, 32}}
-	convThin    = kernelName{"conv", "conv_thin"}
+	wideTiles = []convTile{
+		{kernelName{"conv", "conv_64x64"}, 64, 64, 128},
+		{kernelName{"conv", "conv_32x64"}, 32, 64, 64},
+		{kernelName{"conv", "conv_32x32"}, 32, 32, 32},
+	}
+	narrowTiles = []convTile{
+		{kernelName{"conv", "conv_128x32"}, 128, 32, 128},
+		{kernelName{"conv", "conv_32x32"}, 32, 32, 32},
+	}
+	oddTiles = []convTile{{kernelName{"conv", "conv_odd"}, 32, 32, 32}}
+	convThin = kernelName{"conv", "conv_thin"}
 )
 
 // thinColumns is how many columns of a result leave most of a tile empty. It looks at the filter and the stride alone:
@@ -93,7 +101,6 @@ func (s *stream) convolve(args convArgs, w *filter, x, bias, residual, dst regio
 	if s.err != nil {
 		return
 	}
-	args.x4 = flag(w.in%4 == 0 && x.aligned())
 	args.y4 = flag(w.out%4 == 0 && dst.aligned() && residual.aligned())
 	rows, columns := int(args.rows), int(args.phases)*w.pitch()
 	if outputs := int(args.phases * args.outputs); outputs < thinColumns {
@@ -104,18 +111,21 @@ func (s *stream) convolve(args convArgs, w *filter, x, bias, residual, dst regio
 		}
 		return
 	}
-	if p, t, ok := s.convTile(rows, columns); ok {
+	tiles := wideTiles
+	switch {
+	case w.in%4 != 0 || !x.aligned():
+		tiles = oddTiles
+	case columns <= 32:
+		tiles = narrowTiles
+	}
+	if p, t, ok := s.convTile(tiles, rows, columns); ok {
 		groups := driver.Size{X: ceilDiv(rows, t.rows), Y: ceilDiv(columns, t.columns), Z: 1}
 		s.dispatch(p, groups, t.threads, constants(s, args), x, w.region(), bias, residual, dst.written())
 	}
 }
 
-// convTile picks the largest tile that this device runs and that gives every core something to do, or else the last.
-func (s *stream) convTile(rows, columns int) (p pipeline, t convTile, ok bool) {
-	tiles := wideTiles
-	if columns <= 32 {
-		tiles = narrowTiles
-	}
+// convTile picks the first tile that this device runs and that gives every core something to do, or else the last.
+func (s *stream) convTile(tiles []convTile, rows, columns int) (p pipeline, t convTile, ok bool) {
 	for _, t = range tiles {
 		if p, ok = s.pipeline(t.name); !ok {
 			return p, t, false
@@ -124,11 +134,7 @@ func (s *stream) convTile(rows, columns int) (p pipeline, t convTile, ok bool) {
 			return p, t, true
 		}
 	}
-	if p.most < t.threads {
-		s.shapef("conv", "kernel %s: got %d threads at most, want %d", t.name.kernel, p.most, t.threads)
-		return p, t, false
-	}
-	return p, t, true
+	return p, t, true // one simdgroup: every pipeline has that
 }
 
 func flag(on bool) uint32 {

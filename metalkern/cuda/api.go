@@ -17,7 +17,7 @@ type api interface {
 	releaseContext(device int) error
 	setCurrent(context) error
 
-	loadModule(ptx []byte) (module, error)
+	loadModule(ptx string) (module, error)
 	unloadModule(module) error
 	function(m module, name string) (function, error)
 	functionAttribute(f function, a functionAttribute) (int, error)

@@ -135,7 +135,7 @@ func (d *Device) Close() error {
 	defer leave()
 	errs := []error{d.api.destroyStream(d.stream)}
 	for _, l := range d.libraries {
-		errs = append(errs, d.api.unloadModule(l.module))
+		errs = append(errs, l.unload()...)
 	}
 	return errors.Join(append(errs, d.api.releaseContext(device))...)
 }

@@ -72,7 +72,7 @@ func (f *fake) deviceMemory(int) (int64, error)    { return 1 << 30, nil }
 func (f *fake) retainContext(int) (context, error) { return context(f.handle("context")), nil }
 func (f *fake) releaseContext(int) error           { return nil }
 func (f *fake) setCurrent(context) error           { return f.failing["setCurrent"] }
-func (f *fake) loadModule([]byte) (module, error) {
+func (f *fake) loadModule(string) (module, error) {
 	return module(f.handle("module")), f.failing["loadModule"]
 }
 func (f *fake) unloadModule(m module) error          { return f.gone(uintptr(m), "module") }

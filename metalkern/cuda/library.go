@@ -1,37 +1,36 @@
 package cuda
 
 import (
-	"bytes"
+	"compress/gzip"
 	"embed"
 	"fmt"
-	"io/fs"
+	"io"
 	"path"
-	"strconv"
-	"strings"
 	"sync"
 
 	"segue/metalkern/driver"
 )
 
-//go:embed ptx/*.ptx
-var kernels embed.FS
+//go:embed ptx/*.ptx.gz
+var files embed.FS
 
-// library is the loaded kernels of one file.
+// library is the kernels of one file. Each becomes a module of its own when it is first asked for: the driver compiles a
+// module whole, and a request runs few of a file's kernels.
 type library struct {
-	device     *Device
-	name       string
-	module     module
-	signatures map[string]signature
+	device  *Device
+	name    string
+	program program
 
 	mu        sync.Mutex
 	pipelines map[string]*pipeline
 }
 
-// pipeline is a kernel of the loaded module.
+// pipeline is a loaded kernel.
 type pipeline struct {
 	signature
 	device     *Device
 	name       string
+	module     module
 	function   function
 	maxThreads int
 }
@@ -39,7 +38,7 @@ type pipeline struct {
 // MaxThreads is the largest threadgroup that its registers allow.
 func (p *pipeline) MaxThreads() int { return p.maxThreads }
 
-// Library loads the PTX of a file of package kernels.
+// Library reads the PTX of a file of package kernels.
 func (d *Device) Library(name string) (driver.Library, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -49,33 +48,40 @@ func (d *Device) Library(name string) (driver.Library, error) {
 	if l, ok := d.libraries[name]; ok {
 		return l, nil
 	}
-	text, err := fs.ReadFile(kernels, path.Join("ptx", name+".ptx"))
+	text, err := readPTX(name)
 	if err != nil {
-		return nil, fmt.Errorf("cuda: library %s: %w (make ptx makes it from its Metal text)", name, err)
+		return nil, fmt.Errorf("cuda: library %s: %w (make ptx makes it of its Metal text)", name, err)
 	}
 	l := &library{device: d, name: name, pipelines: map[string]*pipeline{}}
-	if l.signatures, err = signatures(text); err != nil {
-		return nil, fmt.Errorf("cuda: library %s: %w", name, err)
-	}
-	if err := d.enter(); err != nil {
-		return nil, err
-	}
-	defer leave()
-	if l.module, err = d.api.loadModule(text); err != nil {
-		return nil, fmt.Errorf("cuda: library %s: %w", name, err)
+	if l.program, err = parsePTX(text); err != nil {
+		return nil, fmt.Errorf("cuda: library %s: damaged PTX: %w", name, err)
 	}
 	d.libraries[name] = l
 	return l, nil
 }
 
-// Pipeline finds a kernel.
+func readPTX(name string) (string, error) {
+	file, err := files.Open(path.Join("ptx", name+".ptx.gz"))
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	packed, err := gzip.NewReader(file)
+	if err != nil {
+		return "", err
+	}
+	text, err := io.ReadAll(packed)
+	return string(text), err
+}
+
+// Pipeline compiles a kernel, or finds what the driver kept of an earlier time.
 func (l *library) Pipeline(kernel string) (driver.Pipeline, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if p, ok := l.pipelines[kernel]; ok {
 		return p, nil
 	}
-	s, ok := l.signatures[kernel]
+	e, ok := l.program.entries[kernel]
 	if !ok {
 		return nil, fmt.Errorf("cuda: library %s has no kernel %q", l.name, kernel)
 	}
@@ -83,64 +89,34 @@ func (l *library) Pipeline(kernel string) (driver.Pipeline, error) {
 		return nil, err
 	}
 	defer leave()
-	p := &pipeline{signature: s, device: l.device, name: kernel}
-	var err error
-	if p.function, err = l.device.api.function(l.module, kernel); err != nil {
-		return nil, fmt.Errorf("cuda: kernel %s: %w", kernel, err)
-	}
-	if p.maxThreads, err = l.device.api.functionAttribute(p.function, functionMaxThreads); err != nil {
+	p := &pipeline{signature: e.signature, device: l.device, name: kernel}
+	if err := p.load(l.program.head + e.text); err != nil {
 		return nil, fmt.Errorf("cuda: kernel %s: %w", kernel, err)
 	}
 	l.pipelines[kernel] = p
 	return p, nil
 }
 
-// signature is what a kernel takes: its constants, then so many buffers.
-type signature struct{ constantBytes, buffers int }
-
-// signatures reads the parameters of every entry in a PTX text, so that a launch with other ones is an error and not a
-// kernel gone astray: the driver copies as much as the kernel declares, whatever it is given.
-func signatures(ptx []byte) (map[string]signature, error) {
-	found := map[string]signature{}
-	for rest := ptx; ; {
-		_, after, ok := bytes.Cut(rest, []byte(".entry "))
-		if !ok {
-			return found, nil
-		}
-		head, body, ok := bytes.Cut(after, []byte("("))
-		list, rest1, ok2 := bytes.Cut(body, []byte(")"))
-		if rest = rest1; !ok || !ok2 {
-			return nil, fmt.Errorf("damaged PTX: an entry without a parameter list")
-		}
-		name := strings.TrimSpace(string(head))
-		s, err := parameters(string(list))
-		if err != nil {
-			return nil, fmt.Errorf("damaged PTX: kernel %s: %w", name, err)
-		}
-		found[name] = s
+func (p *pipeline) load(ptx string) (err error) {
+	a := p.device.api
+	if p.module, err = a.loadModule(ptx); err != nil {
+		return err
 	}
+	if p.function, err = a.function(p.module, p.name); err == nil {
+		p.maxThreads, err = a.functionAttribute(p.function, functionMaxThreads)
+	}
+	if err != nil {
+		_ = a.unloadModule(p.module) // the first error is the one to tell
+	}
+	return err
 }
 
-// parameters reads ".param .align 4 .b8 name[40], .param .u64 name, …".
-func parameters(list string) (s signature, err error) {
-	for i, p := range strings.Split(list, ",") {
-		words := strings.Fields(p)
-		if len(words) < 3 || words[0] != ".param" {
-			return s, fmt.Errorf("got the parameter %q", strings.TrimSpace(p))
-		}
-		switch _, size, array := strings.Cut(strings.TrimSuffix(words[len(words)-1], "]"), "["); {
-		case i == 0 && array:
-			if s.constantBytes, err = strconv.Atoi(size); err != nil || s.constantBytes < 1 || s.constantBytes > driver.MaxConstants {
-				return s, fmt.Errorf("got %q bytes of constants, want 1 to %d", size, driver.MaxConstants)
-			}
-		case i > 0 && words[1] == ".u64":
-			s.buffers++
-		default:
-			return s, fmt.Errorf("got the parameter %q, want constants first and then pointers", strings.TrimSpace(p))
-		}
+// unload gives all kernels back. The context is current.
+func (l *library) unload() (errs []error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.pipelines {
+		errs = append(errs, l.device.api.unloadModule(p.module))
 	}
-	if s.buffers > maxBindings {
-		return s, fmt.Errorf("got %d buffers, want at most %d", s.buffers, maxBindings)
-	}
-	return s, nil
+	return errs
 }

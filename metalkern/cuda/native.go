@@ -172,8 +172,8 @@ type compiler struct {
 	log     [8192]byte
 }
 
-func (n *native) loadModule(ptx []byte) (module, error) {
-	text := terminated(string(ptx))
+func (n *native) loadModule(ptx string) (module, error) {
+	text := terminated(ptx)
 	c := &compiler{options: [2]int32{optionErrorLog, optionErrorLogBytes}}
 	c.values = [2]uintptr{pointer(&c.log[0]), uintptr(len(c.log) - 1)}
 	m, err := n.get(cuModuleLoadDataEx, pointer(text), uintptr(len(c.options)), uintptr(unsafe.Pointer(&c.options)), uintptr(unsafe.Pointer(&c.values)))

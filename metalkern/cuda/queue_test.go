@@ -29,15 +29,16 @@ func newStage(t *testing.T) *stage {
 	if s.device, err = open(s.fake); err != nil {
 		t.Fatal(err)
 	}
-	l := &library{device: s.device, name: "test", pipelines: map[string]*pipeline{}, signatures: map[string]signature{}}
+	l := &library{device: s.device, name: "test", pipelines: map[string]*pipeline{}, program: program{entries: map[string]entry{}}}
+	s.device.libraries["test"] = l
 	for i := range 5 {
 		name := fmt.Sprintf("kernel%d", i)
-		l.signatures[name] = signature{8 * (i + 1), i}
+		l.program.entries[name] = entry{signature: signature{8 * (i + 1), i}}
 		p, err := l.Pipeline(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.functions[p.(*pipeline).function] = l.signatures[name]
+		s.functions[p.(*pipeline).function] = l.program.entries[name].signature
 		s.kernels = append(s.kernels, p.(*pipeline))
 	}
 	for range 3 {
@@ -386,33 +387,5 @@ func TestOpen(t *testing.T) {
 	})
 	if err == nil || !strings.Contains(err.Error(), "no cuLaunchKernelEx") {
 		t.Errorf("an old driver: got %v", err)
-	}
-}
-
-func TestSignatures(t *testing.T) {
-	const text = `.version 8.0
-.visible .entry first(
-	.param .align 4 .b8 first_param_0[40],
-	.param .u64 first_param_1,
-	.param .u64 first_param_2
-)
-{ ret; }
-.visible .entry second(
-	.param .align 8 .b8 second_param_0[256]
-)
-.maxntid 256, 1, 1
-{ ret; }
-`
-	got, err := signatures([]byte(text))
-	if err != nil || len(got) != 2 || got["first"] != (signature{40, 2}) || got["second"] != (signature{256, 0}) {
-		t.Errorf("got %v, %v", got, err)
-	}
-	for _, c := range []struct{ from, to string }{
-		{"first_param_0[40]", "first_param_0[300]"}, {".param .u64 first_param_1", ".param .u32 first_param_1"},
-		{".param .align 4 .b8 first_param_0[40]", ".param .u64 first_param_0"}, {")\n", "\n"},
-	} {
-		if _, err := signatures([]byte(strings.ReplaceAll(text, c.from, c.to))); err == nil {
-			t.Errorf("with %s: got no error", c.to)
-		}
 	}
 }

@@ -34,7 +34,6 @@ struct ConvArgs {
     uint residual;  // 0: none
     uint trim;      // elements at the beginning of y that are not in Dst
     uint limit;     // elements of Dst
-    uint x4;        // four channels of X are one aligned vector
     uint y4;        // four channels of Dst and residual are
 };
 
@@ -53,7 +52,13 @@ static inline ConvPlace conv_on(ConvPlace p, uint k, uint channels) {
     return p;
 }
 
-static inline float conv_elu(float x) { return x > 0.0f ? x : exp(x) - 1.0f; }
+// f is ELU or nothing. Of a zero it makes a zero, so that padding may come before it.
+static inline float conv_elu(float x) {
+    const float low = exp(min(x, 0.0f)) - 1.0f; // for every x, so that threads do not part ways
+    return x > 0.0f ? x : low;
+}
+
+static inline float conv_f(constant ConvArgs& a, float x) { return a.elu != 0 ? conv_elu(x) : x; }
 
 static inline float4 conv_add(float4 w, float x, float4 sum) {
     return float4(fma(w.x, x, sum.x), fma(w.y, x, sum.y), fma(w.z, x, sum.z), fma(w.w, x, sum.w));
@@ -70,24 +75,26 @@ static inline int conv_frame(constant ConvArgs& a, uint row, uint tap) {
     return frame >= 0 && frame < int(a.frames) ? frame : -1;
 }
 
-// conv_x is x^ of a row at one k.
+// conv_x is X of a row at one k, before f.
 static inline float conv_x(constant ConvArgs& a, device const float* x, uint row, ConvPlace p) {
     const int frame = conv_frame(a, row, p.tap);
-    if (frame < 0) return 0.0f;
-    const float v = x[uint(frame) * a.channels + p.channel];
-    return a.elu != 0 ? conv_elu(v) : v;
+    return frame < 0 ? 0.0f : x[uint(frame) * a.channels + p.channel];
 }
 
-// conv_x4 is x^ of a row at four k.
+// conv_x4 is X of a row at four k; with VECTORS they are an aligned vector of one frame.
+template <bool VECTORS>
 static inline float4 conv_x4(constant ConvArgs& a, device const float* x, uint row, ConvPlace p) {
     float4 v = float4(0.0f, 0.0f, 0.0f, 0.0f);
-    if (a.x4 == 0) {
+    if (VECTORS) {
+        const int frame = conv_frame(a, row, p.tap);
+        if (frame >= 0) v = *reinterpret_cast<device const float4*>(x + uint(frame) * a.channels + p.channel);
+    } else {
         FOR_ALL (uint e = 0; e < 4; e++) v[e] = conv_x(a, x, row, conv_on(p, e, a.channels));
-        return v;
     }
-    const int frame = conv_frame(a, row, p.tap);
-    if (frame < 0) return v;
-    v = *reinterpret_cast<device const float4*>(x + uint(frame) * a.channels + p.channel);
+    return v;
+}
+
+static inline float4 conv_f4(constant ConvArgs& a, float4 v) {
     return a.elu != 0 ? float4(conv_elu(v.x), conv_elu(v.y), conv_elu(v.z), conv_elu(v.w)) : v;
 }
 
@@ -122,9 +129,10 @@ static inline void conv_put4(constant ConvArgs& a, device const float* bias, dev
 }
 
 // conv_tile computes 8·ROWS rows by 4·COLS columns with ROWS·COLS threads. A thread owns rows r, r+ROWS, … (8) of four
-// columns; while it works on one step of k from threadgroup memory, its share of the next is on its way to registers.
+// columns; while it works on one step of k from threadgroup memory, its share of the next is on its way to registers, where
+// nothing may look at it before: f waits until it moves on.
 // xs holds two times 8·ROWS·CONV_PITCH, ws two times CONV_DEPTH·COLS vectors.
-template <uint ROWS, uint COLS>
+template <uint ROWS, uint COLS, bool VECTORS>
 static inline void conv_tile(constant ConvArgs& a, device const float* x, device const float* w, device const float* bias,
                              device const float* residual, device float* y, threadgroup float4* xs, threadgroup float4* ws,
                              uint2 group, uint index) {
@@ -147,7 +155,7 @@ static inline void conv_tile(constant ConvArgs& a, device const float* x, device
     for (uint step = 0; step <= steps; step++) {
         if (step < steps) {
             FOR_ALL (uint i = 0; i < xLoads; i++) {
-                nextX[i] = conv_x4(a, x, min(row0 + xr + i * (ROWS * COLS / 4), a.rows - 1), xPlace);
+                nextX[i] = conv_x4<VECTORS>(a, x, min(row0 + xr + i * (ROWS * COLS / 4), a.rows - 1), xPlace);
             }
             FOR_ALL (uint i = 0; i < wLoads; i++) {
                 const int k = phase < a.phases ? conv_w(a, phase, conv_on(wPlace, i * ROWS, a.channels)) : -1;
@@ -175,7 +183,7 @@ static inline void conv_tile(constant ConvArgs& a, device const float* x, device
             // This half was last read a step ago, before the barrier that ended it.
             threadgroup float4* xt = xs + (step % 2) * (8 * ROWS * CONV_PITCH);
             threadgroup float4* wt = ws + (step % 2) * (CONV_DEPTH * COLS);
-            FOR_ALL (uint i = 0; i < xLoads; i++) xt[(xr + i * (ROWS * COLS / 4)) * CONV_PITCH + xk] = nextX[i];
+            FOR_ALL (uint i = 0; i < xLoads; i++) xt[(xr + i * (ROWS * COLS / 4)) * CONV_PITCH + xk] = conv_f4(a, nextX[i]);
             FOR_ALL (uint i = 0; i < wLoads; i++) wt[(r + i * ROWS) * COLS + c] = nextW[i];
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
@@ -187,7 +195,7 @@ static inline void conv_tile(constant ConvArgs& a, device const float* x, device
 }
 
 // The tiles, named by rows × columns. Each has as many threads as is written there; a device that allows fewer takes a
-// smaller one.
+// smaller one. Channels of X come four at a time, but in conv_odd.
 
 kernel void conv_64x64(
     constant ConvArgs&   a        [[buffer(0)]],
@@ -201,7 +209,7 @@ kernel void conv_64x64(
 {
     TG_ARRAY(float4, xs, 2 * 64 * CONV_PITCH);
     TG_ARRAY(float4, ws, 2 * CONV_DEPTH * 16);
-    conv_tile<8, 16>(a, x, w, bias, residual, y, xs, ws, group, index); // 128 threads
+    conv_tile<8, 16, true>(a, x, w, bias, residual, y, xs, ws, group, index); // 128 threads
 }
 
 kernel void conv_32x64(
@@ -216,7 +224,7 @@ kernel void conv_32x64(
 {
     TG_ARRAY(float4, xs, 2 * 32 * CONV_PITCH);
     TG_ARRAY(float4, ws, 2 * CONV_DEPTH * 16);
-    conv_tile<4, 16>(a, x, w, bias, residual, y, xs, ws, group, index); // 64 threads
+    conv_tile<4, 16, true>(a, x, w, bias, residual, y, xs, ws, group, index); // 64 threads
 }
 
 kernel void conv_128x32(
@@ -231,7 +239,7 @@ kernel void conv_128x32(
 {
     TG_ARRAY(float4, xs, 2 * 128 * CONV_PITCH);
     TG_ARRAY(float4, ws, 2 * CONV_DEPTH * 8);
-    conv_tile<16, 8>(a, x, w, bias, residual, y, xs, ws, group, index); // 128 threads
+    conv_tile<16, 8, true>(a, x, w, bias, residual, y, xs, ws, group, index); // 128 threads
 }
 
 kernel void conv_32x32(
@@ -246,7 +254,22 @@ kernel void conv_32x32(
 {
     TG_ARRAY(float4, xs, 2 * 32 * CONV_PITCH);
     TG_ARRAY(float4, ws, 2 * CONV_DEPTH * 8);
-    conv_tile<4, 8>(a, x, w, bias, residual, y, xs, ws, group, index); // 32 threads
+    conv_tile<4, 8, true>(a, x, w, bias, residual, y, xs, ws, group, index); // 32 threads
+}
+
+kernel void conv_odd(
+    constant ConvArgs&   a        [[buffer(0)]],
+    device const float*  x        [[buffer(1)]],
+    device const float*  w        [[buffer(2)]],
+    device const float*  bias     [[buffer(3)]],
+    device const float*  residual [[buffer(4)]],
+    device float*        y        [[buffer(5)]],
+    uint2 group [[threadgroup_position_in_grid]],
+    uint  index [[thread_index_in_threadgroup]])
+{
+    TG_ARRAY(float4, xs, 2 * 32 * CONV_PITCH);
+    TG_ARRAY(float4, ws, 2 * CONV_DEPTH * 8);
+    conv_tile<4, 8, false>(a, x, w, bias, residual, y, xs, ws, group, index); // 32 threads
 }
 
 // conv_thin: few columns, as the last layer's one; a simdgroup per element, its lanes side by side along k.
@@ -273,7 +296,7 @@ kernel void conv_thin(
     float sum = 0.0f;
     for (uint k = lane; k < depth; k += 32) {
         const int at = conv_w(a, phase, place);
-        if (at >= 0) sum = fma(conv_x(a, x, row, place), w[uint(at) * a.pitch + channel], sum);
+        if (at >= 0) sum = fma(conv_f(a, conv_x(a, x, row, place)), w[uint(at) * a.pitch + channel], sum);
         place = conv_on(place, 32, a.channels);
     }
     sum = simd_sum(sum);

@@ -67,19 +67,34 @@ static inline float lstm_row_q4(constant LSTMArgs& a, device const uchar* w, dev
     return sum;
 }
 
-// lstm_finish takes c, h and the result of a threadgroup's units from their sums. state is c, h of even steps, h of odd ones.
-static inline void lstm_finish(constant LSTMArgs& a, threadgroup const float* sums, device const float* gates,
-                               device const float* residual, device float* dst, device float* state, uint group, uint index) {
-    const uint unit = group * a.units + index;
-    if (index >= a.units || unit >= a.hidden) return;
+// An LSTMUnit is what a unit's thread needs beside the sums; it is on its way while they are made.
+struct LSTMUnit { float i; float f; float g; float o; float c; float residual; };
+
+static inline LSTMUnit lstm_unit(constant LSTMArgs& a, device const float* gates, device const float* residual,
+                                 device const float* state, uint unit) {
     device const float* g = gates + a.step * 4 * a.hidden + unit;
-    float g4[4];
-    for (uint i = 0; i < 4; i++) g4[i] = a.step == 0 ? g[i * a.hidden] : g[i * a.hidden] + sums[4 * index + i];
-    float c = lstm_sigmoid(g4[0]) * lstm_tanh(g4[2]);
-    if (a.step > 0) c = fma(lstm_sigmoid(g4[1]), state[unit], c);
-    const float h = lstm_sigmoid(g4[3]) * lstm_tanh(c);
-    const uint at = a.step * a.hidden + unit;
-    dst[at] = a.residual != 0 ? h + residual[at] : h;
+    LSTMUnit u;
+    u.i = g[0];
+    u.f = g[a.hidden];
+    u.g = g[2 * a.hidden];
+    u.o = g[3 * a.hidden];
+    u.c = a.step > 0 ? state[unit] : 0.0f;
+    u.residual = a.residual != 0 ? residual[a.step * a.hidden + unit] : 0.0f;
+    return u;
+}
+
+// lstm_finish takes c, h and the result of a unit from its four sums.
+static inline void lstm_finish(constant LSTMArgs& a, LSTMUnit u, threadgroup const float* sums, device float* dst,
+                               device float* state, uint unit) {
+    if (a.step > 0) {
+        u.i += sums[0];
+        u.f += sums[1];
+        u.g += sums[2];
+        u.o += sums[3];
+    }
+    const float c = fma(lstm_sigmoid(u.f), u.c, lstm_sigmoid(u.i) * lstm_tanh(u.g));
+    const float h = lstm_sigmoid(u.o) * lstm_tanh(c);
+    dst[a.step * a.hidden + unit] = h + u.residual;
     state[unit] = c;
     device float* next = state + (1 + a.step % 2) * 32 * a.groups;
     next[unit] = h;
@@ -105,13 +120,17 @@ kernel void NAME(                                                               
 {                                                                                                                    \
     TG_ARRAY(float, sums, 4 * LSTM_UNITS);                                                                           \
     device const float4* h = reinterpret_cast<device const float4*>(state + (2 - a.step % 2) * 32 * a.groups);       \
+    const uint unit = group * a.units + index;                                                                       \
+    const bool finishes = index < a.units && unit < a.hidden;                                                        \
+    LSTMUnit u;                                                                                                      \
+    if (finishes) u = lstm_unit(a, gates, residual, state, unit);                                                    \
     for (uint i = simd; i < 4 * a.units && a.step > 0; i += simds) {                                                 \
         const uint row = (i % 4) * a.hidden + min(group * a.units + i / 4, a.hidden - 1);                            \
         const float sum = simd_sum(ROW(a, w + ulong(row) * a.pitch, scales + row * a.groups, h, lane));              \
         if (lane == 0) sums[i] = sum;                                                                                \
     }                                                                                                                \
     threadgroup_barrier(mem_flags::mem_threadgroup);                                                                 \
-    lstm_finish(a, sums, gates, residual, dst, state, group, index);                                                 \
+    if (finishes) lstm_finish(a, u, sums + 4 * index, dst, state, unit);                                             \
 }
 
 LSTM_KERNEL(lstm_f32, lstm_row_f32)

@@ -89,20 +89,24 @@ static inline float sample_gumbel(uint word) {
     return -sample_log(-sample_log(u));
 }
 
-// sample_count and sample_total add up over the threadgroup. slots holds two rounds of partial sums; the caller alternates
-// between them, so that one barrier a round is enough.
+// sample_count and sample_total add up over the threadgroup. slots holds a partial sum per simdgroup, twice: the caller
+// alternates between the halves, so that one barrier a round is enough.
 static inline uint sample_count(uint v, threadgroup uint* slots, uint lane, uint sg, uint sgs) {
     v = simd_sum(v);
     if (lane == 0) slots[sg] = v;
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    return simd_sum(lane < sgs ? slots[lane] : 0u);
+    uint sum = 0;
+    for (uint i = 0; i < sgs; i++) sum += slots[i];
+    return sum;
 }
 
 static inline float sample_total(float v, threadgroup float* slots, uint lane, uint sg, uint sgs) {
     v = simd_sum(v);
     if (lane == 0) slots[sg] = v;
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    return simd_sum(lane < sgs ? slots[lane] : 0.0f);
+    float sum = 0.0f;
+    for (uint i = 0; i < sgs; i++) sum += slots[i];
+    return sum;
 }
 
 // sample_topk is the least of the k greatest ranks, or a number between it and the next lower.
@@ -205,7 +209,8 @@ kernel void sample_draw(
         most = simd_max(most);
         if (lane == 0) winners[sg] = most;
         threadgroup_barrier(mem_flags::mem_threadgroup);
-        const float top = sample_value(simd_max(lane < sgs ? winners[lane] : 0u));
+        for (uint i = 0; i < sgs; i++) most = max(most, winners[i]);
+        const float top = sample_value(most);
         if (a.topp < 1.0f) least = sample_topp(keys, n, least, a.topp, top, totals, thread_index, threads, lane, sg, sgs);
         if (a.probs != 0) {
             // The last round of top-p is still being read from the first half of totals.

@@ -16,6 +16,7 @@ const (
 	objectInit
 	objectRetain
 	objectRelease
+	objectResponds
 	stringWithCString
 	stringUTF8
 	errorDescription
@@ -65,6 +66,7 @@ var messages = [selectorCount]message{
 	objectInit:           {"NSObject", "init", "@@:", false},
 	objectRetain:         {"NSObject", "retain", "@@:", false},
 	objectRelease:        {"NSObject", "release", "v@:", false},
+	objectResponds:       {"NSObject", "respondsToSelector:", "B@::", false},
 	stringWithCString:    {"+NSString", "stringWithCString:encoding:", "@@:*Q", false},
 	stringUTF8:           {"NSString", "UTF8String", "*@:", false},
 	errorDescription:     {"NSError", "localizedDescription", "@@:", false},

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -26,6 +27,9 @@ import (
 	"segue/metalkern/driver"
 	"segue/metalkern/metal"
 )
+
+// RecordVariable names a folder for the dispatches of a test run, which command sanitize runs again.
+const RecordVariable = "SEGUE_METAL_RECORD"
 
 // standin is the loaded library: one for a process, as Metal is.
 var standin struct {
@@ -49,14 +53,37 @@ func Open(t testing.TB, source func(name string) (string, error)) driver.Device 
 		if err := d.Close(); err != nil {
 			t.Error(err)
 		}
-		if after := Live(); after > before {
-			t.Errorf("mtltest: %d objects were not released", after-before)
+		if n := leaked(before); n > 0 {
+			t.Errorf("mtltest: %d objects were not released", n)
 		}
 		if text := Reports(); text != "" {
 			t.Errorf("mtltest: the stand-in reports:\n%s", text)
 		}
 	})
 	return d
+}
+
+// leaked counts the objects beyond those of before, once the stand-in's GPU has let go of the last command buffer.
+func leaked(before int64) (n int64) {
+	for range 100 {
+		if n = Live() - before; n <= 0 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return n
+}
+
+// settle is how many objects more than before stay. The stand-in lets go of a command buffer on a thread of its own, a
+// little after it has said that it is done.
+func settle(before int64) int64 {
+	for range 1000 {
+		if Live() <= before {
+			return 0
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return Live() - before
 }
 
 // Load builds and loads the stand-in, and lets the driver find it. Without g++ the test is skipped, unless SEGUE_REQUIRE
@@ -97,6 +124,7 @@ func load() error {
 		return fmt.Errorf("mtltest: %w", err)
 	}
 	call("mtltest_collect")
+	Record(os.Getenv(RecordVariable))
 	return nil
 }
 
@@ -123,6 +151,12 @@ func Threads(most int) { call("mtltest_threads", uintptr(most)) }
 func Fail(what string, skip, times int) {
 	text := append([]byte(what), 0)
 	call("mtltest_fail", uintptr(unsafe.Pointer(&text[0])), uintptr(skip), uintptr(times))
+}
+
+// Record has every dispatch from now on written to a folder, or none where it is empty.
+func Record(folder string) {
+	text := append([]byte(folder), 0)
+	call("mtltest_record", uintptr(unsafe.Pointer(&text[0])))
 }
 
 // Reports returns what was wrong since the last call, a line each.

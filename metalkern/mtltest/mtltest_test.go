@@ -10,15 +10,6 @@ import (
 	"segue/metalkern/driver"
 )
 
-const addKernel = `
-struct AddArgs { uint n; float scale; };
-kernel void add(constant AddArgs& a [[buffer(0)]], device const float* x [[buffer(1)]], device float* y [[buffer(2)]],
-	uint i [[thread_position_in_grid]])
-{
-	if (i < a.n) y[i] = x[i] * a.scale + float(i);
-}
-`
-
 func text(s string) func(string) (string, error) {
 	return func(string) (string, error) { return s, nil }
 }
@@ -34,44 +25,59 @@ func floats(n int, f func(i int) float32) []byte {
 
 func float(b []byte, i int) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:])) }
 
-func TestRunsAKernel(t *testing.T) {
-	d := Open(t, text(addKernel))
-	library, err := d.Library("add")
-	if err != nil {
-		t.Fatal(err)
-	}
-	add, err := library.Pipeline("add")
-	if err != nil {
-		t.Fatal(err)
-	}
-	const n = 1000
-	x, err := d.Buffer(4 * n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer x.Free()
-	y, err := d.Buffer(4 * n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer y.Free()
-	q, err := d.Queue()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer q.Close()
-	if err := q.Write(driver.Binding{Buffer: x}, floats(n, func(i int) float32 { return float32(i) / 7 })); err != nil {
-		t.Fatal(err)
-	}
-	constants := append(binary.LittleEndian.AppendUint32(nil, n), floats(1, func(int) float32 { return 3 })...)
-	q.Dispatch(add, driver.Size{X: 8, Y: 1, Z: 1}, driver.Size{X: 128, Y: 1, Z: 1}, constants, []driver.Binding{{Buffer: x}, {Buffer: y}})
-	got := make([]byte, 4*n)
-	if err := q.Read(got, driver.Binding{Buffer: y}); err != nil {
-		t.Fatal(err)
-	}
-	for i := range n {
-		if want := float32(i)/7*3 + float32(i); math.Abs(float64(float(got, i)-want)) > 1e-3 {
-			t.Fatalf("element %d: got %g, want %g", i, float(got, i), want)
+// A rig is a device of one text of kernels, with an input buffer and an output.
+type rig struct {
+	t       testing.TB
+	library driver.Library
+	queue   driver.Queue
+	x, y    driver.Buffer
+}
+
+func newRig(t testing.TB, kernels string, x, y int64) *rig {
+	t.Helper()
+	d := Open(t, text(kernels))
+	r := &rig{t: t}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
+	var err error
+	r.library, err = d.Library("test")
+	must(err)
+	r.queue, err = d.Queue()
+	must(err)
+	r.x, err = d.Buffer(x)
+	must(err)
+	t.Cleanup(r.x.Free)
+	r.y, err = d.Buffer(y)
+	must(err)
+	t.Cleanup(r.y.Free)
+	return r
+}
+
+func (r *rig) dispatch(kernel string, groups, threads int, constants ...uint32) {
+	r.t.Helper()
+	p, err := r.library.Pipeline(kernel)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var bytes []byte
+	for _, c := range constants {
+		bytes = binary.LittleEndian.AppendUint32(bytes, c)
+	}
+	r.queue.Dispatch(p, driver.Size{X: groups, Y: 1, Z: 1}, driver.Size{X: threads, Y: 1, Z: 1}, bytes, []driver.Binding{{Buffer: r.x}, {Buffer: r.y}})
+}
+
+func (r *rig) write(b []byte) {
+	r.t.Helper()
+	if err := r.queue.Write(driver.Binding{Buffer: r.x}, b); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) read() ([]byte, error) {
+	got := make([]byte, r.y.Bytes())
+	return got, r.queue.Read(got, driver.Binding{Buffer: r.y})
 }

@@ -1,6 +1,6 @@
-// Command ptx makes metalkern/cuda/ptx/*.ptx, the kernels for NVIDIA's GPUs, of the Metal texts:
+// Command ptx makes metalkern/cuda/ptx/*.ptx.gz, the kernels for NVIDIA's GPUs, of the Metal texts:
 //
-//	*.metal ─► C preprocessor ─► package translate, mtl_cuda.h ─► NVRTC ─► *.ptx, with the hash of text and header
+//	*.metal ─► C preprocessor ─► package translate, mtl_cuda.h ─► NVRTC ─► *.ptx.gz, the hash of text and header first
 //
 // NVRTC is NVIDIA's compiler as a library. It is chosen over clang because it comes with the precise functions on numbers
 // (clang has them from a toolkit only), needs no header, and is one package of the Python index away. Its version decides
@@ -11,11 +11,15 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +35,7 @@ import (
 const (
 	folder = "metalkern/cuda/ptx"
 	header = "mtl_cuda.h"
+	ending = ".ptx.gz"
 	// hashLine stands at the head of each file.
 	hashLine = "// SHA-256 of Metal text and header: "
 )
@@ -38,13 +43,12 @@ const (
 func main() {
 	check := flag.Bool("check", false, "only say which files are stale")
 	library := flag.String("nvrtc", "", "`FILE` libnvrtc.so.12")
-	only := flag.String("only", "", "`NAME` of one file instead of all")
 	flag.Parse()
 	err := errors.New("ptx: want --check or --nvrtc FILE")
 	if *check {
-		err = stale()
+		err = complain()
 	} else if *library != "" {
-		err = remake(*library, *only)
+		err = remake(*library)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -65,56 +69,71 @@ func source(name string) (text, hash string, err error) {
 	return text, hex.EncodeToString(sum[:]), nil
 }
 
-// stale returns an error that names each file that is not of today's source, or has none.
-func stale() error {
-	var wrong []string
+// stale names the kernels whose PTX is missing or not of today's source, and the files that have no source any more.
+func stale() (names, leftOver []string, err error) {
 	for _, name := range kernels.Names() {
 		_, hash, err := source(name)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		made, _ := os.ReadFile(filepath.Join(folder, name+".ptx")) // a missing one is stale
-		if !strings.HasPrefix(string(made), hashLine+hash+"\n") {
-			wrong = append(wrong, name+".ptx")
+		if firstLine(name) != hashLine+hash {
+			names = append(names, name)
 		}
 	}
-	left, err := leftOver()
-	wrong = append(wrong, left...)
-	if err == nil && len(wrong) > 0 {
-		err = fmt.Errorf("ptx: stale in %s: %s; `make ptx` makes them again", folder, strings.Join(wrong, ", "))
+	entries, err := os.ReadDir(folder)
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), ending); ok && !slices.Contains(kernels.Names(), name) {
+			leftOver = append(leftOver, name)
+		}
+	}
+	return names, leftOver, err
+}
+
+// firstLine of a PTX file; "" if there is none that can be read.
+func firstLine(name string) string {
+	file, err := os.Open(filepath.Join(folder, name+ending))
+	if err != nil {
+		return ""
+	}
+	defer file.Close()
+	text, err := gzip.NewReader(file)
+	if err != nil {
+		return ""
+	}
+	lines := bufio.NewScanner(text)
+	lines.Scan()
+	return lines.Text()
+}
+
+func complain() error {
+	names, leftOver, err := stale()
+	if wrong := append(names, leftOver...); err == nil && len(wrong) > 0 {
+		return fmt.Errorf("ptx: stale in %s: %s; `make ptx` makes them again", folder, strings.Join(wrong, ", "))
 	}
 	return err
 }
 
-// leftOver are PTX files without a Metal text.
-func leftOver() (files []string, err error) {
-	entries, err := os.ReadDir(folder)
-	for _, e := range entries {
-		if name, ok := strings.CutSuffix(e.Name(), ".ptx"); ok && !slices.Contains(kernels.Names(), name) {
-			files = append(files, e.Name())
-		}
-	}
-	return files, err
-}
-
-func remake(library, only string) error {
-	compiler, err := openNVRTC(library)
+// remake makes what is stale.
+func remake(library string) error {
+	names, leftOver, err := stale()
 	if err != nil {
 		return err
 	}
-	left, err := leftOver()
-	for _, name := range left {
-		err = errors.Join(err, os.Remove(filepath.Join(folder, name)))
+	for _, name := range leftOver {
+		if err := os.Remove(filepath.Join(folder, name+ending)); err != nil {
+			return err
+		}
 	}
-	for _, name := range kernels.Names() {
-		if err == nil && (only == "" || only == name) {
+	compiler, err := openNVRTC(library)
+	for _, name := range names {
+		if err == nil {
 			err = compiler.makeOne(name)
 		}
 	}
 	return err
 }
 
-// makeOne compiles a file for the oldest GPU, and for two real ones to see that it assembles.
+// makeOne compiles a file for the oldest GPU.
 func (n *nvrtc) makeOne(name string) error {
 	text, hash, err := source(name)
 	if err != nil {
@@ -137,14 +156,30 @@ func (n *nvrtc) makeOne(name string) error {
 	if err != nil {
 		return fmt.Errorf("ptx: %s: %w", name, err)
 	}
-	for _, gpu := range []string{"sm_80", "sm_90"} {
-		if _, err := n.compile(name, program, string(head), gpu); err != nil {
-			return fmt.Errorf("ptx: %s for %s: %w", name, gpu, err)
-		}
+	if _, err := n.compile(name, program, string(head), assembled); err != nil {
+		return fmt.Errorf("ptx: %s for %s: %w", name, assembled, err)
 	}
 	out := fmt.Sprintf("%s%s\n// Made by `make ptx`, with NVRTC %s. DO NOT EDIT.\n%s", hashLine, hash, n.version, bare(ptx))
-	fmt.Printf("%s.ptx: %d kernels, %d bytes\n", name, len(parsed.Kernels), len(out))
-	return os.WriteFile(filepath.Join(folder, name+".ptx"), []byte(out), 0o666)
+	fmt.Printf("%s: %d kernels, %d bytes\n", name, len(parsed.Kernels), len(out))
+	return write(filepath.Join(folder, name+ending), out)
+}
+
+// assembled is a real GPU that each file is also compiled for, to see that it assembles.
+const assembled = "sm_90"
+
+func write(path, text string) error {
+	var b bytes.Buffer
+	packed, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	if err != nil {
+		return err
+	}
+	if _, err = io.WriteString(packed, text); err == nil {
+		err = packed.Close()
+	}
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, b.Bytes(), 0o666)
 }
 
 // preprocess expands the macros that make variants of kernels; the header's are left to NVRTC, which has a word of its own
@@ -154,7 +189,7 @@ func preprocess(text string) (string, error) {
 	if compiler == "" {
 		compiler = "cc"
 	}
-	c := exec.Command(compiler, "-E", "-x", "c++", "-DMK_SHIM", "-DMK_CUDA", "-")
+	c := exec.Command(compiler, "-E", "-x", "c++", "-DMK_SHIM", "-D__CUDACC__", "-U__clang__", "-")
 	c.Stdin, c.Stderr = strings.NewReader(text), os.Stderr
 	out, err := c.Output()
 	if err != nil {
@@ -176,7 +211,7 @@ func bare(ptx string) string {
 }
 
 // internal begins a name that belongs to one compilation: a length, and so many characters with a number of the run.
-var internal = regexp.MustCompile(`_ZN([0-9]+)_INTERNAL_`)
+var internal = regexp.MustCompile(`N([0-9]+)_INTERNAL_`)
 
 func steady(ptx string) string {
 	for {
@@ -185,6 +220,6 @@ func steady(ptx string) string {
 			return ptx
 		}
 		length, _ := strconv.Atoi(ptx[at[2]:at[3]])
-		ptx = strings.ReplaceAll(ptx, ptx[at[0]:at[3]+length], "_ZN4file")
+		ptx = strings.ReplaceAll(ptx, ptx[at[0]:at[3]+length], "N4file")
 	}
 }

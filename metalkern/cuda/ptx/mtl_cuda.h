@@ -257,81 +257,87 @@ MK_ATOMIC(atomic_uint, uint) MK_ATOMIC(atomic_int, int)
 #undef MK_ATOMIC
 
 // Matrices of 8×8 that a warp holds together. Lane l has row l/4, columns l%4·2 and the next: the layout in which mma gives
-// its results and takes its left operand. The right operand is wanted the other way round, which movmatrix does.
+// its results and takes its left operand. The right operand is wanted the other way round; so a matrix that was loaded
+// transposed is kept as it lies in memory, and is turned only where it is used on the other side. Which is which
+// is known to the compiler; nothing of this is decided when the kernel runs.
+//
+// The two elements of a lane are read and written as one: pointers and strides must be even.
 template <class T, int Columns, int Rows> struct simdgroup_matrix {
 	static_assert(Columns == 8 && Rows == 8, "Metal has 8x8 only");
-	T element[2];
+	Vector2<T> pair;
+	bool transposed;
 	simdgroup_matrix() = default;
-	MK_INLINE explicit simdgroup_matrix(T v) { element[0] = v; element[1] = v; }
+	MK_INLINE explicit simdgroup_matrix(T v) : pair(v), transposed(false) {}
 };
 typedef simdgroup_matrix<float, 8, 8> simdgroup_float8x8;
 typedef simdgroup_matrix<half, 8, 8> simdgroup_half8x8;
 template <class T, int C, int R> MK_INLINE simdgroup_matrix<T, C, R> make_filled_simdgroup_matrix(T v) { return simdgroup_matrix<T, C, R>(v); }
 
-template <class T> MK_INLINE void simdgroup_load(simdgroup_matrix<T, 8, 8>& d, const T* p, ulong stride = 8, ulong2 origin = ulong2(0), bool transpose = false) {
+MK_INLINE ulong place(ulong stride, ulong2 origin) {
 	const uint lane = thread_index_in_simdgroup();
-	const ulong row = lane / 4, column = lane % 4 * 2;
-	p += origin.y * stride + origin.x;
-	d.element[0] = transpose ? p[column * stride + row] : p[row * stride + column];
-	d.element[1] = transpose ? p[(column + 1) * stride + row] : p[row * stride + column + 1];
+	return (origin.y + lane / 4) * stride + origin.x + lane % 4 * 2;
 }
+template <class T> MK_INLINE void simdgroup_load(simdgroup_matrix<T, 8, 8>& d, const T* p, ulong stride = 8, ulong2 origin = ulong2(0), bool transpose = false) {
+	d.pair = *reinterpret_cast<const Vector2<T>*>(p + place(stride, origin));
+	d.transposed = transpose;
+}
+template <class T> MK_INLINE Vector2<T> turned(Vector2<T> v);
 template <class T> MK_INLINE void simdgroup_store(simdgroup_matrix<T, 8, 8> d, T* p, ulong stride = 8, ulong2 origin = ulong2(0), bool transpose = false) {
-	const uint lane = thread_index_in_simdgroup();
-	const ulong row = lane / 4, column = lane % 4 * 2;
-	p += origin.y * stride + origin.x;
-	p[transpose ? column * stride + row : row * stride + column] = d.element[0];
-	p[transpose ? (column + 1) * stride + row : row * stride + column + 1] = d.element[1];
+	*reinterpret_cast<Vector2<T>*>(p + place(stride, origin)) = d.transposed == transpose ? d.pair : turned(d.pair);
 }
 
-MK_INLINE uint pair(ushort low, ushort high) { return uint(low) | uint(high) << 16; }
-MK_INLINE uint turned(uint v) {
+// turned is the lane's pair of the transposed matrix.
+MK_INLINE uint turned_bits(uint v) {
 	uint t;
 	asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(t) : "r"(v));
 	return t;
 }
+template <> MK_INLINE half2 turned(half2 v) { return as_type<half2>(turned_bits(as_type<uint>(v))); }
+template <> MK_INLINE float2 turned(float2 v) {
+	const uint x = as_type<uint>(v.x), y = as_type<uint>(v.y);
+	const uint low = turned_bits(__byte_perm(x, y, 0x5410)), high = turned_bits(__byte_perm(x, y, 0x7632));
+	return float2(as_type<float>(__byte_perm(low, high, 0x5410)), as_type<float>(__byte_perm(low, high, 0x7632)));
+}
+template <class T> MK_INLINE Vector2<T> as_left(simdgroup_matrix<T, 8, 8> m) { return m.transposed ? turned(m.pair) : m.pair; }
+template <class T> MK_INLINE Vector2<T> as_right(simdgroup_matrix<T, 8, 8> m) { return m.transposed ? m.pair : turned(m.pair); }
 
 // One step of Metal's is half an mma of 16×8×8: rows 8 to 15 of the left operand are zero.
 MK_INLINE void simdgroup_multiply_accumulate(simdgroup_float8x8& d, simdgroup_half8x8 a, simdgroup_half8x8 b, simdgroup_float8x8 c) {
-	const uint left = pair(a.element[0].bits, a.element[1].bits), right = turned(pair(b.element[0].bits, b.element[1].bits));
-	float sum[4] = {c.element[0], c.element[1], 0.0f, 0.0f};
+	float2 sum = as_left(c);
+	float below0 = 0.0f, below1 = 0.0f;
 	asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
-		: "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3]) : "r"(left), "r"(0), "r"(right));
-	d.element[0] = sum[0];
-	d.element[1] = sum[1];
+		: "+f"(sum.x), "+f"(sum.y), "+f"(below0), "+f"(below1) : "r"(as_type<uint>(as_left(a))), "r"(0), "r"(as_type<uint>(as_right(b))));
+	d.pair = sum;
+	d.transposed = false;
 }
 
 // Of floats the tensor units take 11 bits. A float is split into two such parts, and the product of the two small ones left
 // out: what is lost is in the 22nd bit. (One part alone would miss the error that kernels are allowed.)
 MK_INLINE uint leading(float x) { uint r; asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(x)); return r; }
 MK_INLINE uint trailing(float x, uint lead) { return leading(x - as_type<float>(lead)); }
-MK_INLINE void multiply_parts(float (&sum)[4], const uint (&a)[2], const uint (&b)[2]) {
+MK_INLINE void multiply_parts(float2& sum, const uint (&a)[2], const uint (&b)[2]) {
+	float below0 = 0.0f, below1 = 0.0f;
 	asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %5}, {%7, %8}, {%0, %1, %2, %3};"
-		: "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3]) : "r"(a[0]), "r"(0), "r"(a[1]), "r"(b[0]), "r"(b[1]));
+		: "+f"(sum.x), "+f"(sum.y), "+f"(below0), "+f"(below1) : "r"(a[0]), "r"(0), "r"(a[1]), "r"(b[0]), "r"(b[1]));
 }
 // The columns of the left operand are taken in the order 0, 2, 4, 6, 1, 3, 5, 7, which lanes hold already; the rows of the
 // right one in the same order.
 MK_INLINE void simdgroup_multiply_accumulate(simdgroup_float8x8& d, simdgroup_float8x8 a, simdgroup_float8x8 b, simdgroup_float8x8 c) {
-	const uint b0 = as_type<uint>(b.element[0]), b1 = as_type<uint>(b.element[1]);
-	const uint low = turned(__byte_perm(b0, b1, 0x5410)), high = turned(__byte_perm(b0, b1, 0x7632));
-	const float right[2] = {as_type<float>(__byte_perm(low, high, 0x5410)), as_type<float>(__byte_perm(low, high, 0x7632))};
-	uint a1[2], a2[2], r1[2], r2[2];
-	for (int i = 0; i < 2; i++) {
-		a1[i] = leading(a.element[i]);
-		a2[i] = trailing(a.element[i], a1[i]);
-		r1[i] = leading(right[i]);
-		r2[i] = trailing(right[i], r1[i]);
-	}
-	float sum[4] = {c.element[0], c.element[1], 0.0f, 0.0f};
-	multiply_parts(sum, a1, r2);
-	multiply_parts(sum, a2, r1);
-	multiply_parts(sum, a1, r1);
-	d.element[0] = sum[0];
-	d.element[1] = sum[1];
+	const float2 left = as_left(a), right = as_right(b);
+	const uint left1[2] = {leading(left.x), leading(left.y)}, right1[2] = {leading(right.x), leading(right.y)};
+	const uint left2[2] = {trailing(left.x, left1[0]), trailing(left.y, left1[1])};
+	const uint right2[2] = {trailing(right.x, right1[0]), trailing(right.y, right1[1])};
+	float2 sum = as_left(c);
+	multiply_parts(sum, left1, right2);
+	multiply_parts(sum, left2, right1);
+	multiply_parts(sum, left1, right1);
+	d.pair = sum;
+	d.transposed = false;
 }
 MK_INLINE simdgroup_float8x8 widened(simdgroup_half8x8 m) {
 	simdgroup_float8x8 f;
-	f.element[0] = float(m.element[0]);
-	f.element[1] = float(m.element[1]);
+	f.pair = float2(float(m.pair.x), float(m.pair.y));
+	f.transposed = m.transposed;
 	return f;
 }
 MK_INLINE void simdgroup_multiply_accumulate(simdgroup_float8x8& d, simdgroup_half8x8 a, simdgroup_float8x8 b, simdgroup_float8x8 c) { simdgroup_multiply_accumulate(d, widened(a), b, c); }

@@ -173,5 +173,5 @@ func join(tokens []token) string {
 	for _, t := range tokens {
 		words = append(words, t.text)
 	}
-	return strings.ReplaceAll(strings.Join(words, " "), " *", "*")
+	return strings.NewReplacer(" *", "*", " &", "&").Replace(strings.Join(words, " "))
 }

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"segue/metalkern/kernels/translate"
 )
@@ -61,7 +62,19 @@ func compile(file string) (string, error) {
 	if _, err := run([]byte(kernels.CPU()), "g++", arguments...); err != nil {
 		return "", err
 	}
+	if err := keep(kernels.CPU(), strings.TrimSuffix(object, ".so")+".cc"); err != nil {
+		return "", err
+	}
 	return object, os.Rename(half, object)
+}
+
+// keep writes what was compiled beside the object, to be compiled again with sanitizers.
+func keep(text, file string) error {
+	half := fmt.Sprintf("%s.%d", file, os.Getpid())
+	if err := os.WriteFile(half, []byte(text), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(half, file)
 }
 
 // machine asks for this processor's instructions: without them every half is converted by a function.

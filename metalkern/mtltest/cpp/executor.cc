@@ -87,7 +87,6 @@ private:
 
 static bool execute(Command& c, uint64_t order, std::string& failure) {
 	static Crew* crew = new Crew;
-	record(c);
 	mk_launch launch = {};
 	for (auto& b : c.bindings) launch.buffer[b.first] = b.second.buffer ? b.second.buffer->memory + b.second.offset : b.second.bytes.data();
 	memcpy(launch.groups, c.groups, sizeof c.groups);
@@ -107,6 +106,7 @@ static bool execute(CommandBuffer* cb, std::string& failure) {
 	std::vector<Command*> stretch;
 	uint64_t order = seed;
 	auto flush = [&] {
+		record(stretch);
 		for (size_t i = stretch.size(); order && i > 1; i--) {
 			order = order * 6364136223846793005ull + 1442695040888963407ull;
 			std::swap(stretch[i - 1], stretch[(order >> 33) % i]);

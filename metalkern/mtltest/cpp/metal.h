@@ -80,6 +80,6 @@ bool fails(const char* what);
 void submit(CommandBuffer*);
 double now();
 
-// record writes a dispatch to the folder that mtltest_record named, if one is.
-void record(const Command&);
+// record writes dispatches that no barrier orders to the folder that mtltest_record named, if one is.
+void record(const std::vector<Command*>&);
 }  // namespace standin

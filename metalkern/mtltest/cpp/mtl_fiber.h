@@ -34,6 +34,7 @@ struct Lanes {
 	alignas(32) unsigned char result[2][64 * sizeof(float)];
 	bool computed[2];
 	uint count;
+	char order[2];  // what simdgroup_barrier orders by, as Runtime's
 };
 
 struct Fiber {
@@ -42,7 +43,7 @@ struct Fiber {
 	Lanes* lanes;
 	uint index;
 	State state;
-	uint8_t parity;
+	uint8_t parity, barriers;
 	uint64_t trace;  // of the simdgroup operations that meet nowhere, to compare where lanes do meet
 	Site site;
 	uint3 local;
@@ -71,6 +72,9 @@ struct Runtime {
 	size_t used = 0;
 	alignas(64) char memory[group_memory];
 	bool broken = false;
+	// Sanitizers are told of barriers by two places in turn: a thread that wakes late from one must not be ordered after
+	// another that has already reached the next.
+	char order[2];
 };
 
 static thread_local Runtime* runtime;
@@ -153,22 +157,25 @@ static bool meet(Fiber* f, uint n, State state) {
 // settle says what a swept simdgroup waits for, or complains of lanes that parted.
 static State settle(Runtime* r, uint simdgroup) {
 	Fiber* f = r->fibers + simdgroup * lane_count;
-	uint n = r->lanes[simdgroup].count;
-	for (State s : {at_lanes, at_group, finished})
-		if (meet(f, n, s) || (s == finished && f[0].state == finished)) {
-			if (s == finished) {
-				for (uint i = 0; i < n; i++)
-					if (f[i].state != finished) { complain(f + i, f[i].site, "operation that lanes of the simdgroup never reach, because they returned"); return failed; }
-			}
-			for (uint i = 1; i < n; i++)
-				if (f[i].trace != f[0].trace) { complain(f + i, f[i].site, "simdgroup_load, store or multiply in divergent control flow before"); return failed; }
-			return s;
-		}
-	for (uint i = 0; i < n; i++)
-		if (f[i].state == at_lanes) { complain(f + i, f[i].site, "simdgroup operation in divergent control flow"); return failed; }
-	for (uint i = 0; i < n; i++)
-		if (f[i].state == at_group) { complain(f + i, f[i].site, "threadgroup_barrier in divergent control flow"); return failed; }
-	complain(f, f[0].site, "lanes of the simdgroup parted");
+	uint n = r->lanes[simdgroup].count, returned = 0, waiting = 0;
+	for (uint i = 0; i < n; i++) {
+		if (f[i].state == finished) returned++;
+		else waiting = i;
+	}
+	if (returned == n) return finished;
+	State state = f[waiting].state;
+	if (returned > 0) {
+		complain(f + waiting, f[waiting].site, "operation that some lanes of the simdgroup never reach, because they returned");
+	} else if (!meet(f, n, state)) {
+		bool lanes = false;
+		for (uint i = 0; i < n; i++) lanes = lanes || f[i].state == at_lanes;
+		complain(f, f[0].site, lanes ? "simdgroup operation in divergent control flow" : "threadgroup_barrier in divergent control flow");
+	} else {
+		uint other = 0;
+		while (other < n && f[other].trace == f[0].trace) other++;
+		if (other == n) return state;
+		complain(f + other, f[other].site, "simdgroup_load, store or multiply in divergent control flow before");
+	}
 	return failed;
 }
 
@@ -178,15 +185,15 @@ static void wake(Runtime* r, uint simdgroup) {
 
 // run_group runs one threadgroup to its end; false is a complaint.
 MK_UNSEEN static bool run_group(Runtime* r) {
+	sanitizer_acquire(&r->threads);
 	if (r->used) memset(r->memory, 0xff, r->used);  // not-a-number, or a large index
 	r->array_count = 0;
 	r->used = 0;
 	for (uint i = 0; i < r->threads; i++) {
 		r->fibers[i].state = ready;
-		r->fibers[i].parity = 0;
+		r->fibers[i].parity = r->fibers[i].barriers = 0;
 		r->fibers[i].trace = 0;
 	}
-	sanitizer_acquire(&r->threads);
 	sanitizer_release(&r->body);
 	for (;;) {
 		uint done = 0, rotate = r->random ? roll(r, r->simdgroups) : 0;

@@ -15,6 +15,11 @@ typedef simdgroup_matrix<float, 8, 8> simdgroup_float8x8;
 MK_INLINE uint fragment_row(uint lane) { return (lane / 4 & 4) + lane / 2 % 4; }
 MK_INLINE uint fragment_column(uint lane) { return (lane / 4 & 2) * 2 + lane % 2 * 2; }
 
+// refuse_origin: what an origin means for a transposed matrix, Apple does not say; kernels move the pointer instead.
+MK_INLINE void refuse_origin(ulong2 origin, Site site) {
+	if (origin.x != 0 || origin.y != 0) die("simdgroup_load or store with an origin; move the pointer instead", site);
+}
+
 // converge notes that this lane was here; the next meeting compares.
 MK_UNSEEN static void converge(Site site) {
 	Fiber* f = runtime->current;
@@ -24,20 +29,22 @@ MK_UNSEEN static void converge(Site site) {
 template <class T, int C, int R> MK_INLINE simdgroup_matrix<T, C, R> make_filled_simdgroup_matrix(T v) { return simdgroup_matrix<T, C, R>(v); }
 
 template <class T> MK_INLINE void simdgroup_load(simdgroup_matrix<T, 8, 8>& d, const T* p, ulong stride = 8, ulong2 origin = ulong2(0), bool transpose = false, MK_SITE) {
+	refuse_origin(origin, site);
 	converge(site);
 	uint lane = thread_index_in_simdgroup();
 	for (uint i = 0; i < 2; i++) {
 		ulong row = fragment_row(lane), column = fragment_column(lane) + i;
-		d.element[i] = transpose ? p[(origin.x + column) * stride + origin.y + row] : p[(origin.y + row) * stride + origin.x + column];
+		d.element[i] = transpose ? p[column * stride + row] : p[row * stride + column];
 	}
 }
 
 template <class T> MK_INLINE void simdgroup_store(simdgroup_matrix<T, 8, 8> d, T* p, ulong stride = 8, ulong2 origin = ulong2(0), bool transpose = false, MK_SITE) {
+	refuse_origin(origin, site);
 	converge(site);
 	uint lane = thread_index_in_simdgroup();
 	for (uint i = 0; i < 2; i++) {
 		ulong row = fragment_row(lane), column = fragment_column(lane) + i;
-		(transpose ? p[(origin.x + column) * stride + origin.y + row] : p[(origin.y + row) * stride + origin.x + column]) = d.element[i];
+		(transpose ? p[column * stride + row] : p[row * stride + column]) = d.element[i];
 	}
 }
 

@@ -85,14 +85,17 @@ template <class T> MK_INLINE T simd_prefix_inclusive_sum(T v, MK_SITE) { return 
 template <class T> MK_INLINE T simd_prefix_exclusive_sum(T v, MK_SITE) { return prefix_sum(v, site, 1); }
 
 MK_UNSEEN static void threadgroup_barrier(mem_flags, MK_SITE) {
-	sanitizer_release(runtime);
+	char* order = &runtime->order[runtime->current->barriers++ % 2];
+	sanitizer_release(order);
 	block(at_group, site);
-	sanitizer_acquire(runtime);
+	sanitizer_acquire(order);
 }
 MK_UNSEEN static void simdgroup_barrier(mem_flags, MK_SITE) {
-	Lanes* lanes = runtime->current->lanes;
-	sanitizer_release(lanes);
+	Fiber* f = runtime->current;
+	f->parity ^= 1;
+	char* order = &f->lanes->order[f->parity];
+	sanitizer_release(order);
 	block(at_lanes, site);
-	sanitizer_acquire(lanes);
+	sanitizer_acquire(order);
 }
 }  // namespace mk
