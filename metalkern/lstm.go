@@ -12,6 +12,9 @@ var lstmSteps = [...]kernelName{
 	kern.F32: {"lstm", "lstm_f32"}, kern.F16: {"lstm", "lstm_f16"}, kern.Q8: {"lstm", "lstm_q8"}, kern.Q4: {"lstm", "lstm_q4"},
 }
 
+// lstmThreads are a simdgroup for each of the four rows of LSTM_UNITS units.
+const lstmThreads = 256
+
 // lstmArgs is LSTMArgs of lstm.metal.
 type lstmArgs struct {
 	hidden, step, units, residual uint32
@@ -43,8 +46,7 @@ func (s *stream) LSTM(a kern.LSTM) {
 	if !ok || s.err != nil {
 		return
 	}
-	// A simdgroup per row of a unit's four.
-	threads := p.threads(256)
+	threads := p.threads(lstmThreads)
 	units := max(1, threads/simdWidth/4)
 	groups := driver.Size{X: ceilDiv(w.cols, units), Y: 1, Z: 1}
 	args := lstmArgs{hidden: uint32(w.cols), units: uint32(units), residual: flag(!residual.absent()),

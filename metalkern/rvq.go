@@ -10,8 +10,10 @@ var (
 	rvqDecode = kernelName{"rvq", "rvq_decode"}
 )
 
-// rvqRows is RVQ_ROWS of rvq.metal: rows that a threadgroup quantises together.
-const rvqRows = 4
+const (
+	rvqRows    = 4   // RVQ_ROWS of rvq.metal: a threadgroup quantises them together
+	rvqThreads = 256 // RVQ_SIMDGROUPS at most
+)
 
 // rvqArgs is RVQArgs of rvq.metal.
 type rvqArgs struct {
@@ -37,7 +39,7 @@ func (s *stream) RVQEncode(a kern.RVQEncode) {
 	if p, ok := s.pipeline(rvqEncode); ok {
 		args := rvqArgs{uint32(a.T), uint32(a.D), uint32(a.Q), uint32(a.Entries), uint32(a.Stride)}
 		groups := driver.Size{X: ceilDiv(a.T, rvqRows), Y: 1, Z: 1}
-		s.dispatch(p, groups, p.threads(256), constants(s, args), books, z.written(), codes.written())
+		s.dispatch(p, groups, p.threads(rvqThreads), constants(s, args), books, z.written(), codes.written())
 	}
 }
 
@@ -51,7 +53,7 @@ func (s *stream) RVQDecode(a kern.RVQDecode) {
 	s.apart("rvq decode", "Books", dst, books)
 	if p, ok := s.pipeline(rvqDecode); ok {
 		args := rvqArgs{uint32(a.T), uint32(a.D), uint32(a.Q), uint32(a.Entries), uint32(a.Stride)}
-		threads := p.threads(256)
+		threads := p.threads(rvqThreads)
 		groups := driver.Size{X: ceilDiv(a.T*a.D, threads), Y: 1, Z: 1}
 		s.dispatch(p, groups, threads, constants(s, args), books, codes, dst.written())
 	}

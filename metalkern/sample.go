@@ -15,6 +15,7 @@ var sampleDraw = kernelName{"sample", "sample_draw"}
 const (
 	sampleEntries = 4096 // SAMPLE_ENTRIES of sample.metal: all logits of a codebook are in threadgroup memory
 	sampleBooks   = 64   // bits of sampleArgs.forced
+	sampleThreads = 256  // SAMPLE_SIMDGROUPS at most
 )
 
 // sampleArgs is SampleArgs of sample.metal.
@@ -51,7 +52,7 @@ func (s *stream) Sample(a kern.Sample) {
 	}
 	args.forced, args.open = cells(a)
 	groups := driver.Size{X: a.Q, Y: a.Variations, Z: 1}
-	s.dispatch(p, groups, p.threads(256), constants(s, args), logits, seeds, codes.written(), probs.written())
+	s.dispatch(p, groups, p.threads(sampleThreads), constants(s, args), logits, seeds, codes.written(), probs.written())
 }
 
 // cells has a bit per codebook: the column lies outside the frames, or beyond the prompt.

@@ -17,7 +17,7 @@ struct LSTMArgs {
     uint  groups;    // of 32 inputs, of a row; state has as many floats three times
 };
 
-#define LSTM_UNITS 8 // of one threadgroup at most
+#define LSTM_UNITS 2 // of one threadgroup at most
 
 // Exponents are bounded where the results are 0 or 1 to float's last bit, so that no compiler's infinity matters.
 static inline float lstm_sigmoid(float x) { return 1.0f / (1.0f + exp(-clamp(x, -30.0f, 30.0f))); }
