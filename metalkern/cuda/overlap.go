@@ -17,7 +17,7 @@ var overlapping = "yes"
 const (
 	wait  = "\tgriddepcontrol.wait;\n"
 	allow = "\tgriddepcontrol.launch_dependents;\n" // the next kernel may start when all threadgroups have come by
-	mark  = "\t// after earlier\n"                 // AFTER_EARLIER of mtl_cuda.h
+	mark  = "\t// after earlier\n"                  // AFTER_EARLIER of mtl_cuda.h
 )
 
 // overlapped is the text of one kernel with the two instructions in it.
