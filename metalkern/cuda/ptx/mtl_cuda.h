@@ -347,3 +347,44 @@ MK_INLINE void simdgroup_multiply_accumulate(simdgroup_float8x8& d, simdgroup_fl
 template <class A, class B> MK_INLINE void simdgroup_multiply(simdgroup_float8x8& d, simdgroup_matrix<A, 8, 8> a, simdgroup_matrix<B, 8, 8> b) {
 	simdgroup_multiply_accumulate(d, a, b, simdgroup_float8x8(0.0f));
 }
+
+// A quarter of linear.metal's tiles for halves, 32 rows by 32 outputs, in the units' own shape: 16×8 sums of 16 products, with
+// both operands loaded by ldmatrix. Element i of a tile's four is in row lane/4 + 8·(i/2), column lane%4·2 + i%2.
+#define MK_QUARTER_HALF
+struct QuarterHalf { float sums[2][4][4]; };
+
+MK_INLINE void clear(QuarterHalf& q) {
+	for (int i = 0; i < 2; i++)
+		for (int j = 0; j < 4; j++)
+			for (int e = 0; e < 4; e++) q.sums[i][j][e] = 0.0f;
+}
+MK_INLINE void load_four(uint (&r)[4], const half* row) {
+	asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+		: "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(uint(__cvta_generic_to_shared(row))) : "memory");
+}
+MK_INLINE void multiply(QuarterHalf& q, const half* x, const half* w, uint stride) {
+	const uint lane = thread_index_in_simdgroup();
+#pragma unroll
+	for (uint k = 0; k < 32; k += 16) {
+		uint left[2][4], right[2][4];
+		load_four(left[0], x + lane % 16 * stride + k + lane / 16 * 8);
+		load_four(left[1], x + (16 + lane % 16) * stride + k + lane / 16 * 8);
+		load_four(right[0], w + (lane / 16 * 8 + lane % 8) * stride + k + lane / 8 % 2 * 8);
+		load_four(right[1], w + (16 + lane / 16 * 8 + lane % 8) * stride + k + lane / 8 % 2 * 8);
+#pragma unroll
+		for (int tile = 0; tile < 8; tile++) {
+			float (&sum)[4] = q.sums[tile / 4][tile % 4];
+			const uint (&a)[4] = left[tile / 4], (&b)[4] = right[tile % 4 / 2];
+			asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+				: "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+				: "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[tile % 2 * 2]), "r"(b[tile % 2 * 2 + 1]));
+		}
+	}
+}
+MK_INLINE void strip(QuarterHalf& q, uint i, float* to) {
+	const uint lane = thread_index_in_simdgroup();
+	for (int j = 0; j < 4; j++) {
+		to[lane / 4 * 32 + 8 * j + lane % 4 * 2] = q.sums[i / 2][j][i % 2 * 2];
+		to[lane / 4 * 32 + 8 * j + lane % 4 * 2 + 1] = q.sums[i / 2][j][i % 2 * 2 + 1];
+	}
+}
