@@ -112,6 +112,7 @@ static inline void linear_rows(
         const uint k = d * PASS + lane * V;
         UNROLL for (uint o = 0; o < OUT; o++) if (d < DEPTH && k < a.padded) packets[d][o] = packet(P(), row[o], scale[o], k);
     }
+    AFTER_EARLIER;
 
     // Nor does what this thread stages first wait for the norm, while rows are few enough to be held.
     const bool hold = ROWS <= 2;
