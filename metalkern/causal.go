@@ -22,6 +22,7 @@ const (
 type causalNames struct{ splitOne, splitEight, store, fill kernelName }
 
 var (
+	causalPad     = kernelName{"causal", "causal_pad"}
 	causalJoin    = kernelName{"causal", "causal_join"}
 	causalKernels = [...]causalNames{kern.F32: newCausalNames("f32"), kern.F16: newCausalNames("f16"), kern.Q8: newCausalNames("q8")}
 )
@@ -42,7 +43,6 @@ type causalArgs struct {
 	variations                    uint32
 	prefixBlocks, ownBlocks       uint32
 	prefixItems, parts            uint32
-	vector                        uint32
 	scale                         float32
 }
 
@@ -79,6 +79,9 @@ func (s *stream) CausalAttention(a kern.CausalAttention) {
 		return
 	}
 	s.causalArguments(&a, &o)
+	if o.cache.shape.HeadDim%chunkElements != 0 || !o.qkv.aligned() {
+		s.causalPadded(&o)
+	}
 	if a.Columns < fillColumns {
 		s.causalStep(&o)
 	} else {
@@ -131,10 +134,7 @@ func (s *stream) causalArguments(a *kern.CausalAttention, o *causalOperands) {
 	o.causalArgs = causalArgs{
 		rows: uint32(a.Rows), columns: uint32(a.Columns), heads: uint32(shape.Heads), depth: uint32(shape.HeadDim),
 		chunks: uint32(o.cache.chunks()), lanes: 1, column: uint32(a.Column), capacity: uint32(shape.Columns), variations: 1,
-		scale: a.Scale, vector: fours(shape.HeadDim, o.qkv),
-	}
-	if shape.HeadDim%chunkElements != 0 {
-		o.vector = 0
+		scale: a.Scale,
 	}
 	for o.lanes < o.chunks {
 		o.lanes *= 2
@@ -144,6 +144,19 @@ func (s *stream) causalArguments(a *kern.CausalAttention, o *causalOperands) {
 		o.prefixColumns, o.prefixCapacity = uint32(a.PrefixColumns), uint32(o.prefix.shape.Columns)
 		o.variations = uint32(min(a.Variations, a.Rows))
 	}
+}
+
+// causalPadded copies queries, keys and values that kernels cannot read eight at a time. No model has such.
+func (s *stream) causalPadded(o *causalOperands) {
+	p, ok := s.pipeline(causalPad)
+	if !ok {
+		return
+	}
+	n := 3 * int(o.rows*o.columns*o.heads*o.chunks) * chunkElements
+	padded := s.grow(scratchQKV, 4*int64(n))
+	threads := p.threads(256)
+	s.dispatch(p, driver.Size{X: ceilDiv(n, threads), Y: 1, Z: 1}, threads, constants(s, o.causalArgs), o.qkv, padded.written())
+	o.qkv = padded
 }
 
 func (s *stream) causalStep(o *causalOperands) {

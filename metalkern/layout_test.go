@@ -14,7 +14,7 @@ import (
 var argumentTypes = map[string]any{
 	"CopyArgs": copyArgs{}, "NormArgs": normArgs{}, "LinearArgs": linearArgs{}, "EmbedArgs": embedArgs{},
 	"AttentionArgs": attentionArgs{}, "CausalArgs": causalArgs{}, "ConvArgs": convArgs{}, "LSTMArgs": lstmArgs{},
-	"RVQArgs": rvqArgs{}, "SampleArgs": sampleArgs{},
+	"RVQArgs": rvqArgs{}, "SampleArgs": sampleArgs{}, "ProbeArgs": probeArgs{},
 }
 
 // TestArgumentLayout: fields of the same names, sizes and places on both sides of every dispatch.

@@ -48,6 +48,7 @@ type scratch struct {
 // The purposes.
 const (
 	scratchParts = iota // of CausalAttention
+	scratchQKV          // of CausalAttention: its input, padded
 	scratchRows         // of Linear over many rows: its input, rounded
 	scratchState        // of LSTM: c and h
 	scratches

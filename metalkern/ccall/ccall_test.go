@@ -47,6 +47,28 @@ func TestSixArguments(t *testing.T) {
 	runtime.KeepAlive(format)
 }
 
+// A double comes back, and what is passed on the stack arrives: arguments beyond six are where structs by value are.
+func TestFloatAndStack(t *testing.T) {
+	text := []byte("2.5\x00")
+	c := new(Call)
+	c.Args = [MaxArgs]uintptr{uintptr(unsafe.Pointer(&text[0]))}
+	if c.Call(symbol(t, "strtod")); c.Float != 2.5 {
+		t.Errorf("strtod: got %g, want 2.5", c.Float)
+	}
+	runtime.KeepAlive(text)
+	if runtime.GOARCH != "amd64" {
+		return
+	}
+	buffer, format := make([]byte, 64), []byte("%ld %ld %ld %ld %ld\x00")
+	c.Args = [MaxArgs]uintptr{uintptr(unsafe.Pointer(&buffer[0])), uintptr(len(buffer)), uintptr(unsafe.Pointer(&format[0])), 1, 2, 3}
+	c.Stack = [6]uintptr{4, 5}
+	c.Call(symbol(t, "snprintf"))
+	if got, _, _ := strings.Cut(string(buffer), "\x00"); got != "1 2 3 4 5" {
+		t.Errorf("snprintf: got %q, want 1 2 3 4 5", got)
+	}
+	runtime.KeepAlive(format)
+}
+
 func TestCallAllocatesNothing(t *testing.T) {
 	labs := symbol(t, "labs")
 	c := new(Call)

@@ -41,6 +41,8 @@ type api interface {
 	launch(l *launch, s stream) error
 	newGraph() (graph, error)
 	addKernel(g graph, after []node, l *launch) (node, error)
+	canOverlap() bool                                            // whether addEarlyKernel works
+	addEarlyKernel(g graph, after node, l *launch) (node, error) // may start before the one after which it comes has ended
 	addJoin(g graph, after []node) (node, error)
 	instantiate(graph) (executable, error)
 	setKernel(e executable, n node, l *launch) error

@@ -31,6 +31,7 @@ type Device struct {
 	api     api
 	context context
 	info    driver.Info
+	overlap bool // see overlap.go
 
 	allocated atomic.Int64
 	mu        sync.Mutex // guards what follows
@@ -100,6 +101,7 @@ func (d *Device) examine() error {
 		}
 	}
 	major, minor := numbers[0], numbers[1]
+	d.overlap = major >= overlapMajor && d.api.canOverlap() && overlapping == "yes"
 	if major < oldestMajor {
 		return fmt.Errorf("%s has compute capability %d.%d, want %d.0 or later", name, major, minor, oldestMajor)
 	}

@@ -20,8 +20,9 @@ type fake struct {
 	streams               map[stream][]func() // put off
 	ran                   []ran
 	launches, graphRuns   int
-	settings              int
+	settings, early       int
 	failing               map[string]error // by call
+	loaded                func(ptx string)
 }
 
 // ran is a kernel that the device has run.
@@ -47,7 +48,7 @@ func newFake() *fake {
 	return &fake{
 		version: 12040, count: 1, major: 9, handles: map[uintptr]string{}, last: 100, memory: map[address][]byte{},
 		functions: map[function]signature{}, graphs: map[graph]*fakeGraph{}, executables: map[executable]*fakeGraph{},
-		streams: map[stream][]func(){}, failing: map[string]error{},
+		streams: map[stream][]func(){}, failing: map[string]error{}, loaded: func(string) {},
 	}
 }
 
@@ -65,16 +66,13 @@ func (f *fake) gone(handle uintptr, kind string) error {
 	return f.failing["destroy "+kind]
 }
 
-func (f *fake) driverVersion() (int, error)        { return f.version, f.failing["driverVersion"] }
-func (f *fake) deviceCount() (int, error)          { return f.count, nil }
-func (f *fake) deviceName(int) (string, error)     { return "Fake GPU", nil }
-func (f *fake) deviceMemory(int) (int64, error)    { return 1 << 30, nil }
-func (f *fake) retainContext(int) (context, error) { return context(f.handle("context")), nil }
-func (f *fake) releaseContext(int) error           { return nil }
-func (f *fake) setCurrent(context) error           { return f.failing["setCurrent"] }
-func (f *fake) loadModule(string) (module, error) {
-	return module(f.handle("module")), f.failing["loadModule"]
-}
+func (f *fake) driverVersion() (int, error)          { return f.version, f.failing["driverVersion"] }
+func (f *fake) deviceCount() (int, error)            { return f.count, nil }
+func (f *fake) deviceName(int) (string, error)       { return "Fake GPU", nil }
+func (f *fake) deviceMemory(int) (int64, error)      { return 1 << 30, nil }
+func (f *fake) retainContext(int) (context, error)   { return context(f.handle("context")), nil }
+func (f *fake) releaseContext(int) error             { return nil }
+func (f *fake) setCurrent(context) error             { return f.failing["setCurrent"] }
 func (f *fake) unloadModule(m module) error          { return f.gone(uintptr(m), "module") }
 func (f *fake) newStream() (stream, error)           { return stream(f.handle("stream")), nil }
 func (f *fake) destroyStream(s stream) error         { return f.gone(uintptr(s), "stream") }
@@ -83,6 +81,11 @@ func (f *fake) destroyEvent(e event) error           { return f.gone(uintptr(e),
 func (f *fake) record(event, stream) error           { return nil }
 func (f *fake) destroyGraph(g graph) error           { return f.gone(uintptr(g), "graph") }
 func (f *fake) destroyExecutable(e executable) error { return f.gone(uintptr(e), "executable") }
+
+func (f *fake) loadModule(ptx string) (module, error) {
+	f.loaded(ptx)
+	return module(f.handle("module")), f.failing["loadModule"]
+}
 
 func (f *fake) deviceAttribute(_ int, a attribute) (int, error) {
 	return map[attribute]int{attributeMajor: f.major, attributeMultiprocessors: 132}[a], nil
@@ -207,6 +210,18 @@ func (f *fake) add(g graph, n fakeNode) (node, error) {
 
 func (f *fake) addKernel(g graph, after []node, l *launch) (node, error) {
 	return f.add(g, fakeNode{after: after, kernel: f.copied(l)})
+}
+
+func (f *fake) canOverlap() bool { return true }
+
+func (f *fake) addEarlyKernel(g graph, after node, l *launch) (node, error) {
+	for _, n := range f.graphs[g].nodes {
+		if n.id == after && n.join {
+			return 0, fmt.Errorf("fake: node %d is no kernel", after)
+		}
+	}
+	f.early++
+	return f.addKernel(g, []node{after}, l)
 }
 
 func (f *fake) addJoin(g graph, after []node) (node, error) {

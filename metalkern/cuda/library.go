@@ -90,7 +90,11 @@ func (l *library) Pipeline(kernel string) (driver.Pipeline, error) {
 	}
 	defer leave()
 	p := &pipeline{signature: e.signature, device: l.device, name: kernel}
-	if err := p.load(l.program.head + e.text); err != nil {
+	text := l.program.head + e.text
+	if l.device.overlap {
+		text = overlapped(text)
+	}
+	if err := p.load(text); err != nil {
 		return nil, fmt.Errorf("cuda: kernel %s: %w", kernel, err)
 	}
 	l.pipelines[kernel] = p

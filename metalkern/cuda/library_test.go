@@ -48,9 +48,21 @@ func TestParsePTX(t *testing.T) {
 	}
 }
 
+func TestOverlapped(t *testing.T) {
+	got := overlapped(".version 8.0\n.target sm_80\n.visible .entry k(\n\t.param .u64 a\n)\n{\n\t.reg .b32 %r<2>;\n\t.shared .b8 s[4];\n\tld.param.u64 %rd1, [a];\n\tret;\n}\n")
+	if want := ".version 8.0\n.target sm_90\n.visible .entry k(\n\t.param .u64 a\n)\n{\n\t.reg .b32 %r<2>;\n\t.shared .b8 s[4];\n\tgriddepcontrol.wait;\n\tgriddepcontrol.launch_dependents;\n\tld.param.u64 %rd1, [a];\n\tret;\n}\n"; got != want {
+		t.Errorf("got %s", got)
+	}
+}
+
 // Every file of kernels has its PTX, which can be taken apart.
 func TestAllKernels(t *testing.T) {
 	f := newFake()
+	f.loaded = func(ptx string) {
+		if strings.Count(ptx, ".visible .entry ") != 1 || strings.Count(ptx, beginning) != 1 || strings.Count(ptx, ".target sm_90") != 1 {
+			t.Errorf("got the text %.400s", ptx)
+		}
+	}
 	d, err := open(f)
 	if err != nil {
 		t.Fatal(err)

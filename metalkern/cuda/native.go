@@ -23,6 +23,9 @@ type frame struct {
 	text   [256]byte
 	config launchConfig
 	node   kernelNode
+
+	from, to node
+	edge     edge
 }
 
 // launchConfig is the driver's CUlaunchConfig.

@@ -81,6 +81,29 @@ func (n *native) addKernel(g graph, after []node, l *launch) (node, error) {
 	return node(f.out), err
 }
 
+func (n *native) canOverlap() bool { return n.addresses[cuGraphAddDependencies] != 0 }
+
+// edge is the driver's CUgraphEdgeData.
+type edge struct {
+	fromPort, toPort, kind uint8
+	_                      [5]byte
+}
+
+// programmaticEdge lets a kernel start when all threadgroups of the one before have said that it may.
+var programmaticEdge = edge{fromPort: 1, kind: 1}
+
+func (n *native) addEarlyKernel(g graph, after node, l *launch) (node, error) {
+	added, err := n.addKernel(g, nil, l)
+	if err != nil {
+		return 0, err
+	}
+	f := n.frame()
+	defer n.frames.Put(f)
+	f.from, f.to, f.edge = after, added, programmaticEdge
+	err = n.with(f, cuGraphAddDependencies, uintptr(g), uintptr(unsafe.Pointer(&f.from)), uintptr(unsafe.Pointer(&f.to)), uintptr(unsafe.Pointer(&f.edge)), 1)
+	return added, err
+}
+
 // addJoin adds a node that does nothing but wait for others.
 func (n *native) addJoin(g graph, after []node) (node, error) {
 	v, err := n.get(cuGraphAddEmptyNode, uintptr(g), first(after), uintptr(len(after)))

@@ -82,7 +82,7 @@ func (d *Device) Queue() (driver.Queue, error) {
 		return nil, err
 	}
 	defer leave()
-	q := &queue{device: d, launch: new(launch), replay: replay{api: d.api}, staging: staging{api: d.api}}
+	q := &queue{device: d, launch: new(launch), replay: replay{api: d.api, overlap: d.overlap}, staging: staging{api: d.api}}
 	var err error
 	if q.stream, err = d.api.newStream(); err != nil {
 		return nil, err

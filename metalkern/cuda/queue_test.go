@@ -33,7 +33,7 @@ func newStage(t *testing.T) *stage {
 	s.device.libraries["test"] = l
 	for i := range 5 {
 		name := fmt.Sprintf("kernel%d", i)
-		l.program.entries[name] = entry{signature: signature{8 * (i + 1), i}}
+		l.program.entries[name] = entry{signature{8 * (i + 1), i}, "(\n)\n{\n\tret;\n}\n"}
 		p, err := l.Pipeline(name)
 		if err != nil {
 			t.Fatal(err)
@@ -179,8 +179,8 @@ func (s *stage) steps(t *testing.T, n int) {
 func TestStepsAreReplayed(t *testing.T) {
 	s := newStage(t)
 	s.steps(t, 10)
-	if s.launches != 6 || s.graphRuns != 9 || s.settings != 8 {
-		t.Errorf("got %d launches, %d graphs, %d settings, want 6, 9, 8", s.launches, s.graphRuns, s.settings)
+	if s.launches != 6 || s.graphRuns != 9 || s.settings != 8 || s.early != 5 {
+		t.Errorf("got %d launches, %d graphs, %d settings, %d early kernels, want 6, 9, 8, 5", s.launches, s.graphRuns, s.settings, s.early)
 	}
 	if err := s.queue.Wait(10); err != nil {
 		t.Fatal(err)

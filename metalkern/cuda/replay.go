@@ -13,9 +13,10 @@ import (
 // that a copy at the head of the graph fills: a kernel reads them without a load that its first instructions would wait for,
 // and a step changes few of them.
 type replay struct {
-	api   api
-	tapes []*tape
-	clock uint64
+	api     api
+	overlap bool // of kernels that wait for one other
+	tapes   []*tape
+	clock   uint64
 }
 
 const (
@@ -122,12 +123,13 @@ func (r *replay) build(t *tape, sequence []dispatch, l *launch) (err error) {
 	}
 	t.nodes, t.last = make([]node, 0, len(sequence)), append(t.last[:0], sequence...)
 	var before []node // what the kernels since the last barrier wait for
-	begin := 0        // the first of those
+	joined := false   // that is a node without a kernel
+	begin := 0        // the first kernel since
 	for i := range sequence {
 		if sequence[i].barrier {
 			before = append([]node(nil), t.nodes[begin:]...)
 			begin = i
-			if len(before) > widestJoin {
+			if joined = len(before) > widestJoin; joined {
 				join, err := r.api.addJoin(t.graph, before)
 				if err != nil {
 					return err
@@ -136,7 +138,7 @@ func (r *replay) build(t *tape, sequence []dispatch, l *launch) (err error) {
 			}
 		}
 		l.set(&sequence[i])
-		n, err := r.api.addKernel(t.graph, before, l)
+		n, err := r.add(t.graph, before, joined, l)
 		if err != nil {
 			return fmt.Errorf("adding %s: %w", sequence[i].pipeline.name, err)
 		}
@@ -144,6 +146,14 @@ func (r *replay) build(t *tape, sequence []dispatch, l *launch) (err error) {
 	}
 	t.executable, err = r.api.instantiate(t.graph)
 	return err
+}
+
+// add adds a kernel. Where there is one other to wait for, it may start early.
+func (r *replay) add(g graph, before []node, joined bool, l *launch) (node, error) {
+	if r.overlap && len(before) == 1 && !joined {
+		return r.api.addEarlyKernel(g, before[0], l)
+	}
+	return r.api.addKernel(g, before, l)
 }
 
 // drop frees the graph of a tape, which must not be running.

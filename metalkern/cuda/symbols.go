@@ -44,6 +44,7 @@ const (
 	cuGraphLaunch
 	cuGraphDestroy
 	cuGraphExecDestroy
+	cuGraphAddDependencies
 	symbolCount
 )
 
@@ -88,12 +89,17 @@ var symbolNames = [symbolCount]string{
 	cuGraphLaunch:                  "cuGraphLaunch",
 	cuGraphDestroy:                 "cuGraphDestroy",
 	cuGraphExecDestroy:             "cuGraphExecDestroy",
+	cuGraphAddDependencies:         "cuGraphAddDependencies_v2", // with a kind for each edge; only for overlap
 }
 
-// resolve finds the addresses of all of them.
+// resolve finds the addresses of all of them but the optional one, which is 0 where the driver lacks it.
 func resolve(find func(name string) (uintptr, error)) (addresses [symbolCount]uintptr, err error) {
 	for s, name := range symbolNames {
-		if addresses[s], err = find(name); err != nil || addresses[s] == 0 {
+		addresses[s], err = find(name)
+		if symbol(s) == cuGraphAddDependencies {
+			continue
+		}
+		if err != nil || addresses[s] == 0 {
 			return addresses, fmt.Errorf("NVIDIA's driver has no %s, which came with CUDA 12.0 at the latest: a newer driver is needed (525 or later)", name)
 		}
 	}

@@ -11,7 +11,8 @@
 //
 // The cache of one layer: for every row and head first the keys, [chunk of 8 elements][column][8], so that lanes that take a
 // column each read side by side; then the values, [column][chunks·8]. Numbers are float, half, or char with one scale for
-// each key and value: [row][head][keys, values][column] floats. Elements that fill up the last chunk are 0.
+// each key and value: [row][head][keys, values][column] floats. Heads are whole chunks here; causal_pad makes them so, and
+// puts them at 16 bytes, where they are not.
 
 #define BLOCK 64 // columns; lane l scores columns l and l+32
 
@@ -25,7 +26,6 @@ struct CausalArgs {
     uint prefix_blocks; uint own_blocks;
     uint prefix_items;             // prefix blocks of all heads and prefix rows
     uint parts;                    // blocks that there is room for, for each query and head
-    uint vector;                   // queries may be read four at a time
     float scale;
 };
 
@@ -49,28 +49,53 @@ static inline Head<C> head_of(device const C* numbers, device const float* scale
     return h;
 }
 
+// Eight elements of a head, and what a lane reads of a cache to have them: it stays so until it is needed, because floats
+// would take two or four times the registers.
 struct Eight { float4 a; float4 b; };
+struct RawF32 { float4 a; float4 b; };
+struct RawF16 { uint4 words; };
+struct RawQ8 { uint2 words; };
 
-static inline Eight eight(device const float* p) {
+static inline RawF32 raw(device const float* p) {
+    RawF32 r;
+    r.a = *reinterpret_cast<device const float4*>(p);
+    r.b = *reinterpret_cast<device const float4*>(p + 4);
+    return r;
+}
+static inline RawF16 raw(device const half* p) {
+    RawF16 r;
+    r.words = *reinterpret_cast<device const uint4*>(p);
+    return r;
+}
+static inline RawQ8 raw(device const char* p) {
+    RawQ8 r;
+    r.words = *reinterpret_cast<device const uint2*>(p);
+    return r;
+}
+
+static inline Eight eight(RawF32 r) {
     Eight e;
-    e.a = *reinterpret_cast<device const float4*>(p);
-    e.b = *reinterpret_cast<device const float4*>(p + 4);
+    e.a = r.a;
+    e.b = r.b;
     return e;
 }
-static inline Eight eight(device const half* p) {
-    const uint4 w = *reinterpret_cast<device const uint4*>(p);
-    const half2 w0 = as_type<half2>(w.x), w1 = as_type<half2>(w.y), w2 = as_type<half2>(w.z), w3 = as_type<half2>(w.w);
+static inline float4 floats(uint low, uint high) {
+    const half2 a = as_type<half2>(low), b = as_type<half2>(high);
+    return float4(float(a.x), float(a.y), float(b.x), float(b.y));
+}
+static inline Eight eight(RawF16 r) {
     Eight e;
-    e.a = float4(float(w0.x), float(w0.y), float(w1.x), float(w1.y));
-    e.b = float4(float(w2.x), float(w2.y), float(w3.x), float(w3.y));
+    e.a = floats(r.words.x, r.words.y);
+    e.b = floats(r.words.z, r.words.w);
     return e;
 }
-static inline float signed_byte(uint w, uint i) { return float(int(w << (24 - 8 * i)) >> 24); }
-static inline Eight eight(device const char* p) {
-    const uint2 w = *reinterpret_cast<device const uint2*>(p);
+static inline float4 floats(uint w) {
+    return float4(float(int(w << 24) >> 24), float(int(w << 16) >> 24), float(int(w << 8) >> 24), float(int(w) >> 24));
+}
+static inline Eight eight(RawQ8 r) {
     Eight e;
-    e.a = float4(signed_byte(w.x, 0), signed_byte(w.x, 1), signed_byte(w.x, 2), signed_byte(w.x, 3));
-    e.b = float4(signed_byte(w.y, 0), signed_byte(w.y, 1), signed_byte(w.y, 2), signed_byte(w.y, 3));
+    e.a = floats(r.words.x);
+    e.b = floats(r.words.y);
     return e;
 }
 
@@ -92,7 +117,7 @@ static inline void put(device float* to, float v, float) { *to = v; }
 static inline void put(device half* to, float v, float) { *to = half(v); }
 static inline void put(device char* to, float v, float inverse) { *to = char(int(rint(v * inverse))); }
 
-// store puts one vector of depth elements at to, element d at (d/8)·stride + d%8, by one simdgroup.
+// store_vector puts one vector at to, element d at (d/8)·stride + d%8, by one simdgroup.
 template <class C>
 static inline void store_vector(device C* to, device float* scale, device const float* from, ulong stride, uint depth, uint lane) {
     float inverse = 1.0f;
@@ -116,10 +141,10 @@ static inline void store_column(
     device C* keys = numbers + index * size;
     device C* values = keys + size;
     device float* scale = scales + index * a.capacity + column;
-    const uint width = a.heads * a.depth;
-    device const float* from = qkv + (ulong(row) * a.columns + column - a.column) * 3 * width + head * a.depth;
-    store_vector(keys + 8 * ulong(column), scale, from + width, 8 * ulong(a.capacity), a.depth, lane);
-    store_vector(values + 8 * ulong(column) * a.chunks, scale + a.capacity, from + 2 * width, ulong(8), a.depth, lane);
+    const uint width = 8 * a.heads * a.chunks;
+    device const float* from = qkv + (ulong(row) * a.columns + column - a.column) * 3 * width + 8 * head * a.chunks;
+    store_vector(keys + 8 * ulong(column), scale, from + width, 8 * ulong(a.capacity), 8 * a.chunks, lane);
+    store_vector(values + 8 * ulong(column) * a.chunks, scale + a.capacity, from + 2 * width, ulong(8), 8 * a.chunks, lane);
 }
 
 // What has been seen of some columns by R queries. Sums are those of one chunk of elements, of the columns that this lane's
@@ -139,36 +164,35 @@ template <uint R> static inline void nothing_seen(thread Seen<R>& seen) {
     }
 }
 
+// AHEAD is how many values a lane reads before it needs one: more for one query than for eight, which fill the registers.
+#define AHEAD (R == 1 ? 4 : 2)
+
 // see adds the block of columns from first on to what count ≤ R queries have seen. Query r sees columns before
 // limit + r·step; the last one at least the block's first.
-template <class C, uint R>
+template <class C, class W, uint R>
 static inline void see(
     constant CausalArgs& a, Head<C> h, device const float* query, uint count, uint first, uint limit, uint step,
     thread Seen<R>& seen, uint lane)
 {
     const uint end = min(first + BLOCK, limit + (count - 1) * step);
     const uint j0 = min(first + lane, end - 1), j1 = min(first + 32 + lane, end - 1);
-    const ulong pitch = 3 * ulong(a.heads) * a.depth; // from one query to the next
+    const ulong pitch = 24 * ulong(a.heads) * a.chunks; // from one query to the next
     float s0[R], s1[R];
     UNROLL for (uint r = 0; r < R; r++) s0[r] = s1[r] = 0.0f;
     for (uint start = 0; start < a.chunks; start += 4) {
-        Eight k0[4], k1[4]; // all on their way before one is needed
+        W k0[4], k1[4];
         UNROLL for (uint u = 0; u < 4; u++) {
             const ulong c = ulong(min(start + u, a.chunks - 1)) * h.capacity;
-            k0[u] = eight(h.keys + 8 * (c + j0));
-            k1[u] = eight(h.keys + 8 * (c + j1));
+            k0[u] = raw(h.keys + 8 * (c + j0));
+            k1[u] = raw(h.keys + 8 * (c + j1));
         }
         UNROLL for (uint u = 0; u < 4; u++) {
-            const uint d = 8 * (start + u);
-            if (d < a.depth) {
-                UNROLL for (uint r = 0; r < R; r++) {
-                    if (r < count) {
-                        Eight q;
-                        q.a = load4(query + r * pitch, d, a.depth, a.vector);
-                        q.b = load4(query + r * pitch, d + 4, a.depth, a.vector);
-                        s0[r] = dot8(q, k0[u], s0[r]);
-                        s1[r] = dot8(q, k1[u], s1[r]);
-                    }
+            const Eight x0 = eight(k0[u]), x1 = eight(k1[u]);
+            UNROLL for (uint r = 0; r < R; r++) {
+                if (r < count && start + u < a.chunks) {
+                    const Eight q = eight(raw(query + r * pitch + 8 * (start + u)));
+                    s0[r] = dot8(q, x0, s0[r]);
+                    s1[r] = dot8(q, x1, s1[r]);
                 }
             }
         }
@@ -200,38 +224,42 @@ static inline void see(
     }
     // A value takes a.lanes lanes, so the simdgroup takes side values at a time.
     const uint side = 32 / a.lanes, mine = lane / a.lanes, chunk = min(lane % a.lanes, a.chunks - 1);
-    for (uint from = 0; from < BLOCK && first + from < end; from += 4 * side) {
-        Eight v[4];
+    for (uint from = 0; from < BLOCK && first + from < end; from += AHEAD * side) {
+        W v[4];
         UNROLL for (uint u = 0; u < 4; u++) {
+            if (u >= AHEAD) break;
             const uint j = min(first + from + u * side + mine, end - 1);
-            v[u] = eight(h.values + 8 * (ulong(j) * a.chunks + chunk));
+            v[u] = raw(h.values + 8 * (ulong(j) * a.chunks + chunk));
         }
         UNROLL for (uint u = 0; u < 4; u++) {
+            if (u >= AHEAD) break;
             const uint place = from + u * side + mine;
+            const Eight x = eight(v[u]);
             UNROLL for (uint r = 0; r < R; r++) {
                 if (r < count) {
                     const float p0 = simd_shuffle(s0[r], ushort(place % 32)), p1 = simd_shuffle(s1[r], ushort(place % 32));
-                    if (place < BLOCK) seen.sums[r] = add8(place < 32 ? p0 : p1, v[u], seen.sums[r]);
+                    if (place < BLOCK) seen.sums[r] = add8(place < 32 ? p0 : p1, x, seen.sums[r]);
                 }
             }
         }
     }
 }
 
-// gather adds up, for one query, the sums of all the lanes that took the same chunk.
-static inline Eight gather(Eight sums, uint lanes) {
+// gather adds up, for each query, the sums of all the lanes that took the same chunk.
+template <uint R> static inline void gather(thread Seen<R>& seen, uint lanes) {
     for (uint mask = lanes; mask < 32; mask *= 2) {
-        UNROLL for (uint i = 0; i < 4; i++) {
-            sums.a[i] += simd_shuffle_xor(sums.a[i], ushort(mask));
-            sums.b[i] += simd_shuffle_xor(sums.b[i], ushort(mask));
+        UNROLL for (uint r = 0; r < R; r++) {
+            UNROLL for (uint i = 0; i < 4; i++) {
+                seen.sums[r].a[i] += simd_shuffle_xor(seen.sums[r].a[i], ushort(mask));
+                seen.sums[r].b[i] += simd_shuffle_xor(seen.sums[r].b[i], ushort(mask));
+            }
         }
     }
-    return sums;
 }
 
 // part computes the part of one block for the queries from n0 to n1 of a head, R at a time; query n sees the columns before
 // limit + (n-n0)·step.
-template <class C, uint R>
+template <class C, class W, uint R>
 static inline void part(
     constant CausalArgs& a, Head<C> h, device const float* qkv, device float* tops, device float* sums, uint head, uint n0, uint n1,
     uint first, uint limit, uint step, uint block, uint lane)
@@ -242,10 +270,10 @@ static inline void part(
         if (first >= visible + (count - 1) * step) continue;
         Seen<R> seen;
         nothing_seen<R>(seen);
-        see<C, R>(a, h, qkv + ulong(n) * 3 * a.heads * a.depth + head * a.depth, count, first, visible, step, seen, lane);
+        see<C, W, R>(a, h, qkv + 8 * a.chunks * (ulong(n) * 3 * a.heads + head), count, first, visible, step, seen, lane);
+        gather<R>(seen, a.lanes);
         UNROLL for (uint r = 0; r < R; r++) {
             if (r < count) {
-                const Eight all = gather(seen.sums[r], a.lanes);
                 const ulong at = (ulong(n + r) * a.heads + head) * a.parts + block;
                 if (lane == 0) {
                     tops[2 * at] = seen.top[r];
@@ -253,8 +281,8 @@ static inline void part(
                 }
                 if (lane < a.chunks) {
                     device float4* to = reinterpret_cast<device float4*>(sums + (at * a.chunks + lane) * 8);
-                    to[0] = all.a;
-                    to[1] = all.b;
+                    to[0] = seen.sums[r].a;
+                    to[1] = seen.sums[r].b;
                 }
             }
         }
@@ -262,7 +290,7 @@ static inline void part(
 }
 
 // Items are first the blocks of prefixes, (prefix row·heads + head)·prefix_blocks + block, then those of the own rows.
-template <class C, uint R>
+template <class C, class W, uint R>
 static inline void split(
     constant CausalArgs& a, device const float* qkv, device C* own, device float* own_scales, device const C* prefix,
     device const float* prefix_scales, device float* tops, device float* sums, uint item, uint lane)
@@ -282,20 +310,20 @@ static inline void split(
     if (shared) {
         const Head<C> h = head_of(prefix, prefix_scales, row * a.heads + head, a.chunks, a.prefix_capacity);
         const uint end = min((row + 1) * a.variations, a.rows) * a.columns;
-        part<C, R>(a, h, qkv, tops, sums, head, row * a.variations * a.columns, end, first, a.prefix_columns, 0, block, lane);
+        part<C, W, R>(a, h, qkv, tops, sums, head, row * a.variations * a.columns, end, first, a.prefix_columns, 0, block, lane);
         return;
     }
     const Head<C> h = head_of<C>(own, own_scales, row * a.heads + head, a.chunks, a.capacity);
     const uint n = row * a.columns, limit = a.column + 1;
     if (R == 1 || a.columns == 1) {
-        part<C, 1>(a, h, qkv, tops, sums, head, n, n + a.columns, first, limit, 1, a.prefix_blocks + block, lane);
+        part<C, W, 1>(a, h, qkv, tops, sums, head, n, n + a.columns, first, limit, 1, a.prefix_blocks + block, lane);
     } else {
-        part<C, R>(a, h, qkv, tops, sums, head, n, n + a.columns, first, limit, 1, a.prefix_blocks + block, lane);
+        part<C, W, R>(a, h, qkv, tops, sums, head, n, n + a.columns, first, limit, 1, a.prefix_blocks + block, lane);
     }
 }
 
 // fill computes eight queries of a row through all blocks.
-template <class C>
+template <class C, class W>
 static inline void fill(
     constant CausalArgs& a, device const float* qkv, device const C* own, device const float* own_scales, device const C* prefix,
     device const float* prefix_scales, device float* dst, uint item, uint lane)
@@ -304,27 +332,43 @@ static inline void fill(
     const uint strip = item % strips, head = item / strips % a.heads, row = item / strips / a.heads;
     if (row >= a.rows) return;
     const uint count = min(8u, a.columns - 8 * strip), n = row * a.columns + 8 * strip;
-    device const float* query = qkv + ulong(n) * 3 * a.heads * a.depth + head * a.depth;
+    device const float* query = qkv + 8 * a.chunks * (ulong(n) * 3 * a.heads + head);
     Seen<8> seen;
     nothing_seen<8>(seen);
     if (a.prefix_columns > 0) {
         const Head<C> h = head_of(prefix, prefix_scales, row / a.variations * a.heads + head, a.chunks, a.prefix_capacity);
-        for (uint first = 0; first < a.prefix_columns; first += BLOCK) see<C, 8>(a, h, query, count, first, a.prefix_columns, 0, seen, lane);
+        for (uint first = 0; first < a.prefix_columns; first += BLOCK) see<C, W, 8>(a, h, query, count, first, a.prefix_columns, 0, seen, lane);
     }
     const Head<C> h = head_of(own, own_scales, row * a.heads + head, a.chunks, a.capacity);
     const uint limit = a.column + 8 * strip + 1;
-    for (uint first = 0; first < limit + count - 1; first += BLOCK) see<C, 8>(a, h, query, count, first, limit, 1, seen, lane);
+    for (uint first = 0; first < limit + count - 1; first += BLOCK) see<C, W, 8>(a, h, query, count, first, limit, 1, seen, lane);
+    gather<8>(seen, a.lanes);
     UNROLL for (uint r = 0; r < 8; r++) {
         if (r < count) {
-            const Eight all = gather(seen.sums[r], a.lanes);
             device float* to = dst + (ulong(n + r) * a.heads + head) * a.depth;
             UNROLL for (uint i = 0; i < 4; i++) {
                 const uint d = 8 * lane + i;
-                if (d < a.depth) to[d] = all.a[i] / seen.total[r];
-                if (d + 4 < a.depth) to[d + 4] = all.b[i] / seen.total[r];
+                if (d < a.depth) to[d] = seen.sums[r].a[i] / seen.total[r];
+                if (d + 4 < a.depth) to[d + 4] = seen.sums[r].b[i] / seen.total[r];
             }
         }
     }
+}
+
+// causal_pad: heads of depth elements become whole chunks, filled up with zeros. A thread per element.
+kernel void causal_pad(
+    constant CausalArgs& a [[buffer(0)]],
+    device const float* qkv [[buffer(1)]],
+    device float* dst [[buffer(2)]],
+    uint group [[threadgroup_position_in_grid]],
+    uint thread_index [[thread_index_in_threadgroup]],
+    uint threads [[threads_per_threadgroup]])
+{
+    const ulong i = ulong(group) * threads + thread_index;
+    const uint width = 8 * a.chunks;
+    if (i >= ulong(a.rows) * a.columns * 3 * a.heads * width) return;
+    const uint d = uint(i % width);
+    dst[i] = d < a.depth ? qkv[i / width * a.depth + d] : 0.0f;
 }
 
 // causal_join: dst = Σ_b e^(top_b-top)·sums_b / Σ_b e^(top_b-top)·total_b, prefix blocks first; a simdgroup per query and head.
@@ -365,7 +409,7 @@ kernel void causal_join(
     }
 }
 
-#define CAUSAL_SPLIT(name, C, R) \
+#define CAUSAL_SPLIT(name, C, W, R) \
     kernel void causal_split_##name##_##R( \
         constant CausalArgs& a [[buffer(0)]], \
         device const float* qkv [[buffer(1)]], \
@@ -380,10 +424,10 @@ kernel void causal_join(
         uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        split<C, R>(a, qkv, own, own_scales, prefix, prefix_scales, tops, sums, group * simds + simd, lane); \
+        split<C, W, R>(a, qkv, own, own_scales, prefix, prefix_scales, tops, sums, group * simds + simd, lane); \
     }
 
-#define CAUSAL_FILL(name, C) \
+#define CAUSAL_FILL(name, C, W) \
     kernel void causal_store_##name( \
         constant CausalArgs& a [[buffer(0)]], \
         device const float* qkv [[buffer(1)]], \
@@ -412,9 +456,9 @@ kernel void causal_join(
         uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        fill<C>(a, qkv, own, own_scales, prefix, prefix_scales, dst, group * simds + simd, lane); \
+        fill<C, W>(a, qkv, own, own_scales, prefix, prefix_scales, dst, group * simds + simd, lane); \
     }
 
-CAUSAL_SPLIT(f32, float, 1) CAUSAL_SPLIT(f32, float, 8) CAUSAL_FILL(f32, float)
-CAUSAL_SPLIT(f16, half, 1) CAUSAL_SPLIT(f16, half, 8) CAUSAL_FILL(f16, half)
-CAUSAL_SPLIT(q8, char, 1) CAUSAL_SPLIT(q8, char, 8) CAUSAL_FILL(q8, char)
+CAUSAL_SPLIT(f32, float, RawF32, 1) CAUSAL_SPLIT(f32, float, RawF32, 8) CAUSAL_FILL(f32, float, RawF32)
+CAUSAL_SPLIT(f16, half, RawF16, 1) CAUSAL_SPLIT(f16, half, RawF16, 8) CAUSAL_FILL(f16, half, RawF16)
+CAUSAL_SPLIT(q8, char, RawQ8, 1) CAUSAL_SPLIT(q8, char, RawQ8, 8) CAUSAL_FILL(q8, char, RawQ8)

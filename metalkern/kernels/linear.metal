@@ -85,7 +85,7 @@ static inline void linear_rows(
     // The weights do not wait for x.
     device const uchar* row[OUT];
     device const half* scale[OUT];
-    P packets[DEPTH][OUT];
+    P packets[8][OUT]; // of which DEPTH are used: a loop over d < 2 is one that some compilers leave rolled
     float sums[OUT][ROWS];
     UNROLL for (uint o = 0; o < OUT; o++) {
         const ulong n = min(output + o, a.outputs - 1);
@@ -93,9 +93,9 @@ static inline void linear_rows(
         scale[o] = scales + n * (a.padded / 32);
         UNROLL for (uint r = 0; r < ROWS; r++) sums[o][r] = 0.0f;
     }
-    UNROLL for (uint d = 0; d < DEPTH; d++) {
+    UNROLL for (uint d = 0; d < 8; d++) {
         const uint k = d * PASS + lane * V;
-        UNROLL for (uint o = 0; o < OUT; o++) if (k < a.padded) packets[d][o] = packet(P(), row[o], scale[o], k);
+        UNROLL for (uint o = 0; o < OUT; o++) if (d < DEPTH && k < a.padded) packets[d][o] = packet(P(), row[o], scale[o], k);
     }
 
     if (a.norm != NORM_NONE) {
@@ -125,7 +125,8 @@ static inline void linear_rows(
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
         for (uint start = 0; start < length; start += DEPTH * PASS) {
-            UNROLL for (uint d = 0; d < DEPTH; d++) {
+            UNROLL for (uint d = 0; d < 8; d++) {
+                if (d >= DEPTH) break;
                 const uint k = start + d * PASS + lane * V;
                 if (k < length) {
                     UNROLL for (uint i = 0; i < V / 4; i++) {
@@ -257,84 +258,148 @@ static inline void prepare(
 LINEAR_PREPARE(half)
 LINEAR_PREPARE(float)
 
-#define TILE 64       // rows and outputs of a threadgroup; a simdgroup has a quarter, 32 by 32
+#define TILE 64        // rows and outputs of a threadgroup; a simdgroup has a quarter, 32 by 32
 #define TILE_INPUTS 32 // of a step
-#define TILE_STRIDE 40 // of a row in threadgroup memory: 8 rows of 8 numbers meet in no memory bank
+#define TILE_STRIDE 40 // numbers of a row in threadgroup memory: eight rows of eight meet in no memory bank
 
-static inline void copy4(threadgroup half* to, device const half* from) {
-    *reinterpret_cast<threadgroup half4*>(to) = *reinterpret_cast<device const half4*>(from);
-}
-static inline void copy4(threadgroup float* to, device const float* from) {
-    *reinterpret_cast<threadgroup float4*>(to) = *reinterpret_cast<device const float4*>(from);
+// A quarter is 32 rows by 32 outputs in a simdgroup's registers. Where a GPU's matrices are of another shape than Metal's 8×8,
+// what stands before this text may bring a quarter of its own for halves; it adds the same products.
+struct Quarter { simdgroup_matrix<float, 8, 8> sums[4][4]; };
+
+static inline void clear(thread Quarter& q) {
+    UNROLL for (uint i = 0; i < 4; i++) {
+        UNROLL for (uint j = 0; j < 4; j++) q.sums[i][j] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+    }
 }
 
-template <class T, class P, uint V>
+// multiply adds the products of a step: 32 rows from x on with 32 rows from w on, TILE_INPUTS of each.
+template <class T> static inline void multiply(thread Quarter& q, threadgroup const T* x, threadgroup const T* w, uint stride) {
+    UNROLL for (uint k = 0; k < TILE_INPUTS; k += 8) {
+        simdgroup_matrix<T, 8, 8> left[4], right[4];
+        UNROLL for (uint i = 0; i < 4; i++) simdgroup_load(left[i], x + 8 * i * stride + k, stride);
+        UNROLL for (uint j = 0; j < 4; j++) simdgroup_load(right[j], w + 8 * j * stride + k, stride, ulong2(0, 0), true);
+        UNROLL for (uint i = 0; i < 4; i++) {
+            UNROLL for (uint j = 0; j < 4; j++) simdgroup_multiply_accumulate(q.sums[i][j], left[i], right[j], q.sums[i][j]);
+        }
+    }
+}
+
+// strip puts rows 8·i… of a quarter at to, 32 numbers each.
+static inline void strip(thread Quarter& q, uint i, threadgroup float* to) {
+    UNROLL for (uint j = 0; j < 4; j++) simdgroup_store(q.sums[i][j], to + 8 * j, 32);
+}
+
+#ifdef MK_QUARTER_HALF
+#define QUARTER_half QuarterHalf
+#else
+#define QUARTER_half Quarter
+#endif
+#define QUARTER_float Quarter
+
+// finish writes 8 rows from y on of 32 outputs, of which a lane has output n, out of threadgroup memory.
+static inline void finish(
+    constant LinearArgs& a, threadgroup const float* strip, bool there, uint y, uint n, bool scaled, device const float* unscale,
+    device const float* bias, device const float* residual, device float* dst, uint lane)
+{
+    simdgroup_barrier(mem_flags::mem_threadgroup);
+    for (uint r = 0; r < 8; r++) {
+        if (there && y + r < a.rows && n < a.outputs) {
+            float v = strip[r * 32 + lane];
+            if (scaled) v *= unscale[y + r];
+            if (a.bias != 0) v += bias[n];
+            v = activate(v, a.act);
+            const ulong at = ulong(y + r) * a.outputs + n;
+            if (a.residual != 0) v += residual[at];
+            dst[at] = v;
+        }
+    }
+    simdgroup_barrier(mem_flags::mem_threadgroup);
+}
+
+// put writes the inputs of a packet to threadgroup memory.
+template <class T, class P, uint V> static inline void put(threadgroup T* to, P p) {
+    UNROLL for (uint i = 0; i < V / 4; i++) {
+        const float4 c = four(p, i);
+        to[4 * i] = T(c.x);
+        to[4 * i + 1] = T(c.y);
+        to[4 * i + 2] = T(c.z);
+        to[4 * i + 3] = T(c.w);
+    }
+}
+
+// The tile's step: X numbers of x are 16 bytes; a packet is V inputs of w. With all 128 threads, each holds its share of the
+// next step while matrices multiply this one.
+template <class T, class Q, uint X, class P, uint V>
 static inline void linear_tile(
     constant LinearArgs& a, device const uchar* w, device const half* scales, device const T* x, device const float* unscale,
     device const float* bias, device const float* residual, device float* dst, threadgroup T* xs, threadgroup T* ws,
     threadgroup float* out, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
 {
-    const uint first = group.y * TILE, output = group.x * TILE;
+    const uint XS = TILE * TILE_INPUTS / X, WS = TILE * TILE_INPUTS / V; // of a step
+    const uint HELD_X = XS / 128, HELD_W = WS / 128;
+    const uint XR = TILE_INPUTS / X, WR = TILE_INPUTS / V; // of a row
+    const uint first = group.y * TILE, output = group.x * TILE, threads = simds * 32;
     for (uint round = 0; round < 4; round += simds) { // one, where the threadgroup has all four simdgroups
         const uint quarter = round + simd;
         const uint down = quarter / 2 % 2 * 32, right = quarter % 2 * 32;
-        simdgroup_matrix<float, 8, 8> sums[4][4];
-        UNROLL for (uint i = 0; i < 4; i++) {
-            UNROLL for (uint j = 0; j < 4; j++) sums[i][j] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
-        }
-        for (uint k = 0; k < a.padded; k += TILE_INPUTS) {
-            for (uint e = thread_index; e < TILE * (TILE_INPUTS / 4); e += simds * 32) {
-                const uint r = e / (TILE_INPUTS / 4), i = e % (TILE_INPUTS / 4) * 4;
-                copy4(xs + r * TILE_STRIDE + i, x + ulong(min(first + r, a.rows - 1)) * a.padded + k + i);
+        Q sums;
+        clear(sums);
+        uint4 held_x[HELD_X];
+        P held_w[HELD_W];
+        for (uint k = 0; k <= a.padded; k += TILE_INPUTS) {
+            if (k > 0) { // multiply what is held
+                UNROLL for (uint i = 0; i < HELD_X; i++) {
+                    const uint e = thread_index + i * threads;
+                    *reinterpret_cast<threadgroup uint4*>(xs + e / XR * TILE_STRIDE + e % XR * X) = held_x[i];
+                }
+                UNROLL for (uint i = 0; i < HELD_W; i++) {
+                    const uint e = thread_index + i * threads;
+                    put<T, P, V>(ws + e / WR * TILE_STRIDE + e % WR * V, held_w[i]);
+                }
+                for (uint e = thread_index + HELD_X * threads; e < XS; e += threads) {
+                    const uint y = min(first + e / XR, a.rows - 1);
+                    *reinterpret_cast<threadgroup uint4*>(xs + e / XR * TILE_STRIDE + e % XR * X) =
+                        *reinterpret_cast<device const uint4*>(x + ulong(y) * a.padded + k - TILE_INPUTS + e % XR * X);
+                }
+                for (uint e = thread_index + HELD_W * threads; e < WS; e += threads) {
+                    const ulong n = min(output + e / WR, a.outputs - 1);
+                    put<T, P, V>(ws + e / WR * TILE_STRIDE + e % WR * V,
+                                 packet(P(), w + n * a.pitch, scales + n * (a.padded / 32), k - TILE_INPUTS + e % WR * V));
+                }
+                threadgroup_barrier(mem_flags::mem_threadgroup);
             }
-            for (uint e = thread_index; e < TILE * (TILE_INPUTS / V); e += simds * 32) {
-                const uint r = e / (TILE_INPUTS / V), at = e % (TILE_INPUTS / V) * V;
-                const ulong n = min(output + r, a.outputs - 1);
-                const P p = packet(P(), w + n * a.pitch, scales + n * (a.padded / 32), k + at);
-                UNROLL for (uint i = 0; i < V / 4; i++) {
-                    const float4 c = four(p, i);
-                    threadgroup T* to = ws + r * TILE_STRIDE + at + 4 * i;
-                    to[0] = T(c.x);
-                    to[1] = T(c.y);
-                    to[2] = T(c.z);
-                    to[3] = T(c.w);
+            if (k < a.padded) { // fetch the next
+                UNROLL for (uint i = 0; i < HELD_X; i++) {
+                    const uint e = thread_index + i * threads;
+                    const uint y = min(first + e / XR, a.rows - 1);
+                    held_x[i] = *reinterpret_cast<device const uint4*>(x + ulong(y) * a.padded + k + e % XR * X);
+                }
+                UNROLL for (uint i = 0; i < HELD_W; i++) {
+                    const uint e = thread_index + i * threads;
+                    const ulong n = min(output + e / WR, a.outputs - 1);
+                    held_w[i] = packet(P(), w + n * a.pitch, scales + n * (a.padded / 32), k + e % WR * V);
                 }
             }
-            threadgroup_barrier(mem_flags::mem_threadgroup);
-            UNROLL for (uint kk = 0; kk < TILE_INPUTS; kk += 8) {
-                simdgroup_matrix<T, 8, 8> left[4], above[4];
-                UNROLL for (uint i = 0; i < 4; i++) simdgroup_load(left[i], xs + (down + 8 * i) * TILE_STRIDE + kk, TILE_STRIDE);
-                UNROLL for (uint j = 0; j < 4; j++)
-                    simdgroup_load(above[j], ws + (right + 8 * j) * TILE_STRIDE + kk, TILE_STRIDE, ulong2(0, 0), true);
-                UNROLL for (uint i = 0; i < 4; i++) {
-                    UNROLL for (uint j = 0; j < 4; j++) simdgroup_multiply_accumulate(sums[i][j], left[i], above[j], sums[i][j]);
-                }
+            if (k > 0) {
+                multiply(sums, xs + down * TILE_STRIDE, ws + right * TILE_STRIDE, TILE_STRIDE);
+                threadgroup_barrier(mem_flags::mem_threadgroup);
             }
-            threadgroup_barrier(mem_flags::mem_threadgroup);
         }
-        threadgroup float* strip = out + simd * 256; // 8 rows of 32 outputs
-        UNROLL for (uint i = 0; i < 4; i++) {
-            UNROLL for (uint j = 0; j < 4; j++) simdgroup_store(sums[i][j], strip + 8 * j, 32);
-            simdgroup_barrier(mem_flags::mem_threadgroup);
-            const uint n = output + right + lane;
-            for (uint r = 0; r < 8; r++) {
-                const uint y = first + down + 8 * i + r;
-                if (quarter < 4 && y < a.rows && n < a.outputs) {
-                    float v = strip[r * 32 + lane];
-                    if (unit(T(0.0f)) > 0.0f) v *= unscale[y];
-                    if (a.bias != 0) v += bias[n];
-                    v = activate(v, a.act);
-                    const ulong at = ulong(y) * a.outputs + n;
-                    if (a.residual != 0) v += residual[at];
-                    dst[at] = v;
-                }
-            }
-            simdgroup_barrier(mem_flags::mem_threadgroup);
-        }
+        const bool there = quarter < 4, scaled = unit(T(0.0f)) > 0.0f;
+        threadgroup float* mine = out + simd * 256; // 8 rows of 32 outputs
+        const uint y = first + down, n = output + right + lane;
+        strip(sums, 0, mine);
+        finish(a, mine, there, y, n, scaled, unscale, bias, residual, dst, lane);
+        strip(sums, 1, mine);
+        finish(a, mine, there, y + 8, n, scaled, unscale, bias, residual, dst, lane);
+        strip(sums, 2, mine);
+        finish(a, mine, there, y + 16, n, scaled, unscale, bias, residual, dst, lane);
+        strip(sums, 3, mine);
+        finish(a, mine, there, y + 24, n, scaled, unscale, bias, residual, dst, lane);
     }
 }
 
-#define LINEAR_TILE(name, T, P, V) \
+#define LINEAR_TILE(name, T, X, P, V) \
     kernel void linear_tile_##name( \
         constant LinearArgs& a [[buffer(0)]], \
         device const uchar* w [[buffer(1)]], \
@@ -350,13 +415,13 @@ static inline void linear_tile(
         uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        TG_ARRAY(T##4, xs, TILE * TILE_STRIDE / 4); \
-        TG_ARRAY(T##4, ws, TILE * TILE_STRIDE / 4); \
+        TG_ARRAY(uint4, xs, TILE * TILE_STRIDE / X); \
+        TG_ARRAY(uint4, ws, TILE * TILE_STRIDE / X); \
         TG_ARRAY(float, out, 4 * 256); \
-        linear_tile<T, P, V>(a, w, scales, x, unscale, bias, residual, dst, reinterpret_cast<threadgroup T*>(xs), \
-                             reinterpret_cast<threadgroup T*>(ws), out, group, thread_index, simd, simds, lane); \
+        linear_tile<T, QUARTER_##T, X, P, V>(a, w, scales, x, unscale, bias, residual, dst, reinterpret_cast<threadgroup T*>(xs), \
+                                             reinterpret_cast<threadgroup T*>(ws), out, group, thread_index, simd, simds, lane); \
     }
-LINEAR_TILE(f32, float, PacketF32, 4)
-LINEAR_TILE(f16, half, PacketF16, 8)
-LINEAR_TILE(q8, half, PacketQ8, 16)
-LINEAR_TILE(q4, half, PacketQ4, 16)
+LINEAR_TILE(f32, float, 4, PacketF32, 4)
+LINEAR_TILE(f16, half, 8, PacketF16, 8)
+LINEAR_TILE(q8, half, 8, PacketQ8, 16)
+LINEAR_TILE(q4, half, 8, PacketQ4, 16)

@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"github.com/ebitengine/purego"
+
+	"segue/metalkern/ccall"
 )
 
 // id is an Objective-C object, or nil where it is 0. Messages to nil return 0, so every id that a message returns is
@@ -53,26 +55,25 @@ func load(paths []string) (*library, error) {
 	return l, nil
 }
 
-// caller sends messages from one thread. All of Metal is called through one caller, on the thread of package thread.go.
+// caller sends messages from one thread. All of Metal is called through one caller, on the thread of thread.go. A step of a
+// decoder sends thousands of messages, so they go through package ccall: purego's own calls take several times as long.
 type caller struct {
 	*library
-	frame frame
+	call  ccall.Call
 	sizes [6]uint64 // of a dispatch, where they are passed by reference
 	err   uintptr   // where methods put an NSError
 }
 
 // c calls a C function.
 func (c *caller) c(function uintptr, words ...uintptr) uintptr {
-	c.frame.function = function
-	copy(c.frame.words[:], words)
-	return c.frame.call()
+	copy(c.call.Args[:], words)
+	return c.call.Call(function)
 }
 
 func (c *caller) send(to id, s selector, words ...uintptr) uintptr {
-	c.frame.words[0], c.frame.words[1] = uintptr(to), c.selectors[s]
-	copy(c.frame.words[2:], words)
-	c.frame.function = c.msgSend
-	return c.frame.call()
+	c.call.Args[0], c.call.Args[1] = uintptr(to), c.selectors[s]
+	copy(c.call.Args[2:], words)
+	return c.call.Call(c.msgSend)
 }
 
 // truth sends a message that returns BOOL, of which only the lowest byte counts.
@@ -82,7 +83,7 @@ func (c *caller) truth(to id, s selector, words ...uintptr) bool {
 
 func (c *caller) seconds(to id, s selector) float64 {
 	c.send(to, s)
-	return c.frame.float
+	return c.call.Float
 }
 
 // dispatch sends encoderDispatch. Its two structs of 24 bytes travel on the stack on amd64, and by reference on arm64.
@@ -93,7 +94,7 @@ func (c *caller) dispatch(encoder id, sizes *[6]uint64) {
 		return
 	}
 	for i, n := range sizes {
-		c.frame.stack[i] = uintptr(n)
+		c.call.Stack[i] = uintptr(n)
 	}
 	c.send(encoder, encoderDispatch)
 }

@@ -65,25 +65,13 @@ func Open(t testing.TB, source func(name string) (string, error)) driver.Device 
 
 // leaked counts the objects beyond those of before, once the stand-in's GPU has let go of the last command buffer.
 func leaked(before int64) (n int64) {
-	for range 100 {
+	for range 1000 {
 		if n = Live() - before; n <= 0 {
 			break
 		}
 		time.Sleep(time.Millisecond)
 	}
 	return n
-}
-
-// settle is how many objects more than before stay. The stand-in lets go of a command buffer on a thread of its own, a
-// little after it has said that it is done.
-func settle(before int64) int64 {
-	for range 1000 {
-		if Live() <= before {
-			return 0
-		}
-		time.Sleep(time.Millisecond)
-	}
-	return Live() - before
 }
 
 // Load builds and loads the stand-in, and lets the driver find it. Without g++ the test is skipped, unless SEGUE_REQUIRE

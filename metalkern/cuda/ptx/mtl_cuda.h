@@ -273,17 +273,17 @@ typedef simdgroup_matrix<float, 8, 8> simdgroup_float8x8;
 typedef simdgroup_matrix<half, 8, 8> simdgroup_half8x8;
 template <class T, int C, int R> MK_INLINE simdgroup_matrix<T, C, R> make_filled_simdgroup_matrix(T v) { return simdgroup_matrix<T, C, R>(v); }
 
-MK_INLINE ulong place(ulong stride, ulong2 origin) {
+MK_INLINE ulong place_of_pair(ulong stride, ulong2 origin, bool transpose) {
 	const uint lane = thread_index_in_simdgroup();
-	return (origin.y + lane / 4) * stride + origin.x + lane % 4 * 2;
+	return ((transpose ? origin.x : origin.y) + lane / 4) * stride + (transpose ? origin.y : origin.x) + lane % 4 * 2;
 }
 template <class T> MK_INLINE void simdgroup_load(simdgroup_matrix<T, 8, 8>& d, const T* p, ulong stride = 8, ulong2 origin = ulong2(0), bool transpose = false) {
-	d.pair = *reinterpret_cast<const Vector2<T>*>(p + place(stride, origin));
+	d.pair = *reinterpret_cast<const Vector2<T>*>(p + place_of_pair(stride, origin, transpose));
 	d.transposed = transpose;
 }
 template <class T> MK_INLINE Vector2<T> turned(Vector2<T> v);
 template <class T> MK_INLINE void simdgroup_store(simdgroup_matrix<T, 8, 8> d, T* p, ulong stride = 8, ulong2 origin = ulong2(0), bool transpose = false) {
-	*reinterpret_cast<Vector2<T>*>(p + place(stride, origin)) = d.transposed == transpose ? d.pair : turned(d.pair);
+	*reinterpret_cast<Vector2<T>*>(p + place_of_pair(stride, origin, transpose)) = d.transposed == transpose ? d.pair : turned(d.pair);
 }
 
 // turned is the lane's pair of the transposed matrix.
@@ -344,4 +344,45 @@ MK_INLINE void simdgroup_multiply_accumulate(simdgroup_float8x8& d, simdgroup_ha
 MK_INLINE void simdgroup_multiply_accumulate(simdgroup_float8x8& d, simdgroup_float8x8 a, simdgroup_half8x8 b, simdgroup_float8x8 c) { simdgroup_multiply_accumulate(d, a, widened(b), c); }
 template <class A, class B> MK_INLINE void simdgroup_multiply(simdgroup_float8x8& d, simdgroup_matrix<A, 8, 8> a, simdgroup_matrix<B, 8, 8> b) {
 	simdgroup_multiply_accumulate(d, a, b, simdgroup_float8x8(0.0f));
+}
+
+// A quarter of linear.metal's tiles for halves, 32 rows by 32 outputs, in the units' own shape: 16×8 sums of 16 products, with
+// both operands loaded by ldmatrix. Element i of a tile's four is in row lane/4 + 8·(i/2), column lane%4·2 + i%2.
+#define MK_QUARTER_HALF
+struct QuarterHalf { float sums[2][4][4]; };
+
+MK_INLINE void clear(QuarterHalf& q) {
+	for (int i = 0; i < 2; i++)
+		for (int j = 0; j < 4; j++)
+			for (int e = 0; e < 4; e++) q.sums[i][j][e] = 0.0f;
+}
+MK_INLINE void load_four(uint (&r)[4], const half* row) {
+	asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+		: "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(uint(__cvta_generic_to_shared(row))) : "memory");
+}
+MK_INLINE void multiply(QuarterHalf& q, const half* x, const half* w, uint stride) {
+	const uint lane = thread_index_in_simdgroup();
+#pragma unroll
+	for (uint k = 0; k < 32; k += 16) {
+		uint left[2][4], right[2][4];
+		load_four(left[0], x + lane % 16 * stride + k + lane / 16 * 8);
+		load_four(left[1], x + (16 + lane % 16) * stride + k + lane / 16 * 8);
+		load_four(right[0], w + (lane / 16 * 8 + lane % 8) * stride + k + lane / 8 % 2 * 8);
+		load_four(right[1], w + (16 + lane / 16 * 8 + lane % 8) * stride + k + lane / 8 % 2 * 8);
+#pragma unroll
+		for (int tile = 0; tile < 8; tile++) {
+			float (&sum)[4] = q.sums[tile / 4][tile % 4];
+			const uint (&a)[4] = left[tile / 4], (&b)[4] = right[tile % 4 / 2];
+			asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+				: "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+				: "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[tile % 2 * 2]), "r"(b[tile % 2 * 2 + 1]));
+		}
+	}
+}
+MK_INLINE void strip(QuarterHalf& q, uint i, float* to) {
+	const uint lane = thread_index_in_simdgroup();
+	for (int j = 0; j < 4; j++) {
+		to[lane / 4 * 32 + 8 * j + lane % 4 * 2] = q.sums[i / 2][j][i % 2 * 2];
+		to[lane / 4 * 32 + 8 * j + lane % 4 * 2 + 1] = q.sums[i / 2][j][i % 2 * 2 + 1];
+	}
 }

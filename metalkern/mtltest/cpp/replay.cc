@@ -12,10 +12,13 @@
 //                      name, threadgroups, threads, count of bindings, each with index, buffer, offset (no buffer: length
 //                      and bytes)
 #include <cinttypes>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
+#include <functional>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -92,7 +95,65 @@ Stretch load(const char* file) {
 	return s;
 }
 
-enum { workers = 4 };
+// Workers run parts of a stretch at once. They live as long as the program, because making fibers known to a sanitizer
+// takes long; nothing orders them but the beginning and the end of a stretch.
+class Workers {
+public:
+	enum { count = 4 };
+	Workers() {
+		for (unsigned w = 0; w < count; w++) std::thread([this, w] { serve(w); }).detach();
+	}
+	void run(const std::function<void(unsigned)>& work) {
+		std::unique_lock<std::mutex> guard(lock);
+		this->work = &work;
+		busy = count;
+		round++;
+		changed.notify_all();
+		changed.wait(guard, [this] { return busy == 0; });
+	}
+
+private:
+	std::mutex lock;
+	std::condition_variable changed;
+	const std::function<void(unsigned)>* work = nullptr;
+	unsigned busy = 0;
+	uint64_t round = 0;
+
+	void serve(unsigned w) {
+		for (uint64_t seen = 0;;) {
+			const std::function<void(unsigned)>* mine;
+			{
+				std::unique_lock<std::mutex> guard(lock);
+				changed.wait(guard, [&] { return round != seen; });
+				seen = round;
+				mine = work;
+			}
+			(*mine)(w);
+			std::lock_guard<std::mutex> guard(lock);
+			if (--busy == 0) changed.notify_all();
+		}
+	}
+};
+
+// run runs the threadgroups of a dispatch that fall to worker w.
+void run(const char* file, const Dispatch& d, const std::vector<char*>& memory, uint64_t seed, unsigned w) {
+	mk_launch l = {};
+	std::vector<std::vector<char>> constants;
+	for (auto& b : d.bindings) {
+		if (b.buffer == ~0u) constants.push_back(b.bytes);
+		l.buffer[b.index] = b.buffer == ~0u ? constants.back().data() : memory[b.buffer] + b.offset;
+	}
+	memcpy(l.groups, d.groups, sizeof d.groups);
+	memcpy(l.threads, d.threads, sizeof d.threads);
+	l.seed = seed;
+	uint64_t all = uint64_t(d.groups[0]) * d.groups[1] * d.groups[2];
+	for (uint64_t g = 0; g < all; g++) {
+		if ((g * 0x9e3779b97f4a7c15ull + std::hash<std::string>()(d.name) + seed) >> 62 != w) continue;
+		l.from = g;
+		l.to = g + 1;
+		if (d.kernel->run(&l)) stop(file, d.name + ": " + l.error);
+	}
+}
 
 // run returns what the buffers hold at the end.
 std::vector<std::vector<char>> run(const char* file, Stretch& s, uint64_t seed) {
@@ -102,31 +163,10 @@ std::vector<std::vector<char>> run(const char* file, Stretch& s, uint64_t seed) 
 		memcpy(p, b.content.data(), b.content.size());
 		memory.push_back(p);
 	}
-	std::vector<std::thread> threads;
-	for (unsigned w = 0; w < workers; w++) {
-		threads.emplace_back([&, w] {
-			for (size_t i = 0; i < s.dispatches.size(); i++) {
-				Dispatch& d = s.dispatches[seed % 2 ? s.dispatches.size() - 1 - i : i];
-				mk_launch l = {};
-				std::vector<std::vector<char>> constants;
-				for (auto& b : d.bindings) {
-					if (b.buffer == ~0u) constants.push_back(b.bytes);
-					l.buffer[b.index] = b.buffer == ~0u ? constants.back().data() : memory[b.buffer] + b.offset;
-				}
-				memcpy(l.groups, d.groups, sizeof d.groups);
-				memcpy(l.threads, d.threads, sizeof d.threads);
-				l.seed = seed;
-				uint64_t all = uint64_t(d.groups[0]) * d.groups[1] * d.groups[2];
-				for (uint64_t g = 0; g < all; g++) {
-					if ((g * 0x9e3779b97f4a7c15ull + i * 0xbf58476d1ce4e5b9ull + seed) >> 62 != w) continue;
-					l.from = g;
-					l.to = g + 1;
-					if (d.kernel->run(&l)) stop(file, d.name + ": " + l.error);
-				}
-			}
-		});
-	}
-	for (auto& t : threads) t.join();
+	static Workers* workers = new Workers;
+	workers->run([&](unsigned w) {
+		for (size_t i = 0; i < s.dispatches.size(); i++) run(file, s.dispatches[seed % 2 ? s.dispatches.size() - 1 - i : i], memory, seed, w);
+	});
 	std::vector<std::vector<char>> result;
 	for (size_t i = 0; i < memory.size(); i++) {
 		result.emplace_back(memory[i], memory[i] + s.buffers[i].content.size());

@@ -36,9 +36,10 @@ func sanitize(folder string) error {
 	if err != nil {
 		return err
 	}
+	var results []error
 	for _, r := range all {
 		if missing := r.Missing(); len(missing) > 0 {
-			return fmt.Errorf("sanitize: %s.metal: no test dispatches %s", r.Name, strings.Join(missing, ", "))
+			results = append(results, fmt.Errorf("sanitize: %s.metal: no test dispatches %s", r.Name, strings.Join(missing, ", ")))
 		}
 	}
 	folder, err = os.MkdirTemp("", "sanitize")
@@ -46,19 +47,19 @@ func sanitize(folder string) error {
 		return err
 	}
 	defer os.RemoveAll(folder)
-	results := make([]error, len(all)*len(mtltest.Sanitizers))
+	replayed := make([]error, len(all)*len(mtltest.Sanitizers))
 	var group sync.WaitGroup
 	room := make(chan bool, runtime.NumCPU())
-	for i := range results {
+	for i := range replayed {
 		group.Go(func() {
 			room <- true
 			defer func() { <-room }()
 			r, s := all[i/len(mtltest.Sanitizers)], mtltest.Sanitizers[i%len(mtltest.Sanitizers)]
-			results[i] = replay(r, s, filepath.Join(folder, fmt.Sprint(i)))
+			replayed[i] = replay(r, s, filepath.Join(folder, fmt.Sprint(i)))
 		})
 	}
 	group.Wait()
-	return errors.Join(results...)
+	return errors.Join(append(results, replayed...)...)
 }
 
 func replay(r mtltest.Recorded, s mtltest.Sanitizer, program string) error {
