@@ -97,6 +97,7 @@ static inline void linear_rows(
         const uint k = d * PASS + lane * V;
         UNROLL for (uint o = 0; o < OUT; o++) if (d < DEPTH && k < a.padded) packets[d][o] = packet(P(), row[o], scale[o], k);
     }
+    AFTER_EARLIER;
 
     if (a.norm != NORM_NONE) {
         for (uint r = simd; r < rows; r += simds) {

@@ -198,11 +198,16 @@ func preprocess(text string) (string, error) {
 	return strings.ReplaceAll(string(out), "#pragma clang loop unroll(full)", "#pragma unroll"), nil
 }
 
+// afterEarlier is the one comment that means something: mtl_cuda.h tells what.
+const afterEarlier = "// after earlier"
+
 // bare leaves out comments, empty lines, and the compiler's own constants, and makes names the same in every run.
 func bare(ptx string) string {
 	var b strings.Builder
 	for line := range strings.Lines(steady(ptx)) {
-		if code, _, _ := strings.Cut(line, "//"); strings.TrimSpace(code) != "" && !strings.Contains(code, "nv6target") {
+		if strings.Contains(line, afterEarlier) {
+			b.WriteString(line)
+		} else if code, _, _ := strings.Cut(line, "//"); strings.TrimSpace(code) != "" && !strings.Contains(code, "nv6target") {
 			b.WriteString(strings.TrimRight(code, " \t\n"))
 			b.WriteByte('\n')
 		}
