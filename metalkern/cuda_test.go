@@ -50,4 +50,4 @@ func TestCUDAReadProbe(t *testing.T) {
 	}
 }
 
-func BenchmarkCUDA(b *testing.B) { kerntest.Bench(b, openCUDA(b)) }
+func BenchmarkCUDA(b *testing.B) { kerntest.BenchBatches(b, openCUDA(b), 32) }

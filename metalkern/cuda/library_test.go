@@ -48,10 +48,14 @@ func TestParsePTX(t *testing.T) {
 	}
 }
 
+// The wait stands at the beginning, or where the text asks for it.
 func TestOverlapped(t *testing.T) {
-	got := overlapped(".version 8.0\n.target sm_80\n.visible .entry k(\n\t.param .u64 a\n)\n{\n\t.reg .b32 %r<2>;\n\t.shared .b8 s[4];\n\tld.param.u64 %rd1, [a];\n\tret;\n}\n")
-	if want := ".version 8.0\n.target sm_90\n.visible .entry k(\n\t.param .u64 a\n)\n{\n\t.reg .b32 %r<2>;\n\t.shared .b8 s[4];\n\tgriddepcontrol.wait;\n\tgriddepcontrol.launch_dependents;\n\tld.param.u64 %rd1, [a];\n\tret;\n}\n"; got != want {
-		t.Errorf("got %s", got)
+	const head = ".visible .entry k(\n\t.param .u64 a\n)\n{\n\t.reg .b32 %r<2>;\n\t.shared .b8 s[4];\n"
+	const load, end = "\tld.param.u64 %rd1, [a];\n", "\tret;\n}\n"
+	for _, c := range []struct{ body, want string }{{load, wait + allow + load}, {load + mark + load, allow + load + wait + load}} {
+		if got := overlapped(".target sm_80\n" + head + c.body + end); got != ".target sm_90\n"+head+c.want+end {
+			t.Errorf("got %s", got)
+		}
 	}
 }
 
@@ -59,7 +63,7 @@ func TestOverlapped(t *testing.T) {
 func TestAllKernels(t *testing.T) {
 	f := newFake()
 	f.loaded = func(ptx string) {
-		if strings.Count(ptx, ".visible .entry ") != 1 || strings.Count(ptx, beginning) != 1 || strings.Count(ptx, ".target sm_90") != 1 {
+		if strings.Count(ptx, ".visible .entry ") != 1 || strings.Count(ptx, wait) != 1 || strings.Count(ptx, allow) != 1 || strings.Count(ptx, ".target sm_90") != 1 {
 			t.Errorf("got the text %.400s", ptx)
 		}
 	}

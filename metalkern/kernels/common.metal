@@ -24,6 +24,12 @@ using namespace metal;
 #define UNROLL
 #endif
 
+// AFTER_EARLIER; stands, where all threads come by, before the first use of anything that a dispatch may have written. What
+// comes before it, such as asking for weights, may happen while the earlier dispatch is still at work, on a GPU that can.
+#ifndef __CUDACC__
+#define AFTER_EARLIER
+#endif
+
 // Activations and normalisations by the numbers of package kern.
 constant uint ACT_GELU = 1, ACT_RELU = 2;
 constant uint NORM_NONE = 0, NORM_LAYER = 1;

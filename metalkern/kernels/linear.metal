@@ -70,6 +70,20 @@ static inline float4 four(PacketF32 p, uint) { return p.values; }
 // Where in a chunk the four inputs from 4·j on lie, so that lanes that read V inputs apart meet in no memory bank.
 template <uint V> static inline uint place(uint j) { return j ^ ((j >> 3) & (V / 4 - 1)); }
 
+// fetch reads inputs k…k+3 of the rows from first on, zeros behind the last, and of the norm's weights.
+template <uint ROWS>
+static inline void fetch(
+    constant LinearArgs& a, device const float* x, device const float* weight, device const float* shift, uint first, uint rows,
+    uint k, thread float4* v, thread float4& g, thread float4& b)
+{
+    UNROLL for (uint r = 0; r < ROWS; r++)
+        v[r] = k < a.inputs ? load4(x + ulong(first + min(r, rows - 1)) * a.inputs, k, a.inputs, a.vector) : float4(0.0f);
+    if (a.norm != NORM_NONE && k < a.inputs) {
+        g = load4(weight, k, a.inputs, a.vector);
+        if (a.norm == NORM_LAYER) b = load4(shift, k, a.inputs, a.vector);
+    }
+}
+
 template <class P, uint V, uint ROWS, uint OUT>
 static inline void linear_rows(
     constant LinearArgs& a, device const uchar* w, device const half* scales, device const float* x, device const float* weight,
@@ -78,9 +92,10 @@ static inline void linear_rows(
 {
     const uint PASS = 32 * V, ROOM = 4 * LINEAR_STAGED / ROWS, PASSES = ROOM / PASS;
     const uint DEPTH = PASSES < 8 / OUT ? PASSES : 8 / OUT; // packets under way for each output
-    const uint first = group.y * ROWS;
+    // Threadgroups of the same outputs come one after the other, so that only the first reads W from memory.
+    const uint first = group.x * ROWS;
     const uint rows = min(ROWS, a.rows - first);
-    const uint output = (group.x * simds + simd) * OUT;
+    const uint output = (group.y * simds + simd) * OUT;
 
     // The weights do not wait for x.
     device const uchar* row[OUT];
@@ -97,11 +112,24 @@ static inline void linear_rows(
         const uint k = d * PASS + lane * V;
         UNROLL for (uint o = 0; o < OUT; o++) if (d < DEPTH && k < a.padded) packets[d][o] = packet(P(), row[o], scale[o], k);
     }
+    AFTER_EARLIER;
+
+    // Nor does what this thread stages first wait for the norm, while rows are few enough to be held.
+    const bool hold = ROWS <= 2;
+    float4 v[ROWS], g = float4(1.0f), b = float4(0.0f);
+    if (hold) fetch<ROWS>(a, x, weight, shift, first, rows, 4 * thread_index, v, g, b);
+
+    // Nor what this lane adds in the end: lane o·ROWS + r finishes output o of row r.
+    const uint n = output + lane / ROWS, r = lane % ROWS;
+    const bool mine = lane < OUT * ROWS && r < rows && n < a.outputs;
+    const ulong at = ulong(first + r) * a.outputs + n;
+    const float offset = mine && a.bias != 0 ? bias[n] : 0.0f;
+    const float before = mine && a.residual != 0 ? residual[at] : 0.0f;
 
     if (a.norm != NORM_NONE) {
-        for (uint r = simd; r < rows; r += simds) {
-            const Moments m = row_moments(x + ulong(first + r) * a.inputs, a.inputs, a.norm, a.epsilon, a.vector, lane);
-            if (lane == 0) moments[r] = float2(m.mean, m.scale);
+        for (uint i = simd; i < rows; i += simds) {
+            const Moments m = row_moments(x + ulong(first + i) * a.inputs, a.inputs, a.norm, a.epsilon, a.vector, lane);
+            if (lane == 0) moments[i] = float2(m.mean, m.scale);
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
     }
@@ -110,18 +138,14 @@ static inline void linear_rows(
         if (base > 0) threadgroup_barrier(mem_flags::mem_threadgroup);
         for (uint j = thread_index; j < length / 4; j += simds * 32) {
             const uint k = base + 4 * j;
-            float4 v[ROWS];
-            UNROLL for (uint r = 0; r < ROWS; r++)
-                v[r] = k < a.inputs ? load4(x + ulong(first + min(r, rows - 1)) * a.inputs, k, a.inputs, a.vector) : float4(0.0f);
-            if (a.norm != NORM_NONE && k < a.inputs) {
-                const float4 g = load4(weight, k, a.inputs, a.vector);
-                const float4 b = a.norm == NORM_LAYER ? load4(shift, k, a.inputs, a.vector) : float4(0.0f);
-                UNROLL for (uint r = 0; r < ROWS; r++) {
-                    const float2 m = moments[min(r, rows - 1)];
-                    v[r] = normalise4(v[r], moments_of(m.x, m.y), g, b);
+            if (!hold || k != 4 * thread_index) fetch<ROWS>(a, x, weight, shift, first, rows, k, v, g, b);
+            UNROLL for (uint i = 0; i < ROWS; i++) {
+                if (a.norm != NORM_NONE && k < a.inputs) {
+                    const float2 m = moments[min(i, rows - 1)];
+                    v[i] = normalise4(v[i], moments_of(m.x, m.y), g, b);
                 }
+                staged[i * (ROOM / 4) + place<V>(j)] = v[i];
             }
-            UNROLL for (uint r = 0; r < ROWS; r++) staged[r * (ROOM / 4) + place<V>(j)] = v[r];
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
         for (uint start = 0; start < length; start += DEPTH * PASS) {
@@ -132,10 +156,10 @@ static inline void linear_rows(
                     UNROLL for (uint i = 0; i < V / 4; i++) {
                         float4 c[OUT];
                         UNROLL for (uint o = 0; o < OUT; o++) c[o] = four(packets[d][o], i);
-                        UNROLL for (uint r = 0; r < ROWS; r++) {
-                            const float4 v = staged[r * (ROOM / 4) + place<V>(k / 4 + i)];
+                        UNROLL for (uint y = 0; y < ROWS; y++) {
+                            const float4 in = staged[y * (ROOM / 4) + place<V>(k / 4 + i)];
                             UNROLL for (uint o = 0; o < OUT; o++)
-                                sums[o][r] = fma(c[o].w, v.w, fma(c[o].z, v.z, fma(c[o].y, v.y, fma(c[o].x, v.x, sums[o][r]))));
+                                sums[o][y] = fma(c[o].w, in.w, fma(c[o].z, in.z, fma(c[o].y, in.y, fma(c[o].x, in.x, sums[o][y]))));
                         }
                     }
                 }
@@ -145,21 +169,14 @@ static inline void linear_rows(
         }
     }
 
-    float mine = 0.0f; // lane o·ROWS + r finishes output o of row r
+    float result = 0.0f;
     UNROLL for (uint o = 0; o < OUT; o++) {
-        UNROLL for (uint r = 0; r < ROWS; r++) {
-            const float sum = simd_sum(sums[o][r]);
-            if (lane == o * ROWS + r) mine = sum;
+        UNROLL for (uint i = 0; i < ROWS; i++) {
+            const float sum = simd_sum(sums[o][i]);
+            if (lane == o * ROWS + i) result = sum;
         }
     }
-    const uint n = output + lane / ROWS, r = lane % ROWS;
-    if (lane < OUT * ROWS && r < rows && n < a.outputs) {
-        if (a.bias != 0) mine += bias[n];
-        mine = activate(mine, a.act);
-        const ulong at = ulong(first + r) * a.outputs + n;
-        if (a.residual != 0) mine += residual[at];
-        dst[at] = mine;
-    }
+    if (mine) dst[at] = activate(result + offset, a.act) + before;
 }
 
 #define LINEAR(name, P, V, ROWS, OUT) \

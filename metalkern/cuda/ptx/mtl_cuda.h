@@ -8,6 +8,8 @@
 #define MK_INLINE __device__ __forceinline__
 #define MK_END }
 #define TG_ARRAY(T, name, count) __shared__ __align__(16) T name[count]
+// A comment that the driver part replaces where the GPU has an instruction for it.
+#define AFTER_EARLIER asm volatile("// after earlier" ::: "memory")
 
 #define M_PI_F 3.14159265358979323846f
 #define M_SQRT1_2_F 0.70710678118654752440f
