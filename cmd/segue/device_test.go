@@ -3,6 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -66,5 +69,28 @@ func TestBudget(t *testing.T) {
 		if got := m.budget(gpu{memory: c.device}); got != c.want {
 			t.Errorf("--memory %d on a device with %d bytes: got %d, want %d", c.megabytes, c.device, got, c.want)
 		}
+	}
+}
+
+// A report is written without a device too: it says why there is none.
+func TestDoctorReport(t *testing.T) {
+	all := slices.Clone(backends)
+	defer func() { copy(backends, all) }()
+	backends[0].open = func(*machineFlags) (kern.Backend, error) {
+		return nil, errors.New("metal: MTLDevice: no such selector")
+	}
+	d, path := &diagnosis{}, filepath.Join(t.TempDir(), "report.txt")
+	d.add("device", false, "it smokes")
+	if err := d.report(t.Context(), &environment{stderr: io.Discard}, &machineFlags{device: "metal"}, path); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	for _, want := range []string{"segue devel", "FAIL  device     it smokes", "no device: --device metal: metal: MTLDevice: no such selector"} {
+		if err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("got %v, %q, want %q", err, text, want)
+		}
+	}
+	if last := d.Checks[len(d.Checks)-1]; d.OK || last.Name != "report" || last.OK {
+		t.Errorf("got %+v", d)
 	}
 }

@@ -139,17 +139,17 @@ func (n *nvrtc) makeOne(name string) error {
 	if err != nil {
 		return err
 	}
-	plain, err := preprocess(text)
+	head, err := os.ReadFile(filepath.Join(folder, header))
+	if err != nil {
+		return err
+	}
+	plain, err := preprocess(text, string(head))
 	if err != nil {
 		return fmt.Errorf("ptx: %s: %w", name, err)
 	}
 	parsed, err := translate.Parse(plain)
 	if err != nil {
 		return fmt.Errorf("ptx: %s: %w", name, err)
-	}
-	head, err := os.ReadFile(filepath.Join(folder, header))
-	if err != nil {
-		return err
 	}
 	program := parsed.CUDA(header)
 	ptx, err := n.compile(name, program, string(head), "compute_80")
@@ -182,14 +182,21 @@ func write(path, text string) error {
 	return os.WriteFile(path, b.Bytes(), 0o666)
 }
 
+// offers are the words by which the header says that it brings something of its own.
+var offers = regexp.MustCompile(`(?m)^#define (MK_\w+)$`)
+
 // preprocess expands the macros that make variants of kernels; the header's are left to NVRTC, which has a word of its own
 // for unrolling.
-func preprocess(text string) (string, error) {
+func preprocess(text, head string) (string, error) {
 	compiler := os.Getenv("CC")
 	if compiler == "" {
 		compiler = "cc"
 	}
-	c := exec.Command(compiler, "-E", "-x", "c++", "-DMK_SHIM", "-D__CUDACC__", "-U__clang__", "-")
+	arguments := []string{"-E", "-x", "c++", "-DMK_SHIM", "-D__CUDACC__", "-U__clang__"}
+	for _, offer := range offers.FindAllStringSubmatch(head, -1) {
+		arguments = append(arguments, "-D"+offer[1])
+	}
+	c := exec.Command(compiler, append(arguments, "-")...)
 	c.Stdin, c.Stderr = strings.NewReader(text), os.Stderr
 	out, err := c.Output()
 	if err != nil {

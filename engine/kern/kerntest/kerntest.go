@@ -84,7 +84,7 @@ func RunThreads(t *testing.T, open func(threads int) kern.Backend) {
 	}
 }
 
-func runRow(t *testing.T, k kern.Backend, r row, margin int) {
+func runRow(t testing.TB, k kern.Backend, r row, margin int) {
 	f := newFixture(t, k, r.name)
 	f.margin = margin
 	defer f.close()
