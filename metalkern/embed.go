@@ -79,7 +79,7 @@ func (s *stream) embedSome(a *kern.Embed, from int, dst, codes, positions region
 	operands[0], operands[1], operands[2] = codes, positions, dst.written()
 	if p, ok := s.pipeline(embedNames[first.precision]); ok {
 		threads := p.threads(min(256, roundUp(first.cols, simdWidth)))
-		groups := driver.Size{X: ceilDiv(first.cols, threads), Y: a.Rows * a.Columns, Z: 1}
+		groups := driver.Size{X: a.Rows * a.Columns, Y: ceilDiv(first.cols, threads), Z: 1}
 		s.dispatch(p, groups, threads, constants(s, args), operands[:]...)
 	}
 	return next

@@ -114,7 +114,7 @@ func (s *stream) matvec(o *linearOperands) {
 		return
 	}
 	threads = p.threads(threads)
-	groups := driver.Size{X: ceilDiv(o.w.rows, threads/simdWidth*m.outputs), Y: ceilDiv(int(o.rows), m.rows), Z: 1}
+	groups := driver.Size{X: ceilDiv(int(o.rows), m.rows), Y: ceilDiv(o.w.rows, threads/simdWidth*m.outputs), Z: 1}
 	s.dispatch(p, groups, threads, constants(s, o.linearArgs),
 		o.w.numbers(), o.w.scales(), o.x, o.weight, o.shift, o.bias, o.residual, o.dst.written())
 }

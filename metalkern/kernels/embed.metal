@@ -57,11 +57,11 @@ static inline float embedded(constant EmbedArgs& a, device const uchar* table, u
         uint2 threads [[threads_per_threadgroup]], \
         uint thread_index [[thread_index_in_threadgroup]]) \
     { \
-        const uint i = group.x * threads.x + thread_index; \
+        const uint i = group.y * threads.x + thread_index; \
         if (i >= a.width) return; \
-        const uint column = a.first + group.y % a.columns; \
-        device const int* mine = codes + ulong(group.y / a.columns % a.variations) * a.tables * a.stride; \
-        const ulong at = ulong(group.y) * a.width + i; \
+        const uint column = a.first + group.x % a.columns; \
+        device const int* mine = codes + ulong(group.x / a.columns % a.variations) * a.tables * a.stride; \
+        const ulong at = ulong(group.x) * a.width + i; \
         float sum = a.from == 0 ? 0.0f : dst[at]; \
         sum += embedded<N>(a, t0, 0, mine, column, i); \
         sum += embedded<N>(a, t1, 1, mine, column, i); \

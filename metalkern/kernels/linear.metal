@@ -70,6 +70,20 @@ static inline float4 four(PacketF32 p, uint) { return p.values; }
 // Where in a chunk the four inputs from 4·j on lie, so that lanes that read V inputs apart meet in no memory bank.
 template <uint V> static inline uint place(uint j) { return j ^ ((j >> 3) & (V / 4 - 1)); }
 
+// fetch reads inputs k…k+3 of the rows from first on, zeros behind the last, and of the norm's weights.
+template <uint ROWS>
+static inline void fetch(
+    constant LinearArgs& a, device const float* x, device const float* weight, device const float* shift, uint first, uint rows,
+    uint k, thread float4* v, thread float4& g, thread float4& b)
+{
+    UNROLL for (uint r = 0; r < ROWS; r++)
+        v[r] = k < a.inputs ? load4(x + ulong(first + min(r, rows - 1)) * a.inputs, k, a.inputs, a.vector) : float4(0.0f);
+    if (a.norm != NORM_NONE && k < a.inputs) {
+        g = load4(weight, k, a.inputs, a.vector);
+        if (a.norm == NORM_LAYER) b = load4(shift, k, a.inputs, a.vector);
+    }
+}
+
 template <class P, uint V, uint ROWS, uint OUT>
 static inline void linear_rows(
     constant LinearArgs& a, device const uchar* w, device const half* scales, device const float* x, device const float* weight,
@@ -78,9 +92,10 @@ static inline void linear_rows(
 {
     const uint PASS = 32 * V, ROOM = 4 * LINEAR_STAGED / ROWS, PASSES = ROOM / PASS;
     const uint DEPTH = PASSES < 8 / OUT ? PASSES : 8 / OUT; // packets under way for each output
-    const uint first = group.y * ROWS;
+    // Threadgroups of the same outputs come one after the other, so that only the first reads W from memory.
+    const uint first = group.x * ROWS;
     const uint rows = min(ROWS, a.rows - first);
-    const uint output = (group.x * simds + simd) * OUT;
+    const uint output = (group.y * simds + simd) * OUT;
 
     // The weights do not wait for x.
     device const uchar* row[OUT];
@@ -99,6 +114,11 @@ static inline void linear_rows(
     }
     AFTER_EARLIER;
 
+    // Nor does what this thread stages first wait for the norm, while rows are few enough to be held.
+    const bool hold = ROWS <= 2;
+    float4 v[ROWS], g = float4(1.0f), b = float4(0.0f);
+    if (hold) fetch<ROWS>(a, x, weight, shift, first, rows, 4 * thread_index, v, g, b);
+
     if (a.norm != NORM_NONE) {
         for (uint r = simd; r < rows; r += simds) {
             const Moments m = row_moments(x + ulong(first + r) * a.inputs, a.inputs, a.norm, a.epsilon, a.vector, lane);
@@ -111,18 +131,14 @@ static inline void linear_rows(
         if (base > 0) threadgroup_barrier(mem_flags::mem_threadgroup);
         for (uint j = thread_index; j < length / 4; j += simds * 32) {
             const uint k = base + 4 * j;
-            float4 v[ROWS];
-            UNROLL for (uint r = 0; r < ROWS; r++)
-                v[r] = k < a.inputs ? load4(x + ulong(first + min(r, rows - 1)) * a.inputs, k, a.inputs, a.vector) : float4(0.0f);
-            if (a.norm != NORM_NONE && k < a.inputs) {
-                const float4 g = load4(weight, k, a.inputs, a.vector);
-                const float4 b = a.norm == NORM_LAYER ? load4(shift, k, a.inputs, a.vector) : float4(0.0f);
-                UNROLL for (uint r = 0; r < ROWS; r++) {
+            if (!hold || k != 4 * thread_index) fetch<ROWS>(a, x, weight, shift, first, rows, k, v, g, b);
+            UNROLL for (uint r = 0; r < ROWS; r++) {
+                if (a.norm != NORM_NONE && k < a.inputs) {
                     const float2 m = moments[min(r, rows - 1)];
                     v[r] = normalise4(v[r], moments_of(m.x, m.y), g, b);
                 }
+                staged[r * (ROOM / 4) + place<V>(j)] = v[r];
             }
-            UNROLL for (uint r = 0; r < ROWS; r++) staged[r * (ROOM / 4) + place<V>(j)] = v[r];
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
         for (uint start = 0; start < length; start += DEPTH * PASS) {
