@@ -53,16 +53,16 @@ struct Sanitizer {
 };
 
 #ifdef MK_THREAD
-static inline void sanitizer_acquire(void* p) { __tsan_acquire(p); }
-static inline void sanitizer_release(void* p) { __tsan_release(p); }
-static inline void sanitizer_main(Sanitizer& s) { s.fiber = __tsan_get_current_fiber(); }
-static inline void sanitizer_new_fiber(Sanitizer& s) {
+MK_UNSEEN static void sanitizer_acquire(void* p) { __tsan_acquire(p); }
+MK_UNSEEN static void sanitizer_release(void* p) { __tsan_release(p); }
+MK_UNSEEN static void sanitizer_main(Sanitizer& s) { s.fiber = __tsan_get_current_fiber(); }
+MK_UNSEEN static void sanitizer_new_fiber(Sanitizer& s) {
 	if (s.fiber) __tsan_destroy_fiber(s.fiber);
 	s.fiber = __tsan_create_fiber(0);
 }
-static inline void sanitizer_leave(Sanitizer&, Sanitizer& to, const void*, size_t) { __tsan_switch_to_fiber(to.fiber, 1); }
-static inline void sanitizer_enter(Sanitizer&) {}
-static inline void sanitizer_start(Sanitizer&) {}
+MK_UNSEEN static void sanitizer_leave(Sanitizer&, Sanitizer& to, const void*, size_t) { __tsan_switch_to_fiber(to.fiber, 1); }
+MK_UNSEEN static void sanitizer_enter(Sanitizer&) {}
+MK_UNSEEN static void sanitizer_start(Sanitizer&) {}
 #elif defined(MK_ADDRESS)
 static inline void sanitizer_acquire(void*) {}
 static inline void sanitizer_release(void*) {}
