@@ -223,6 +223,10 @@ func TestStepsAllocateNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(100, step); n != 0 {
 		t.Errorf("a step allocates %v times", n)
 	}
+	record := func() { s.queue.Dispatch(s.kernels[2], one, one, constants, bindings) }
+	if n := testing.AllocsPerRun(100, record); n != 0 {
+		t.Errorf("recording allocates %v times", n)
+	}
 }
 
 func TestTransfers(t *testing.T) {
