@@ -11,6 +11,8 @@ import (
 const (
 	// maxBindings is as many buffers as a Metal kernel can take beside its constants.
 	maxBindings = 30
+	// shortTape is how many there is room for from the beginning: more than a step of the largest model.
+	shortTape = 1024
 	// fullTape is how many dispatches are recorded at most before they are handed over without being asked to.
 	fullTape = 4096
 	// fenceEvents is how many commits can be told apart; waiting for an older one waits for the oldest of these.
@@ -82,7 +84,10 @@ func (d *Device) Queue() (driver.Queue, error) {
 		return nil, err
 	}
 	defer leave()
-	q := &queue{device: d, launch: new(launch), replay: replay{api: d.api, overlap: d.overlap}, staging: staging{api: d.api}}
+	q := &queue{
+		device: d, launch: new(launch), replay: replay{api: d.api, overlap: d.overlap}, staging: staging{api: d.api},
+		recorded: make([]dispatch, 0, shortTape),
+	}
 	var err error
 	if q.stream, err = d.api.newStream(); err != nil {
 		return nil, err

@@ -14,12 +14,12 @@ import (
 type nvrtc struct {
 	version string
 
-	create                       func(program *uintptr, source, name string, headerCount int32, headers, names **byte) int32
-	compiled                     func(program uintptr, optionCount int32, options **byte) int32
-	destroy                      func(program *uintptr) int32
-	logSize, ptxSize, binarySize func(program uintptr, size *uintptr) int32
-	log, ptx                     func(program uintptr, text *byte) int32
-	text                         func(code int32) string
+	create           func(program *uintptr, source, name string, headerCount int32, headers, names **byte) int32
+	compiled         func(program uintptr, optionCount int32, options **byte) int32
+	destroy          func(program *uintptr) int32
+	logSize, ptxSize func(program uintptr, size *uintptr) int32
+	log, ptx         func(program uintptr, text *byte) int32
+	text             func(code int32) string
 }
 
 func openNVRTC(file string) (*nvrtc, error) {
@@ -30,7 +30,7 @@ func openNVRTC(file string) (*nvrtc, error) {
 	n := &nvrtc{}
 	for name, fn := range map[string]any{
 		"nvrtcCreateProgram": &n.create, "nvrtcCompileProgram": &n.compiled, "nvrtcDestroyProgram": &n.destroy,
-		"nvrtcGetProgramLogSize": &n.logSize, "nvrtcGetPTXSize": &n.ptxSize, "nvrtcGetCUBINSize": &n.binarySize,
+		"nvrtcGetProgramLogSize": &n.logSize, "nvrtcGetPTXSize": &n.ptxSize,
 		"nvrtcGetProgramLog": &n.log, "nvrtcGetPTX": &n.ptx, "nvrtcGetErrorString": &n.text,
 	} {
 		purego.RegisterLibFunc(fn, library, name)
@@ -45,7 +45,7 @@ func openNVRTC(file string) (*nvrtc, error) {
 	return n, nil
 }
 
-// compile returns the PTX for a virtual GPU (compute_80), or of a real one (sm_90) whether it assembles.
+// compile returns the PTX for a virtual GPU (compute_80).
 func (n *nvrtc) compile(name, source, headerText, gpu string) (ptx string, err error) {
 	var program uintptr
 	headers, names := cText(headerText), cText(header)
@@ -64,13 +64,6 @@ func (n *nvrtc) compile(name, source, headerText, gpu string) (ptx string, err e
 	}
 	if log = strings.TrimSpace(log); code != 0 || log != "" { // a warning is an error
 		return "", fmt.Errorf("nvrtcCompileProgram: %s\n%s", n.text(code), log)
-	}
-	if strings.HasPrefix(gpu, "sm_") {
-		var size uintptr
-		if code := n.binarySize(program, &size); code != 0 || size == 0 {
-			return "", fmt.Errorf("nvrtcGetCUBINSize: %s, %d bytes", n.text(code), size)
-		}
-		return "", nil
 	}
 	return n.get(program, n.ptxSize, n.ptx)
 }
