@@ -164,12 +164,25 @@ template <uint R> static inline void nothing_seen(thread Seen<R>& seen) {
     }
 }
 
-// AHEAD is how many values a lane reads before it needs one: more for one query than for eight, which fill the registers.
-#define AHEAD (R == 1 ? 4 : 2)
+// What a lane reads of a block before it needs it: K chunks of its two keys and V values. One query leaves registers for a
+// whole block of 64 elements, so that memory is waited for once; eight do not.
+template <class W, uint K, uint V> struct Ahead {
+    W k0[K];
+    W k1[K];
+    W v[V];
+};
+
+// A value takes a.lanes lanes, so the simdgroup takes 32/a.lanes values at a time, this lane the one that is number
+// lane/a.lanes of them. value reads element chunk of number i.
+template <class C>
+static inline uint value_at(constant CausalArgs& a, Head<C> h, uint first, uint end, uint i, uint lane) {
+    const uint side = 32 / a.lanes, chunk = min(lane % a.lanes, a.chunks - 1);
+    return 8 * (min(first + i * side + lane / a.lanes, end - 1) * a.chunks + chunk);
+}
 
 // see adds the block of columns from first on to what count ≤ R queries have seen. Query r sees columns before
 // limit + r·step; the last one at least the block's first.
-template <class C, class W, uint R>
+template <class C, class W, uint R, uint K, uint V>
 static inline void see(
     constant CausalArgs& a, Head<C> h, device const float* query, uint count, uint first, uint limit, uint step,
     thread Seen<R>& seen, uint lane)
@@ -177,23 +190,29 @@ static inline void see(
     const uint end = min(first + BLOCK, limit + (count - 1) * step);
     const uint j0 = min(first + lane, end - 1), j1 = min(first + 32 + lane, end - 1);
     const ulong pitch = 24 * ulong(a.heads) * a.chunks; // from one query to the next
+    Ahead<W, K, V> ahead;
+    UNROLL for (uint u = 0; u < K; u++) {
+        const ulong c = ulong(min(u, a.chunks - 1)) * h.capacity;
+        ahead.k0[u] = raw(h.keys + 8 * (c + j0));
+        ahead.k1[u] = raw(h.keys + 8 * (c + j1));
+    }
+    UNROLL for (uint u = 0; u < V; u++) ahead.v[u] = raw(h.values + value_at(a, h, first, end, u, lane));
     float s0[R], s1[R];
     UNROLL for (uint r = 0; r < R; r++) s0[r] = s1[r] = 0.0f;
-    for (uint start = 0; start < a.chunks; start += 4) {
-        W k0[4], k1[4];
-        UNROLL for (uint u = 0; u < 4; u++) {
-            const ulong c = ulong(min(start + u, a.chunks - 1)) * h.capacity;
-            k0[u] = raw(h.keys + 8 * (c + j0));
-            k1[u] = raw(h.keys + 8 * (c + j1));
-        }
-        UNROLL for (uint u = 0; u < 4; u++) {
-            const Eight x0 = eight(k0[u]), x1 = eight(k1[u]);
+    for (uint start = 0; start < a.chunks; start += K) {
+        UNROLL for (uint u = 0; u < K; u++) {
+            const Eight x0 = eight(ahead.k0[u]), x1 = eight(ahead.k1[u]);
             UNROLL for (uint r = 0; r < R; r++) {
                 if (r < count && start + u < a.chunks) {
                     const Eight q = eight(raw(query + r * pitch + 8 * (start + u)));
                     s0[r] = dot8(q, x0, s0[r]);
                     s1[r] = dot8(q, x1, s1[r]);
                 }
+            }
+            if (start + K < a.chunks) {
+                const ulong c = ulong(min(start + K + u, a.chunks - 1)) * h.capacity;
+                ahead.k0[u] = raw(h.keys + 8 * (c + j0));
+                ahead.k1[u] = raw(h.keys + 8 * (c + j1));
             }
         }
     }
@@ -222,25 +241,18 @@ static inline void see(
             s1[r] *= value1;
         }
     }
-    // A value takes a.lanes lanes, so the simdgroup takes side values at a time.
-    const uint side = 32 / a.lanes, mine = lane / a.lanes, chunk = min(lane % a.lanes, a.chunks - 1);
-    for (uint from = 0; from < BLOCK && first + from < end; from += AHEAD * side) {
-        W v[4];
-        UNROLL for (uint u = 0; u < 4; u++) {
-            if (u >= AHEAD) break;
-            const uint j = min(first + from + u * side + mine, end - 1);
-            v[u] = raw(h.values + 8 * (ulong(j) * a.chunks + chunk));
-        }
-        UNROLL for (uint u = 0; u < 4; u++) {
-            if (u >= AHEAD) break;
-            const uint place = from + u * side + mine;
-            const Eight x = eight(v[u]);
+    const uint side = 32 / a.lanes;
+    for (uint from = 0; from * side < BLOCK && first + from * side < end; from += V) {
+        UNROLL for (uint u = 0; u < V; u++) {
+            const uint place = (from + u) * side + lane / a.lanes;
+            const Eight x = eight(ahead.v[u]);
             UNROLL for (uint r = 0; r < R; r++) {
                 if (r < count) {
                     const float p0 = simd_shuffle(s0[r], ushort(place % 32)), p1 = simd_shuffle(s1[r], ushort(place % 32));
                     if (place < BLOCK) seen.sums[r] = add8(place < 32 ? p0 : p1, x, seen.sums[r]);
                 }
             }
+            if ((from + V) * side < BLOCK) ahead.v[u] = raw(h.values + value_at(a, h, first, end, from + V + u, lane));
         }
     }
 }
@@ -259,7 +271,7 @@ template <uint R> static inline void gather(thread Seen<R>& seen, uint lanes) {
 
 // part computes the part of one block for the queries from n0 to n1 of a head, R at a time; query n sees the columns before
 // limit + (n-n0)·step.
-template <class C, class W, uint R>
+template <class C, class W, uint R, uint K, uint V>
 static inline void part(
     constant CausalArgs& a, Head<C> h, device const float* qkv, device float* tops, device float* sums, uint head, uint n0, uint n1,
     uint first, uint limit, uint step, uint block, uint lane)
@@ -270,7 +282,7 @@ static inline void part(
         if (first >= visible + (count - 1) * step) continue;
         Seen<R> seen;
         nothing_seen<R>(seen);
-        see<C, W, R>(a, h, qkv + 8 * a.chunks * (ulong(n) * 3 * a.heads + head), count, first, visible, step, seen, lane);
+        see<C, W, R, K, V>(a, h, qkv + 8 * a.chunks * (ulong(n) * 3 * a.heads + head), count, first, visible, step, seen, lane);
         gather<R>(seen, a.lanes);
         UNROLL for (uint r = 0; r < R; r++) {
             if (r < count) {
@@ -290,7 +302,7 @@ static inline void part(
 }
 
 // Items are first the blocks of prefixes, (prefix row·heads + head)·prefix_blocks + block, then those of the own rows.
-template <class C, class W, uint R>
+template <class C, class W, uint R, uint K, uint V>
 static inline void split(
     constant CausalArgs& a, device const float* qkv, device C* own, device float* own_scales, device const C* prefix,
     device const float* prefix_scales, device float* tops, device float* sums, uint item, uint lane)
@@ -309,17 +321,15 @@ static inline void split(
     if (!there) return;
     if (shared) {
         const Head<C> h = head_of(prefix, prefix_scales, row * a.heads + head, a.chunks, a.prefix_capacity);
-        const uint end = min((row + 1) * a.variations, a.rows) * a.columns;
-        part<C, W, R>(a, h, qkv, tops, sums, head, row * a.variations * a.columns, end, first, a.prefix_columns, 0, block, lane);
+        const uint n = row * a.variations * a.columns, end = min((row + 1) * a.variations, a.rows) * a.columns;
+        if (R == 1) part<C, W, 1, K, V>(a, h, qkv, tops, sums, head, n, end, first, a.prefix_columns, 0, block, lane);
+        else part<C, W, 8, 4, 2>(a, h, qkv, tops, sums, head, n, end, first, a.prefix_columns, 0, block, lane);
         return;
     }
     const Head<C> h = head_of<C>(own, own_scales, row * a.heads + head, a.chunks, a.capacity);
-    const uint n = row * a.columns, limit = a.column + 1;
-    if (R == 1 || a.columns == 1) {
-        part<C, W, 1>(a, h, qkv, tops, sums, head, n, n + a.columns, first, limit, 1, a.prefix_blocks + block, lane);
-    } else {
-        part<C, W, R>(a, h, qkv, tops, sums, head, n, n + a.columns, first, limit, 1, a.prefix_blocks + block, lane);
-    }
+    const uint n = row * a.columns, end = n + a.columns, limit = a.column + 1;
+    if (R == 1 || a.columns == 1) part<C, W, 1, K, V>(a, h, qkv, tops, sums, head, n, end, first, limit, 1, a.prefix_blocks + block, lane);
+    else part<C, W, 8, 4, 2>(a, h, qkv, tops, sums, head, n, end, first, limit, 1, a.prefix_blocks + block, lane);
 }
 
 // fill computes eight queries of a row through all blocks.
@@ -337,11 +347,11 @@ static inline void fill(
     nothing_seen<8>(seen);
     if (a.prefix_columns > 0) {
         const Head<C> h = head_of(prefix, prefix_scales, row / a.variations * a.heads + head, a.chunks, a.prefix_capacity);
-        for (uint first = 0; first < a.prefix_columns; first += BLOCK) see<C, W, 8>(a, h, query, count, first, a.prefix_columns, 0, seen, lane);
+        for (uint first = 0; first < a.prefix_columns; first += BLOCK) see<C, W, 8, 4, 2>(a, h, query, count, first, a.prefix_columns, 0, seen, lane);
     }
     const Head<C> h = head_of(own, own_scales, row * a.heads + head, a.chunks, a.capacity);
     const uint limit = a.column + 8 * strip + 1;
-    for (uint first = 0; first < limit + count - 1; first += BLOCK) see<C, W, 8>(a, h, query, count, first, limit, 1, seen, lane);
+    for (uint first = 0; first < limit + count - 1; first += BLOCK) see<C, W, 8, 4, 2>(a, h, query, count, first, limit, 1, seen, lane);
     gather<8>(seen, a.lanes);
     UNROLL for (uint r = 0; r < 8; r++) {
         if (r < count) {
@@ -409,7 +419,8 @@ kernel void causal_join(
     }
 }
 
-#define CAUSAL_SPLIT(name, C, W, R) \
+// K and V are for one query: as many as its registers hold.
+#define CAUSAL_SPLIT(name, C, W, R, K, V) \
     kernel void causal_split_##name##_##R( \
         constant CausalArgs& a [[buffer(0)]], \
         device const float* qkv [[buffer(1)]], \
@@ -424,7 +435,7 @@ kernel void causal_join(
         uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        split<C, W, R>(a, qkv, own, own_scales, prefix, prefix_scales, tops, sums, group * simds + simd, lane); \
+        split<C, W, R, K, V>(a, qkv, own, own_scales, prefix, prefix_scales, tops, sums, group * simds + simd, lane); \
     }
 
 #define CAUSAL_FILL(name, C, W) \
@@ -459,6 +470,6 @@ kernel void causal_join(
         fill<C, W>(a, qkv, own, own_scales, prefix, prefix_scales, dst, group * simds + simd, lane); \
     }
 
-CAUSAL_SPLIT(f32, float, RawF32, 1) CAUSAL_SPLIT(f32, float, RawF32, 8) CAUSAL_FILL(f32, float, RawF32)
-CAUSAL_SPLIT(f16, half, RawF16, 1) CAUSAL_SPLIT(f16, half, RawF16, 8) CAUSAL_FILL(f16, half, RawF16)
-CAUSAL_SPLIT(q8, char, RawQ8, 1) CAUSAL_SPLIT(q8, char, RawQ8, 8) CAUSAL_FILL(q8, char, RawQ8)
+CAUSAL_SPLIT(f32, float, RawF32, 1, 4, 4) CAUSAL_SPLIT(f32, float, RawF32, 8, 4, 4) CAUSAL_FILL(f32, float, RawF32)
+CAUSAL_SPLIT(f16, half, RawF16, 1, 8, 16) CAUSAL_SPLIT(f16, half, RawF16, 8, 8, 16) CAUSAL_FILL(f16, half, RawF16)
+CAUSAL_SPLIT(q8, char, RawQ8, 1, 8, 16) CAUSAL_SPLIT(q8, char, RawQ8, 8, 8, 16) CAUSAL_FILL(q8, char, RawQ8)

@@ -119,10 +119,17 @@ static inline void linear_rows(
     float4 v[ROWS], g = float4(1.0f), b = float4(0.0f);
     if (hold) fetch<ROWS>(a, x, weight, shift, first, rows, 4 * thread_index, v, g, b);
 
+    // Nor what this lane adds in the end: lane o·ROWS + r finishes output o of row r.
+    const uint n = output + lane / ROWS, r = lane % ROWS;
+    const bool mine = lane < OUT * ROWS && r < rows && n < a.outputs;
+    const ulong at = ulong(first + r) * a.outputs + n;
+    const float offset = mine && a.bias != 0 ? bias[n] : 0.0f;
+    const float before = mine && a.residual != 0 ? residual[at] : 0.0f;
+
     if (a.norm != NORM_NONE) {
-        for (uint r = simd; r < rows; r += simds) {
-            const Moments m = row_moments(x + ulong(first + r) * a.inputs, a.inputs, a.norm, a.epsilon, a.vector, lane);
-            if (lane == 0) moments[r] = float2(m.mean, m.scale);
+        for (uint i = simd; i < rows; i += simds) {
+            const Moments m = row_moments(x + ulong(first + i) * a.inputs, a.inputs, a.norm, a.epsilon, a.vector, lane);
+            if (lane == 0) moments[i] = float2(m.mean, m.scale);
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
     }
@@ -132,12 +139,12 @@ static inline void linear_rows(
         for (uint j = thread_index; j < length / 4; j += simds * 32) {
             const uint k = base + 4 * j;
             if (!hold || k != 4 * thread_index) fetch<ROWS>(a, x, weight, shift, first, rows, k, v, g, b);
-            UNROLL for (uint r = 0; r < ROWS; r++) {
+            UNROLL for (uint i = 0; i < ROWS; i++) {
                 if (a.norm != NORM_NONE && k < a.inputs) {
-                    const float2 m = moments[min(r, rows - 1)];
-                    v[r] = normalise4(v[r], moments_of(m.x, m.y), g, b);
+                    const float2 m = moments[min(i, rows - 1)];
+                    v[i] = normalise4(v[i], moments_of(m.x, m.y), g, b);
                 }
-                staged[r * (ROOM / 4) + place<V>(j)] = v[r];
+                staged[i * (ROOM / 4) + place<V>(j)] = v[i];
             }
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
@@ -149,10 +156,10 @@ static inline void linear_rows(
                     UNROLL for (uint i = 0; i < V / 4; i++) {
                         float4 c[OUT];
                         UNROLL for (uint o = 0; o < OUT; o++) c[o] = four(packets[d][o], i);
-                        UNROLL for (uint r = 0; r < ROWS; r++) {
-                            const float4 v = staged[r * (ROOM / 4) + place<V>(k / 4 + i)];
+                        UNROLL for (uint y = 0; y < ROWS; y++) {
+                            const float4 in = staged[y * (ROOM / 4) + place<V>(k / 4 + i)];
                             UNROLL for (uint o = 0; o < OUT; o++)
-                                sums[o][r] = fma(c[o].w, v.w, fma(c[o].z, v.z, fma(c[o].y, v.y, fma(c[o].x, v.x, sums[o][r]))));
+                                sums[o][y] = fma(c[o].w, in.w, fma(c[o].z, in.z, fma(c[o].y, in.y, fma(c[o].x, in.x, sums[o][y]))));
                         }
                     }
                 }
@@ -162,21 +169,14 @@ static inline void linear_rows(
         }
     }
 
-    float mine = 0.0f; // lane o·ROWS + r finishes output o of row r
+    float result = 0.0f;
     UNROLL for (uint o = 0; o < OUT; o++) {
-        UNROLL for (uint r = 0; r < ROWS; r++) {
-            const float sum = simd_sum(sums[o][r]);
-            if (lane == o * ROWS + r) mine = sum;
+        UNROLL for (uint i = 0; i < ROWS; i++) {
+            const float sum = simd_sum(sums[o][i]);
+            if (lane == o * ROWS + i) result = sum;
         }
     }
-    const uint n = output + lane / ROWS, r = lane % ROWS;
-    if (lane < OUT * ROWS && r < rows && n < a.outputs) {
-        if (a.bias != 0) mine += bias[n];
-        mine = activate(mine, a.act);
-        const ulong at = ulong(first + r) * a.outputs + n;
-        if (a.residual != 0) mine += residual[at];
-        dst[at] = mine;
-    }
+    if (mine) dst[at] = activate(result + offset, a.act) + before;
 }
 
 #define LINEAR(name, P, V, ROWS, OUT) \
