@@ -57,7 +57,7 @@ func compile(file string) (string, error) {
 	// Each step goes to a file of its own name first: two processes may compile the same kernels at once.
 	half := fmt.Sprintf("%s.%d", object, os.Getpid())
 	defer os.Remove(half)
-	arguments := append([]string{"-std=gnu++20", "-O2", "-w", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-exceptions", "-ffp-contract=on",
+	arguments := append([]string{"-std=gnu++20", "-O2", "-w", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-exceptions", "-ffp-contract=on", "-ftls-model=initial-exec",
 		"-I" + filepath.Join(folder, "cpp"), "-x", "c++", "-o", half, "-"}, machine()...)
 	if _, err := run([]byte(kernels.CPU()), "g++", arguments...); err != nil {
 		return "", err

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <source_location>
 #include <sys/mman.h>
+#include <utility>
 #include "mtl_launch.h"
 #include "mtl_sanitizer.h"
 #include "mtl_switch.h"
@@ -43,6 +44,7 @@ struct Fiber {
 	Lanes* lanes;
 	uint index;
 	State state;
+	bool begun;
 	uint8_t parity, barriers;
 	uint64_t trace;  // of the simdgroup operations that meet nowhere, to compare where lanes do meet
 	Site site;
@@ -79,7 +81,7 @@ struct Runtime {
 
 static thread_local Runtime* runtime;
 
-MK_UNSEEN static void switch_to(Fiber* from, Fiber* to) {
+static MK_UNSEEN void switch_to(Fiber* from, Fiber* to) {
 	runtime->current = to;
 	sanitizer_leave(from->sanitizer, to->sanitizer, to->stack, stack_bytes);
 	mk_switch(&from->stack_pointer, to->stack_pointer);
@@ -87,21 +89,21 @@ MK_UNSEEN static void switch_to(Fiber* from, Fiber* to) {
 }
 
 // hand_on runs the next fiber of the sweep, or the scheduler after the last.
-MK_UNSEEN static void hand_on() {
+static MK_UNSEEN void hand_on() {
 	Runtime* r = runtime;
 	Fiber* me = r->current;
 	Fiber* to = r->next < r->queued ? r->queue[r->next++] : &r->main;
 	if (to != me) switch_to(me, to);
 }
 
-MK_UNSEEN static void block(State state, Site site) {
+static MK_UNSEEN void block(State state, Site site) {
 	Fiber* me = runtime->current;
 	me->state = state;
 	me->site = site;
 	hand_on();
 }
 
-MK_UNSEEN static void complain(Fiber* f, Site site, const char* what) {
+static MK_UNSEEN void complain(Fiber* f, Site site, const char* what) {
 	Runtime* r = runtime;
 	if (!r->broken)
 		snprintf(r->launch->error, sizeof r->launch->error, "%s: line %u (column %u), thread %u of threadgroup %u,%u,%u", what, site.line(), site.column(),
@@ -109,20 +111,39 @@ MK_UNSEEN static void complain(Fiber* f, Site site, const char* what) {
 	r->broken = true;
 }
 
-MK_UNSEEN static void die(const char* what, Site site) {
+static MK_UNSEEN void die(const char* what, Site site) {
 	complain(runtime->current, site, what);
 	runtime->queued = 0;
 	block(failed, site);
 	abort();  // a failed fiber is never resumed
 }
 
-MK_UNSEEN static void entry() {
+// take_over gives the stack of a thread that has finished to the next of the sweep that has not begun, so that kernels
+// whose threads never meet cost no switch. Under a sanitizer every thread keeps its own stack.
+static bool take_over() {
+#if !defined(MK_THREAD) && !defined(MK_ADDRESS)
+	Runtime* r = runtime;
+	if (r->next < r->queued && !r->queue[r->next]->begun) {
+		Fiber *me = r->current, *to = r->queue[r->next++];
+		std::swap(me->stack, to->stack);
+		std::swap(me->stack_pointer, to->stack_pointer);
+		r->current = to;
+		return true;
+	}
+#endif
+	return false;
+}
+
+static MK_UNSEEN void entry() {
 	sanitizer_start(runtime->main.sanitizer);
 	for (;;) {
-		sanitizer_acquire(&runtime->body);
-		runtime->body(&runtime->context);
-		sanitizer_release(&runtime->threads);
-		runtime->current->state = finished;
+		do {
+			runtime->current->begun = true;
+			sanitizer_acquire(&runtime->body);
+			runtime->body(&runtime->context);
+			sanitizer_release(&runtime->threads);
+			runtime->current->state = finished;
+		} while (take_over());
 		hand_on();
 	}
 }
@@ -133,7 +154,7 @@ static inline uint roll(Runtime* r, uint n) {
 }
 
 // sweep runs every lane of a simdgroup until it blocks.
-MK_UNSEEN static void sweep(Runtime* r, uint simdgroup) {
+static MK_UNSEEN void sweep(Runtime* r, uint simdgroup) {
 	Fiber* first = r->fibers + simdgroup * lane_count;
 	uint count = r->lanes[simdgroup].count, start = 0, step = 1;
 	if (r->random) {
@@ -184,13 +205,14 @@ static void wake(Runtime* r, uint simdgroup) {
 }
 
 // run_group runs one threadgroup to its end; false is a complaint.
-MK_UNSEEN static bool run_group(Runtime* r) {
+static MK_UNSEEN bool run_group(Runtime* r) {
 	sanitizer_acquire(&r->threads);
 	if (r->used) memset(r->memory, 0xff, r->used);  // not-a-number, or a large index
 	r->array_count = 0;
 	r->used = 0;
 	for (uint i = 0; i < r->threads; i++) {
 		r->fibers[i].state = ready;
+		r->fibers[i].begun = false;
 		r->fibers[i].parity = r->fibers[i].barriers = 0;
 		r->fibers[i].trace = 0;
 	}
@@ -217,7 +239,7 @@ MK_UNSEEN static bool run_group(Runtime* r) {
 	}
 }
 
-MK_UNSEEN static void stand_at_entry(Runtime* r) {
+static MK_UNSEEN void stand_at_entry(Runtime* r) {
 	for (uint i = 0; i < r->capacity; i++) {
 		Fiber* f = r->fibers + i;
 		f->stack_pointer = mk_first_frame(f->stack + stack_bytes, entry);
@@ -227,7 +249,7 @@ MK_UNSEEN static void stand_at_entry(Runtime* r) {
 }
 
 // prepare makes room for the threads of this launch; fibers of an earlier one are used again.
-MK_UNSEEN static void prepare(Runtime* r, mk_launch* l) {
+static MK_UNSEEN void prepare(Runtime* r, mk_launch* l) {
 	r->launch = l;
 	r->size = uint3(l->threads[0], l->threads[1], l->threads[2]);
 	r->groups = uint3(l->groups[0], l->groups[1], l->groups[2]);
@@ -256,7 +278,7 @@ MK_UNSEEN static void prepare(Runtime* r, mk_launch* l) {
 	}
 }
 
-MK_UNSEEN static int run(void (*body)(Context*), mk_launch* l) {
+static MK_UNSEEN int run(void (*body)(Context*), mk_launch* l) {
 	if (!runtime) {
 		runtime = new Runtime();
 		sanitizer_main(runtime->main.sanitizer);
@@ -277,7 +299,7 @@ MK_UNSEEN static int run(void (*body)(Context*), mk_launch* l) {
 }
 
 // threadgroup_array gives all threads of a threadgroup the same memory for the same declaration.
-MK_UNSEEN static void* threadgroup_array(const void* key, size_t bytes, Site site) {
+static MK_UNSEEN void* threadgroup_array(const void* key, size_t bytes, Site site) {
 	Runtime* r = runtime;
 	for (uint i = 0; i < r->array_count; i++)
 		if (r->arrays[i].key == key) return r->arrays[i].at;

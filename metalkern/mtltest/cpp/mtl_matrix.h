@@ -21,7 +21,7 @@ MK_INLINE void refuse_origin(ulong2 origin, Site site) {
 }
 
 // converge notes that this lane was here; the next meeting compares.
-MK_UNSEEN static void converge(Site site) {
+static MK_UNSEEN void converge(Site site) {
 	Fiber* f = runtime->current;
 	f->trace = (f->trace + (uint64_t(site.line()) << 20 | site.column())) * 0x9e3779b97f4a7c15ull;
 }
@@ -51,7 +51,7 @@ template <class T> MK_INLINE void simdgroup_store(simdgroup_matrix<T, 8, 8> d, T
 template <class A, class B> struct Operands { A a[2]; B b[2]; float c[2]; };
 
 // multiply computes a·b + c for the whole simdgroup, products summed in float in the order of the inner dimension.
-template <class A, class B> MK_UNSEEN static void multiply(Exchange& e) {
+template <class A, class B> static MK_UNSEEN void multiply(Exchange& e) {
 	float a[8][8], b[8][8], d[8][8];
 	for (uint lane = 0; lane < lane_count; lane++) {
 		Operands<A, B> o = e.get<Operands<A, B>>(lane);

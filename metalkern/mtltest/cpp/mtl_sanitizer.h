@@ -30,7 +30,7 @@ void __tsan_release(void*);
 // MK_UNSEEN is for the scheduler's own functions: what they touch is not the kernel's doing.
 #define MK_UNSEEN __attribute__((no_sanitize("thread"), noinline))
 #else
-#define MK_UNSEEN __attribute__((noinline))
+#define MK_UNSEEN inline
 #endif
 #ifdef MK_ADDRESS
 extern "C" {
@@ -53,16 +53,16 @@ struct Sanitizer {
 };
 
 #ifdef MK_THREAD
-MK_UNSEEN static void sanitizer_acquire(void* p) { __tsan_acquire(p); }
-MK_UNSEEN static void sanitizer_release(void* p) { __tsan_release(p); }
-MK_UNSEEN static void sanitizer_main(Sanitizer& s) { s.fiber = __tsan_get_current_fiber(); }
-MK_UNSEEN static void sanitizer_new_fiber(Sanitizer& s) {
+static MK_UNSEEN void sanitizer_acquire(void* p) { __tsan_acquire(p); }
+static MK_UNSEEN void sanitizer_release(void* p) { __tsan_release(p); }
+static MK_UNSEEN void sanitizer_main(Sanitizer& s) { s.fiber = __tsan_get_current_fiber(); }
+static MK_UNSEEN void sanitizer_new_fiber(Sanitizer& s) {
 	if (s.fiber) __tsan_destroy_fiber(s.fiber);
 	s.fiber = __tsan_create_fiber(0);
 }
-MK_UNSEEN static void sanitizer_leave(Sanitizer&, Sanitizer& to, const void*, size_t) { __tsan_switch_to_fiber(to.fiber, 1); }
-MK_UNSEEN static void sanitizer_enter(Sanitizer&) {}
-MK_UNSEEN static void sanitizer_start(Sanitizer&) {}
+static MK_UNSEEN void sanitizer_leave(Sanitizer&, Sanitizer& to, const void*, size_t) { __tsan_switch_to_fiber(to.fiber, 1); }
+static MK_UNSEEN void sanitizer_enter(Sanitizer&) {}
+static MK_UNSEEN void sanitizer_start(Sanitizer&) {}
 #elif defined(MK_ADDRESS)
 static inline void sanitizer_acquire(void*) {}
 static inline void sanitizer_release(void*) {}

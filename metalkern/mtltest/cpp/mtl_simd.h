@@ -19,7 +19,7 @@ struct Exchange {
 };
 
 // exchange puts v where the other lanes see it, and waits for theirs.
-template <class T> MK_UNSEEN static Exchange exchange(T v, Site site) {
+template <class T> static MK_UNSEEN Exchange exchange(T v, Site site) {
 	static_assert(sizeof(T) <= slot_bytes, "a value that lanes exchange has at most 32 bytes");
 	Fiber* f = runtime->current;
 	f->parity ^= 1;
@@ -30,7 +30,7 @@ template <class T> MK_UNSEEN static Exchange exchange(T v, Site site) {
 }
 
 // reduce joins the values in a fixed tree, halves at a time: the order is one that a GPU may use too.
-template <class T, class Join> MK_UNSEEN static T reduce(T v, Site site, Join join) {
+template <class T, class Join> static MK_UNSEEN T reduce(T v, Site site, Join join) {
 	Exchange e = exchange(v, site);
 	T all[lane_count];
 	if (!e.lanes->computed[e.parity]) {
@@ -56,7 +56,7 @@ template <class T> MK_INLINE T simd_xor(T v, MK_SITE) { return reduce(v, site, [
 MK_INLINE bool simd_all(bool v, MK_SITE) { return reduce(uint(v), site, [](uint a, uint b) { return a & b; }) != 0; }
 MK_INLINE bool simd_any(bool v, MK_SITE) { return reduce(uint(v), site, [](uint a, uint b) { return a | b; }) != 0; }
 
-template <class T> MK_UNSEEN static T pick(T v, uint from, Site site) {
+template <class T> static MK_UNSEEN T pick(T v, uint from, Site site) {
 	Exchange e = exchange(v, site);
 	if (from >= e.count()) die("simd_shuffle from a lane that does not exist", site);
 	return e.get<T>(from);
@@ -66,7 +66,7 @@ template <class T> MK_INLINE T simd_broadcast(T v, ushort lane, MK_SITE) { retur
 template <class T> MK_INLINE T simd_broadcast_first(T v, MK_SITE) { return pick(v, 0, site); }
 template <class T> MK_INLINE T simd_shuffle_xor(T v, ushort mask, MK_SITE) { return pick(v, thread_index_in_simdgroup() ^ mask, site); }
 // Beyond the edge Metal promises nothing, so a lane there gets a value that no result may rest on: not-a-number.
-template <class T> MK_UNSEEN static T pick_or_poison(T v, int from, Site site) {
+template <class T> static MK_UNSEEN T pick_or_poison(T v, int from, Site site) {
 	Exchange e = exchange(v, site);
 	if (from >= 0 && uint(from) < e.count()) return e.get<T>(uint(from));
 	memset(&v, 0xff, sizeof v);
@@ -75,7 +75,7 @@ template <class T> MK_UNSEEN static T pick_or_poison(T v, int from, Site site) {
 template <class T> MK_INLINE T simd_shuffle_down(T v, ushort by, MK_SITE) { return pick_or_poison(v, int(thread_index_in_simdgroup()) + by, site); }
 template <class T> MK_INLINE T simd_shuffle_up(T v, ushort by, MK_SITE) { return pick_or_poison(v, int(thread_index_in_simdgroup()) - by, site); }
 
-template <class T> MK_UNSEEN static T prefix_sum(T v, Site site, uint before) {
+template <class T> static MK_UNSEEN T prefix_sum(T v, Site site, uint before) {
 	Exchange e = exchange(v, site);
 	T sum = T(0);
 	for (uint i = 0; i + before <= e.lane; i++) sum = T(sum + e.get<T>(i));
@@ -84,13 +84,13 @@ template <class T> MK_UNSEEN static T prefix_sum(T v, Site site, uint before) {
 template <class T> MK_INLINE T simd_prefix_inclusive_sum(T v, MK_SITE) { return prefix_sum(v, site, 0); }
 template <class T> MK_INLINE T simd_prefix_exclusive_sum(T v, MK_SITE) { return prefix_sum(v, site, 1); }
 
-MK_UNSEEN static void threadgroup_barrier(mem_flags, MK_SITE) {
+static MK_UNSEEN void threadgroup_barrier(mem_flags, MK_SITE) {
 	char* order = &runtime->order[runtime->current->barriers++ % 2];
 	sanitizer_release(order);
 	block(at_group, site);
 	sanitizer_acquire(order);
 }
-MK_UNSEEN static void simdgroup_barrier(mem_flags, MK_SITE) {
+static MK_UNSEEN void simdgroup_barrier(mem_flags, MK_SITE) {
 	Fiber* f = runtime->current;
 	f->parity ^= 1;
 	char* order = &f->lanes->order[f->parity];
