@@ -53,7 +53,7 @@ func Open(t testing.TB, source func(name string) (string, error)) driver.Device 
 		if err := d.Close(); err != nil {
 			t.Error(err)
 		}
-		if n := leaked(before); n > 0 {
+		if n := Leaked(before); n > 0 {
 			t.Errorf("mtltest: %d objects were not released", n)
 		}
 		if text := Reports(); text != "" {
@@ -63,8 +63,8 @@ func Open(t testing.TB, source func(name string) (string, error)) driver.Device 
 	return d
 }
 
-// leaked counts the objects beyond those of before, once the stand-in's GPU has let go of the last command buffer.
-func leaked(before int64) (n int64) {
+// Leaked counts the objects beyond those of before, once the stand-in's GPU has let go of the last command buffer.
+func Leaked(before int64) (n int64) {
 	for range 1000 {
 		if n = Live() - before; n <= 0 {
 			break

@@ -153,7 +153,7 @@ func TestStandinReports(t *testing.T) {
 			if c.want == "" && text != "" || !strings.Contains(text, c.want) || strings.Count(text, "\n") > 1 {
 				t.Errorf("got reports %q, want one with %q", text, c.want)
 			}
-			if n := leaked(before); n != 0 {
+			if n := Leaked(before); n != 0 {
 				t.Errorf("%d objects are left", n)
 			}
 		})
