@@ -21,7 +21,7 @@ demo: build ## continue the bundled clip by 4 s: build/demo.wav
 
 test: ## run all tests but those of the GPU (needs node for the Node example)
 	@command -v node >/dev/null || { echo "test: node is missing; the Node example is tested with it (Debian: apt-get install nodejs)" >&2; exit 1; }
-	$(GO) test $$($(GO) list ./... | grep -v /metalkern)
+	$(GO) test -skip OnMetal $$($(GO) list ./... | grep -v /metalkern)
 	$(GO) test -tags noasm ./engine/cpukern/...
 
 test-arm64: ## run the kernels' tests for arm64 (needs qemu-aarch64 unless this is one)
@@ -31,6 +31,7 @@ test-arm64: ## run the kernels' tests for arm64 (needs qemu-aarch64 unless this 
 test-metal: ## run the GPU's kernels on the processor, checked in every way, and the Metal driver (needs g++ and clang)
 	rm -rf build/mtltest/dispatches
 	SEGUE_REQUIRE='g++ clang' SEGUE_METAL_RECORD=$(CURDIR)/build/mtltest/dispatches $(GO) test ./metalkern/...
+	SEGUE_REQUIRE='g++ clang' $(GO) test -run OnMetal ./cmd/segue
 	$(GO) run ./metalkern/mtltest/sanitize build/mtltest/dispatches
 
 check: ## imports, format, vet, modules, generated files, builds for every system
