@@ -47,9 +47,9 @@ fuzz: ## run every fuzz target for FUZZTIME=10s
 		done; \
 	done
 
-generate: ## write the generated files again: protocol document, bundled model
+generate: ## write the generated files again: protocol document, the tests' model
 	$(GO) generate ./...
-	$(GO) run ./scripts/bundled weights/bundled
+	$(GO) run ./scripts/tiny testdata/tiny
 
 golden: build/venv/ready ## make the goldens again with the reference implementation: build/goldens
 	scripts/golden/make.sh build/goldens build/venv/bin/python
