@@ -17,8 +17,9 @@ const smallest = 4096
 // rounded are the parts whose matrices are stored in 8 bits. The codec is not among them: it is small, and heard.
 var rounded = []string{"decoder.", "text_encoder.", "enc_to_dec_proj."}
 
-// unread are what a codec's training leaves behind. segue does not read them; transformers wants the first to be there.
-var unread = []string{".codebook.embed_avg", ".codebook.cluster_size", ".codebook.inited"}
+// average is what a codebook's training leaves behind, as large as the codebook. Nobody reads it, but transformers wants it
+// to be there, so unpack writes the codebook in its place.
+const average = ".codebook.embed_avg"
 
 func packTensors(path string) ([]byte, error) {
 	file, err := weights.OpenSafetensors(path)
@@ -29,8 +30,8 @@ func packTensors(path string) ([]byte, error) {
 	var out []*weights.Tensor
 	for _, t := range file.Tensors {
 		switch {
-		case one(unread, strings.HasSuffix, t.Name):
-		case len(t.Shape) == 2 && t.Len() >= smallest && one(rounded, strings.HasPrefix, t.Name):
+		case strings.HasSuffix(t.Name, average):
+		case len(t.Shape) == 2 && t.Len() >= smallest && isRounded(t.Name):
 			values, scales, err := weights.Group(t)
 			if err != nil {
 				return nil, err
@@ -65,8 +66,8 @@ func unpackTensors(path string) ([]byte, error) {
 			}
 		}
 		out = append(out, weights.FromFloats(name, values, t.Shape...))
-		if codebook, ok := strings.CutSuffix(name, ".embed"); ok {
-			out = append(out, weights.FromFloats(codebook+".embed_avg", values, t.Shape...))
+		if codec, ok := strings.CutSuffix(name, ".codebook.embed"); ok {
+			out = append(out, weights.FromFloats(codec+average, values, t.Shape...))
 		}
 	}
 	return encode(out)
@@ -98,6 +99,10 @@ func halves(t *weights.Tensor) (*weights.Tensor, error) {
 	return half, nil
 }
 
+func isRounded(name string) bool {
+	return slices.ContainsFunc(rounded, func(part string) bool { return strings.HasPrefix(name, part) })
+}
+
 func encode(tensors []*weights.Tensor) ([]byte, error) {
 	var file bytes.Buffer
 	err := weights.WriteSafetensors(&file, tensors, map[string]string{"format": "pt"})
@@ -112,9 +117,4 @@ func withDType(config []byte, dtype string) ([]byte, error) {
 	}
 	members["dtype"], _ = json.Marshal(dtype)
 	return json.MarshalIndent(members, "", "  ")
-}
-
-// one says whether a name fits any of the list.
-func one(list []string, fits func(string, string) bool, name string) bool {
-	return slices.ContainsFunc(list, func(part string) bool { return fits(name, part) })
 }
