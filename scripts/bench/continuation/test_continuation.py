@@ -1,0 +1,112 @@
+"""Holds the measures to their word: the truth scores high, everything else low, each wrong in its own way.
+
+    python -m unittest discover -s scripts/bench/continuation
+"""
+
+import json
+import pathlib
+import sys
+import unittest
+
+import torch
+
+import card
+import measures
+
+sys.path.append(str(pathlib.Path(__file__).parents[2] / "train"))
+import compose  # noqa: E402
+import synth  # noqa: E402
+
+CARD = pathlib.Path(__file__).parents[3] / "weights" / "bundled" / "README.md"
+
+
+class Measures(unittest.TestCase):
+    @classmethod
+    @torch.no_grad()
+    def setUpClass(cls):
+        audio, cls.pieces = compose.compose(synth.Synth(), [1, 5, 8, 11, 12, 13], 12.0)
+        cls.prompts, cls.truths = audio.split(192000, dim=1)
+
+    def mean(self, made):
+        rows = [measures.measure(p, m, t, x.bpm) for p, m, t, x in zip(self.prompts, made, self.truths, self.pieces)]
+        return {k: sum(r[k] for r in rows) / len(rows) for k in rows[0]}
+
+    def test_truth(self):
+        row = self.mean(self.truths)
+        self.assertEqual((row["tempo"], row["phase"], row["level"], row["silent"], row["distance"]), (1, 1, 1, 0, 0))
+        self.assertGreater(row["chroma"], 0.6)
+
+    def test_another_piece(self):
+        row, truth = self.mean(self.truths.roll(1, 0)), self.mean(self.truths)
+        self.assertLess(row["tempo"], 0.5)
+        self.assertLess(row["phase"], 0.5)
+        self.assertLess(row["chroma"], truth["chroma"] - 0.3)
+        self.assertLess(row["beat"], truth["beat"] - 0.2)
+        self.assertGreater(row["distance"], 0.5)
+
+    def test_a_codec_of_noise(self):
+        """What a codec does to music, noise 8 dB below it, costs neither beat nor key."""
+        noise = torch.randn(self.truths.shape, generator=torch.Generator().manual_seed(0))
+        row = self.mean(self.truths + 0.4 * noise * self.truths.square().mean(1, keepdim=True).sqrt())
+        self.assertEqual((row["phase"], row["silent"]), (1, 0))
+        self.assertGreaterEqual(row["tempo"], 0.8)
+        self.assertGreater(row["chroma"], 0.9 * self.mean(self.truths)["chroma"])
+
+    def test_late(self):
+        """A tenth of a second is late, a hundredth is not."""
+        self.assertEqual(self.mean(self.truths.roll(3200, 1))["phase"], 0)
+        self.assertEqual(self.mean(self.truths.roll(320, 1))["phase"], 1)
+
+    def test_another_tempo(self):
+        """Played 5 % faster, everything else is as it was."""
+        faster = torch.nn.functional.interpolate(self.truths[:, None], scale_factor=1 / 1.05, mode="linear")[:, 0]
+        self.assertEqual(self.mean(faster)["tempo"], 0)
+
+    def test_another_key(self):
+        """A tritone higher, at the same tempo: the prompt's chroma turned by six is far from itself."""
+        higher = torch.nn.functional.interpolate(self.truths[:, None], scale_factor=0.5**0.5, mode="linear")[:, 0]
+        self.assertLess(self.mean(higher)["chroma"], self.mean(self.truths)["chroma"] - 0.3)
+
+    def test_quiet_and_silent(self):
+        self.assertEqual(self.mean(0.5 * self.truths)["level"], 0)
+        self.assertEqual(self.mean(0.001 * self.truths)["silent"], 1)
+
+    def test_noise(self):
+        row = self.mean(0.1 * torch.randn(self.truths.shape, generator=torch.Generator().manual_seed(0)))
+        self.assertLess(row["tempo"], 0.6)
+        self.assertGreater(row["distance"], 0.8)
+
+
+def row(**changed):
+    return {"tempo": 1.0, "beat": 0.6, "phase": 1.0, "chroma": 0.8, "level": 1.0, "silent": 0.0, "distance": 0.0} | changed
+
+
+REPORT = {
+    "pieces": 100, "prompt": 6.0, "new": 6.0, "minutes": 9.0, "device": "a machine", "codec": {"si_sdr": 5.0, "log_mel": 0.7},
+    "compared": {"codec's copy of the truth": row(distance=0.2), "another piece": row(distance=1.2, tempo=0.1)},
+    "rows": {"q8, guidance 1": row(distance=0.7, tempo=0.9, took=0.1), "q4, guidance 1": row(distance=0.71, tempo=0.89, chroma=0.63, silent=0.01, took=0.1)},
+}
+
+
+class Card(unittest.TestCase):
+    def test_aims(self):
+        lines = card.verdicts(REPORT).splitlines()[2:]
+        self.assertTrue(all("| q8, guidance 1 | q4, guidance 1 |" in x for i, x in enumerate(lines) if i != 1), lines)
+        self.assertIn("| all | none |", lines[1])
+
+    def test_filled_again(self):
+        empty = f"# A card\n\n{card.BEGIN}\n{card.END}\n\nThe end.\n"
+        once = card.filled(empty, REPORT)
+        self.assertIn("| q8, guidance 1 | 90 % |", once)
+        self.assertEqual(card.filled(once, REPORT), once)
+        with self.assertRaises(SystemExit):
+            card.filled("# A card", REPORT)
+
+    @unittest.skipUnless(CARD.with_name("continuation.json").exists(), "no figures beside the bundled model")
+    def test_bundled_card_is_fresh(self):
+        text = CARD.read_text(encoding="utf-8")
+        self.assertEqual(card.filled(text, json.loads(CARD.with_name("continuation.json").read_text())), text)
+
+
+if __name__ == "__main__":
+    unittest.main()
