@@ -1,4 +1,4 @@
-"""Sizes and budgets of a training: "gpu" for one NVIDIA H200, "cpu" for a processor with a few idle cores, "smoke" to see
+"""Sizes and budgets of a training: "gpu" for one or two NVIDIA H100, "cpu" for a processor with a few idle cores, "smoke" to see
 within minutes that every step still runs (what it makes is noise).
 
 A stage ends after its steps or its minutes, whichever comes first; the learning rate falls over the same course.
@@ -39,9 +39,9 @@ FRAMES = 50  # per second
 
 PLANS = {
     "gpu": Plan(
-        filters=16, latent=64, entries=1024, width=256, layers=7, heads=4, text_width=128, text_layers=3, pieces=256,
-        codec=Stage(20000, 9.0, 64, 1.0, 5e-4, 1024, 16, 4),
-        language=Stage(60000, 17.0, 64, 20.0, 1e-3, 20000, 32, 1),
+        filters=16, latent=64, entries=1024, width=320, layers=9, heads=5, text_width=128, text_layers=3, pieces=256,
+        codec=Stage(60000, 7.5, 64, 1.0, 5e-4, 1024, 16, 1),
+        language=Stage(60000, 11.5, 64, 20.0, 1e-3, 20000, 32, 1),
     ),
     "cpu": Plan(
         filters=12, latent=64, entries=1024, width=256, layers=4, heads=4, text_width=128, text_layers=2, pieces=256,
