@@ -3,7 +3,7 @@
 //	go run ./scripts/bundled pack build/model/checkpoint weights/bundled
 //	go run ./scripts/bundled unpack weights/bundled build/model/unpacked
 //
-// pack rounds the large matrices of decoder and text encoder to 8 bits (weights.Group) and leaves everything else in
+// pack rounds the large matrices of all parts to 8 bits (weights.Group) and leaves everything else, filters among it, in
 // float16; what it writes is a checkpoint folder that segue opens anywhere. unpack writes the same values as plain
 // float32, which transformers reads: the reference's results on the bundled model are made from that.
 package main

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	"segue/weights"
@@ -13,9 +12,6 @@ import (
 
 // smallest is how many numbers a matrix must have for 8 bits to be worth a tensor of scales.
 const smallest = 4096
-
-// rounded are the parts whose matrices are stored in 8 bits. The codec is not among them: it is small, and heard.
-var rounded = []string{"decoder.", "text_encoder.", "enc_to_dec_proj."}
 
 // average is what a codebook's training leaves behind, as large as the codebook. Nobody reads it, but transformers wants it
 // to be there, so unpack writes the codebook in its place.
@@ -31,7 +27,7 @@ func packTensors(path string) ([]byte, error) {
 	for _, t := range file.Tensors {
 		switch {
 		case strings.HasSuffix(t.Name, average):
-		case len(t.Shape) == 2 && t.Len() >= smallest && isRounded(t.Name):
+		case len(t.Shape) == 2 && t.Len() >= smallest:
 			values, scales, err := weights.Group(t)
 			if err != nil {
 				return nil, err
@@ -97,10 +93,6 @@ func halves(t *weights.Tensor) (*weights.Tensor, error) {
 		half.Data = binary.LittleEndian.AppendUint16(half.Data, h)
 	}
 	return half, nil
-}
-
-func isRounded(name string) bool {
-	return slices.ContainsFunc(rounded, func(part string) bool { return strings.HasPrefix(name, part) })
 }
 
 func encode(tensors []*weights.Tensor) ([]byte, error) {
