@@ -5,7 +5,7 @@
 
 Every --run is a row of the table, made with those parameters of the method `continue`; without any, the rows are f32, f16, q8
 and q4, with guidance 1 and 3. Rows to compare with: the true continuation, the codec's own copy of it (the ceiling), the prompt
-looped, and another piece (what chance gives). card.py puts the figures of --json into the model card.
+looped, and another piece (what chance gives). --json keeps the figures for the model card.
 """
 
 import argparse
@@ -19,8 +19,8 @@ import time
 import torch
 
 import measures
-from card import table, verdicts
 from pieces import NEW, PROMPT, Pieces, codec, compose
+from tables import table, verdicts
 from worker import Segue
 
 # A precision is held in all of the decoder: weights and cache. f32 is exact.
@@ -72,6 +72,7 @@ def main():
     p.add_argument("--keep", type=pathlib.Path, help="folder for the audio of the last run; default: none is kept")
     o = p.parse_args()
     start = time.monotonic()
+    torch.set_num_threads(1)  # the measures are short, and threads that wait for each other are slower than one
     with torch.no_grad(), tempfile.TemporaryDirectory() as scratch:
         folder = (o.keep or pathlib.Path(scratch)).resolve()
         folder.mkdir(parents=True, exist_ok=True)

@@ -28,24 +28,22 @@ def onsets(audio):
     return (rise - slow).clamp(min=0)
 
 
-def correlated(audio):
-    """Autocorrelation of the onsets by lag, 1 at lag 0."""
-    o = onsets(audio)
-    o = o - o.mean()
+def correlated(onset):
+    """Autocorrelation of onsets by lag, 1 at lag 0."""
+    o = onset - onset.mean()
     spectrum = torch.fft.rfft(o, 2 * len(o))
     correlation = torch.fft.irfft(spectrum.abs().square())[: len(o)] / (torch.arange(len(o), 0, -1) / len(o))
     return correlation / correlation[0].clamp(min=1e-9)
 
 
-def beat_strength(audio, bpm):
+def beat_strength(correlation, bpm):
     """The autocorrelation at the true beat, or within 2 % of it."""
     true = 60 / bpm / FRAME
-    return correlated(audio)[math.floor(true * (1 - SAME_TEMPO)) : math.ceil(true * (1 + SAME_TEMPO)) + 1].max().item()
+    return correlation[math.floor(true * (1 - SAME_TEMPO)) : math.ceil(true * (1 + SAME_TEMPO)) + 1].max().item()
 
 
-def beat_period(audio, bpm):
+def beat_period(correlation, bpm):
     """Seconds between beats: the strongest autocorrelation of the onsets within an eighth of the true period."""
-    correlation = correlated(audio)
     true = 60 / bpm / FRAME
     lags = torch.arange(math.ceil(true * 0.875), math.floor(true * 1.125) + 1)
     best = lags[correlation[lags].argmax()].item()
@@ -55,21 +53,21 @@ def beat_period(audio, bpm):
     return peak * FRAME if b > 0.05 else math.inf
 
 
-def tempo_kept(audio, bpm):
-    return abs(beat_period(audio, bpm) * bpm / 60 - 1) <= SAME_TEMPO
+def tempo_kept(correlation, bpm):
+    return abs(beat_period(correlation, bpm) * bpm / 60 - 1) <= SAME_TEMPO
 
 
-def beat_profile(audio, bpm, begin):
-    """Onset strength over the phase of a beat, in 5 ms; begin: seconds of the audio's start on the clock of the beats."""
-    o, period = onsets(audio), 60 / bpm
+def beat_profile(onset, bpm, begin):
+    """Onset strength over the phase of a beat, in 5 ms; begin: seconds of the first onset on the clock of the beats."""
+    period = 60 / bpm
     bins = round(period / FRAME)
-    phase = ((begin + torch.arange(len(o)) * FRAME) % period / period * bins).long().clamp(max=bins - 1)
-    return torch.zeros(bins).index_add_(0, phase, o)
+    phase = ((begin + torch.arange(len(onset)) * FRAME) % period / period * bins).long().clamp(max=bins - 1)
+    return torch.zeros(bins).index_add_(0, phase, onset)
 
 
-def phase_error(prompt, audio, bpm):
-    """Seconds by which the beats of audio, which follows prompt, are early or late after the seam."""
-    a, b = beat_profile(prompt, bpm, 0), beat_profile(audio[: int(SEAM * RATE)], bpm, len(prompt) / RATE)
+def phase_error(prompt, onset, bpm):
+    """Seconds by which the beats of onsets that follow prompt are early or late after the seam."""
+    a, b = beat_profile(onsets(prompt), bpm, 0), beat_profile(onset[: int(SEAM / FRAME)], bpm, len(prompt) / RATE)
     match = torch.fft.irfft(torch.fft.rfft(b) * torch.fft.rfft(a).conj(), len(a))
     late = match.argmax().item()
     return (late if late <= len(a) / 2 else late - len(a)) * FRAME
@@ -111,8 +109,10 @@ def distance(audio, true):
 
 def measure(prompt, audio, true, bpm):
     """All measures of one continuation."""
+    onset = onsets(audio)
+    correlation = correlated(onset)
     return {
-        "tempo": float(tempo_kept(audio, bpm)), "beat": beat_strength(audio, bpm), "phase": float(abs(phase_error(prompt, audio, bpm)) <= SAME_PHASE),
+        "tempo": float(tempo_kept(correlation, bpm)), "beat": beat_strength(correlation, bpm), "phase": float(abs(phase_error(prompt, onset, bpm)) <= SAME_PHASE),
         "chroma": key_kept(prompt, audio), "level": float(abs(level(audio) - level(true)) <= SAME_LEVEL),
         "silent": float(silent(audio)), "distance": distance(audio, true),
     }

@@ -20,11 +20,22 @@ FIRST = compose.HELD_OUT + 10000  # seeds that neither training nor its held-out
 TOGETHER = 10  # pieces composed at a time
 
 
+def values(tensors):
+    """Float tensors by name: a bundle's 8-bit matrices are multiplied with their scales, one for each 32 inputs."""
+    out = {}
+    for name, t in tensors.items():
+        if t.dtype == torch.int8:
+            out[name] = t.float() * tensors[name + ".scale"].float().repeat_interleave(32, 1)[:, : t.shape[1]]
+        elif not name.endswith(".scale"):
+            out[name] = t.float()
+    return out
+
+
 def codec(folder):
-    """The codec of a checkpoint folder, bundled or not: both hold it as plain tensors."""
+    """The codec of a checkpoint folder, bundled or not."""
     config = json.loads((folder / "config.json").read_text())["audio_encoder"]
     net, prefix = EncodecModel(EncodecConfig(**config)), "audio_encoder."
-    tensors = {k.removeprefix(prefix): v.float() for k, v in load_file(folder / "model.safetensors").items() if k.startswith(prefix)}
+    tensors = {k.removeprefix(prefix): v for k, v in values(load_file(folder / "model.safetensors")).items() if k.startswith(prefix)}
     missing, unknown = net.load_state_dict(tensors, strict=False)
     if unknown or any(not name.endswith(".embed_avg") for name in missing):
         raise SystemExit(f"{folder}: the codec's tensors do not fit its configuration: missing {missing}, unknown {unknown}")

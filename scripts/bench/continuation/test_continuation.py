@@ -10,14 +10,15 @@ import unittest
 
 import torch
 
-import card
 import measures
+import tables
 
 sys.path.append(str(pathlib.Path(__file__).parents[2] / "train"))
+import card  # noqa: E402
 import compose  # noqa: E402
 import synth  # noqa: E402
 
-CARD = pathlib.Path(__file__).parents[3] / "weights" / "bundled" / "README.md"
+BUNDLE = pathlib.Path(__file__).parents[3] / "weights" / "bundled"
 
 
 class Measures(unittest.TestCase):
@@ -88,24 +89,20 @@ REPORT = {
 }
 
 
-class Card(unittest.TestCase):
+class Tables(unittest.TestCase):
     def test_aims(self):
-        lines = card.verdicts(REPORT).splitlines()[2:]
+        lines = tables.verdicts(REPORT).splitlines()[2:]
         self.assertTrue(all("| q8, guidance 1 | q4, guidance 1 |" in x for i, x in enumerate(lines) if i != 1), lines)
         self.assertIn("| all | none |", lines[1])
 
-    def test_filled_again(self):
-        empty = f"# A card\n\n{card.BEGIN}\n{card.END}\n\nThe end.\n"
-        once = card.filled(empty, REPORT)
-        self.assertIn("| q8, guidance 1 | 90 % |", once)
-        self.assertEqual(card.filled(once, REPORT), once)
-        with self.assertRaises(SystemExit):
-            card.filled("# A card", REPORT)
+    def test_way(self):
+        self.assertAlmostEqual(tables.way(REPORT, 1.2), 0)
+        self.assertAlmostEqual(tables.way(REPORT, 0.2), 1)
 
-    @unittest.skipUnless(CARD.with_name("continuation.json").exists(), "no figures beside the bundled model")
+    @unittest.skipUnless(BUNDLE.joinpath("figures.json").exists(), "no figures beside the bundled model")
     def test_bundled_card_is_fresh(self):
-        text = CARD.read_text(encoding="utf-8")
-        self.assertEqual(card.filled(text, json.loads(CARD.with_name("continuation.json").read_text())), text)
+        kept = json.loads((BUNDLE / "figures.json").read_text())
+        self.assertEqual(card.card(kept["facts"], kept["continuation"]), (BUNDLE / "README.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,5 @@
-"""Puts the figures of continuation.py into a model card, between two marks.
+"""What continuation.py found, as Markdown."""
 
-    python card.py FIGURES.json CARD.md
-"""
-
-import argparse
-import json
-import pathlib
-
-BEGIN, END = "<!-- figures: scripts/bench/continuation/card.py writes what follows -->", "<!-- end of figures -->"
 COLUMNS = {
     "tempo": "tempo within 2 %", "beat": "beat", "phase": "phase ≤ 30 ms", "chroma": "chroma", "level": "level ≤ 2 dB",
     "silent": "silent", "distance": "log-mel distance", "way": "way",
@@ -63,22 +55,3 @@ def figures(report):
         "that of the codec's copy (100 %). *s a second*: of computing for a second of music, prompt included.\n\n"
         f"{verdicts(report)}\n\nThe codec alone, on the same pieces: SI-SDR {c['si_sdr']:.1f} dB, log-mel L1 {c['log_mel']:.2f}."
     )
-
-
-def filled(card, report):
-    """The card's text with the figures between its marks."""
-    if card.count(BEGIN) != 1 or card.count(END) != 1 or card.index(BEGIN) > card.index(END):
-        raise SystemExit(f"card: got no section for figures, want one between {BEGIN} and {END}")
-    return card[: card.index(BEGIN) + len(BEGIN)] + "\n\n" + figures(report) + "\n\n" + card[card.index(END) :]
-
-
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("figures", type=pathlib.Path)
-    p.add_argument("card", type=pathlib.Path)
-    o = p.parse_args()
-    o.card.write_text(filled(o.card.read_text(encoding="utf-8"), json.loads(o.figures.read_text())), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
