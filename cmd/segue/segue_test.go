@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"segue/weights/bundled"
 )
 
 // These tests drive the built binary as hosts and people do.
@@ -293,7 +295,7 @@ func TestCommandLine(t *testing.T) {
 		{"generate tune.wav", 2, "", "tune.wav"},
 		{"probe clip.wav", 0, "44100 Hz", ""},
 		{"probe clip.wav --json", 0, `"tempo": 1`, ""},
-		{"models", 0, "untrained", ""},
+		{"models", 0, bundled.Description, ""},
 		{"models --json --models " + goldens, 0, `"name": "mono"`, ""},
 		{"verify " + goldens + "/mono", 0, "0 failed", ""},
 		{"verify " + goldens + "/mono --golden " + goldens + "/stereo/golden.safetensors", 1, "", ""},
