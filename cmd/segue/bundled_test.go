@@ -68,6 +68,28 @@ func TestBundledSeams(t *testing.T) {
 	}
 }
 
+// The beat goes on: what is made after at least two of the three loops has their tempo, within 2 % or at half or double.
+func TestBundledKeepsTheBeat(t *testing.T) {
+	e := bundledEngine(t)
+	kept := 0
+	for _, loop := range loops {
+		mono, seam, _ := played(t, e, loop, 1)
+		want, ok := audio.Tempo(mono[:seam], 32000)
+		got, ok2 := audio.Tempo(mono[seam:], 32000)
+		if !ok {
+			t.Fatalf("%s: the loop itself has no tempo", loop)
+		}
+		octaves := math.Log2(got / want)
+		if ok2 && math.Abs(octaves) < 1.1 && math.Abs(octaves-math.Round(octaves)) < math.Log2(1.02) {
+			kept++
+		}
+		t.Logf("%s: %.1f bpm, then %.1f", loop, want, got)
+	}
+	if kept < 2 {
+		t.Errorf("got %d of %d loops with their tempo kept, want at least 2", kept, len(loops))
+	}
+}
+
 // click is the largest step between samples within 1 ms of at, over the largest in the quarter of a second before.
 func click(x []float32, at int) float64 {
 	const near, far = 32, 8000
