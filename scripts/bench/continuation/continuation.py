@@ -9,6 +9,7 @@ looped, and another piece (what chance gives). --json keeps the figures for the 
 """
 
 import argparse
+import hashlib
 import json
 import pathlib
 import statistics
@@ -21,7 +22,7 @@ import torch
 import measures
 from pieces import NEW, PROMPT, Pieces, codec, compose
 from tables import table, verdicts
-from worker import Segue
+from worker import Workers
 
 # A precision is held in all of the decoder: weights and cache. f32 is exact.
 PRECISIONS = {
@@ -45,21 +46,31 @@ def parameters(text):
     return {k: float(v) if v.replace(".", "", 1).isdigit() else v for k, v in pairs}
 
 
-def row(pieces, made):
+def row(segue, pieces, made):
     """Means of the measures of one continuation for each piece."""
-    rows = [measures.measure(*four) for four in zip(pieces.prompts, made, pieces.truths, pieces.bpm)]
+    with torch.no_grad():
+        rows = segue.map(lambda four: measures.measure(*four), zip(pieces.prompts, made, pieces.truths, pieces.bpm))
     return {key: statistics.mean(r[key] for r in rows) for key in rows[0]}
 
 
 def continuations(segue, pieces, folder, params):
-    """What segue makes of every prompt, and the median milliseconds that it took."""
-    made, took = [], []
-    for i, text in enumerate(pieces.texts):
+    """What segue makes of every prompt."""
+
+    def one(i):
         path = folder / f"{i}.wav"
-        asked = {"path": str(folder / f"prompt-{i}.wav"), "outputPath": str(path), "text": text, "seed": i}
-        took.append(segue.ask("continue", asked | BARE | params)["timing"]["totalMs"])
-        made.append(compose.read_wav(path))
-    return made, statistics.median(took)
+        asked = {"path": str(folder / f"prompt-{i}.wav"), "outputPath": str(path), "text": pieces.texts[i], "seed": i}
+        segue.ask("continue", asked | BARE | params)
+        return compose.read_wav(path)
+
+    return segue.map(one, range(len(pieces.texts)))
+
+
+def begun(file, report):
+    """The rows of an earlier call with --json FILE for the same model and pieces, which need not be made again."""
+    if not file or not file.exists():
+        return {}
+    kept = json.loads(file.read_text())
+    return kept["rows"] if all(kept.get(k) == report[k] for k in ("model", "pieces", "prompt", "new")) else {}
 
 
 def main():
@@ -68,7 +79,7 @@ def main():
     p.add_argument("--model", type=pathlib.Path, required=True, help="a folder; its codec is also what makes the ceiling")
     p.add_argument("--pieces", type=int, default=100)
     p.add_argument("--run", action="append", help="parameters of one row")
-    p.add_argument("--json", type=pathlib.Path, help="file for the figures")
+    p.add_argument("--json", type=pathlib.Path, help="file for the figures; rows that it has of this very model are not made again")
     p.add_argument("--keep", type=pathlib.Path, help="folder for the audio of the last run; default: none is kept")
     o = p.parse_args()
     start = time.monotonic()
@@ -79,18 +90,17 @@ def main():
         pieces = Pieces(o.pieces, codec(o.model))
         for i, prompt in enumerate(pieces.prompts):
             compose.write_wav(folder / f"prompt-{i}.wav", prompt)
-        report = {"pieces": o.pieces, "prompt": PROMPT, "new": NEW, "codec": pieces.codec}
-        report["compared"] = {name: row(pieces, made) for name, made in pieces.compared().items()}
-        segue, report["rows"] = Segue(o.segue), {}
-        report["device"] = segue.ask("status", {})["deviceDetail"]
+        segue = Workers(o.segue)
+        report = {"model": hashlib.sha256((o.model / "model.safetensors").read_bytes()).hexdigest(), "pieces": o.pieces, "prompt": PROMPT, "new": NEW}
+        report["rows"], report["codec"] = begun(o.json, report), pieces.codec
+        report["compared"] = {name: row(segue, pieces, made) for name, made in pieces.compared().items()}
         for name, params in runs(o.run).items():
-            made, took = continuations(segue, pieces, folder, {"model": str(o.model.resolve())} | params)
-            report["rows"][name] = row(pieces, made) | {"took": took / 1000 / NEW}
-            print(f"{name}: {took / 1000:.2f} s (median) for {NEW:.0f} s of music", file=sys.stderr, flush=True)
+            if name not in report["rows"]:
+                report["rows"][name] = row(segue, pieces, continuations(segue, pieces, folder, {"model": str(o.model.resolve())} | params))
+            print(f"{name}: {(time.monotonic() - start) / 60:.1f} minutes", file=sys.stderr, flush=True)
+            if o.json:
+                o.json.write_text(json.dumps(report, indent=1) + "\n")
         segue.close()
-    report["minutes"] = round((time.monotonic() - start) / 60, 1)
-    if o.json:
-        o.json.write_text(json.dumps(report, indent=1) + "\n")
     print(table(report) + "\n\n" + verdicts(report))
 
 

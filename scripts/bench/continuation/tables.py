@@ -19,11 +19,10 @@ def cell(row, column):
 
 def table(report):
     """One row for each continuation, those to compare with first."""
-    lines = ["| continuation | " + " | ".join(COLUMNS.values()) + " | s a second |", "|---" * (len(COLUMNS) + 2) + "|"]
+    lines = ["| continuation | " + " | ".join(COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     for name, row in (report["compared"] | report["rows"]).items():
         row = row | {"way": way(report, row["distance"])}
-        took = f"{row['took']:.2f}" if "took" in row else ""
-        lines.append(f"| {name} | " + " | ".join(cell(row, c) for c in COLUMNS) + f" | {took} |")
+        lines.append(f"| {name} | " + " | ".join(cell(row, c) for c in COLUMNS) + " |")
     return "\n".join(lines)
 
 
@@ -48,10 +47,9 @@ def figures(report):
     """The card's section."""
     c = report["codec"]
     return (
-        f"{report['pieces']} held-out pieces: {report['prompt']:.0f} s heard, {report['new']:.0f} s made, as the model made them (no levelling, no fade). "
-        f"Made in {report['minutes']:.0f} minutes on {report['device']}.\n\n{table(report)}\n\n"
+        f"{report['pieces']} held-out pieces: {report['prompt']:.0f} s heard, {report['new']:.0f} s made, as the model made them (no levelling, no fade).\n\n{table(report)}\n\n"
         "*beat*: autocorrelation of the onsets at the true beat. *phase*: of the beat in the first 4 s, against the prompt's. *chroma*: correlation with the prompt's. *level*: against the "
         "true continuation's. *silent*: some second below -50 dBFS. *log-mel distance*: to the true continuation, of mean and spread of 80 bands. *way*: from another piece's distance (0 %) to "
-        "that of the codec's copy (100 %). *s a second*: of computing for a second of music, prompt included.\n\n"
+        "that of the codec's copy (100 %).\n\n"
         f"{verdicts(report)}\n\nThe codec alone, on the same pieces: SI-SDR {c['si_sdr']:.1f} dB, log-mel L1 {c['log_mel']:.2f}."
     )
