@@ -18,10 +18,13 @@ WINDOW = 20.0  # seconds of music in a window that was composed for training
 def card(facts, report):
     """The card's text."""
     codec, language, parts = facts["codec"], facts["language"], facts["parameters"]
+    polished = codec.get("polished")
+    polish = f", then its decoder {polished['step']:,} in {polished['spent'] / 60:.0f} against discriminators" if polished else ""
+    reached = polished or codec
     return (HERE / "card.md").read_text(encoding="utf-8").format(
         **{k: facts[k] for k in ("text_layers", "text_width", "layers", "width", "heads", "filters", "entries", "window")},
         total=sum(parts.values()) / 1e6, parts=", ".join(f"{part} {n / 1e6:.1f}" for part, n in parts.items()), mib=facts["bytes"] / 2**20,
-        codec_steps=codec["step"], codec_minutes=codec["spent"] / 60, si_sdr=codec["si_sdr"], log_mel=codec["log_mel"],
+        codec_steps=codec["step"], codec_minutes=codec["spent"] / 60, polish=polish, si_sdr=reached["si_sdr"], log_mel=reached["log_mel"],
         language_steps=language["step"], language_minutes=language["spent"] / 60, windows=language["windows"], hours=language["windows"] * WINDOW / 3600,
         losses=", ".join(f"{x:.2f}" for x in language["losses"]), figures=tables.figures(report),
     )

@@ -12,13 +12,17 @@ from safetensors import safe_open
 
 import model
 
-KEPT = ("step", "spent", "windows", "seed", "si_sdr", "log_mel", "losses")  # of a stage's checkpoint
+KEPT = ("step", "spent", "windows", "seed", "si_sdr", "log_mel", "losses", "polished")  # of a stage's checkpoint
 PARTS = {"decoder": ("decoder.", "enc_to_dec_proj."), "text encoder": ("text_encoder.",), "codec": ("audio_encoder.",)}
 NO_PARAMETERS = (".scale", ".embed_avg", ".cluster_size", ".inited")
 
 
 def stage(path):
-    """How long a stage trained, and what it reached on held-out music."""
+    """How long a stage trained, and what it reached on held-out music: of its checkpoint or, where that stayed on the machine that
+    trained, of its report beside it (codec.json for codec.pt)."""
+    report = path.with_suffix(".json")
+    if report.exists():
+        return json.loads(report.read_text())
     return {k: v for k, v in model.load(path, "cpu").items() if k in KEPT}
 
 

@@ -41,9 +41,9 @@ def runs(asked):
 
 
 def parameters(text):
-    """{"guidance": 1.0, "quantization": "q8"} from "guidance=1,quantization=q8"."""
+    """{"guidance": 1, "greedy": True, "quantization": "q8"} from "guidance=1,greedy=true,quantization=q8"."""
     pairs = (pair.split("=", 1) for pair in text.split(",") if pair)
-    return {k: float(v) if v.replace(".", "", 1).isdigit() else v for k, v in pairs}
+    return {k: json.loads(v) if v in ("true", "false") or v.replace(".", "", 1).isdigit() else v for k, v in pairs}
 
 
 def row(segue, pieces, made):

@@ -47,20 +47,19 @@ class Pieces:
 
     def __init__(self, count, net):
         machine, cut = synth.Synth(), int(PROMPT * synth.RATE)
-        spectra, si_sdr, log_mel = losses.Spectra(), [], []
+        spectra, alone = losses.Spectra(), []
         self.prompts, self.truths, self.copies, self.texts, self.bpm = [], [], [], [], []
         for first in range(FIRST, FIRST + count, TOGETHER):
             audio, made = compose.compose(machine, range(first, min(first + TOGETHER, FIRST + count)), PROMPT + NEW)
             for whole, piece in zip(audio, made):
                 copy = net(whole[None, None]).audio_values[0, 0, : len(whole)]
-                si_sdr.append(losses.si_sdr(copy[None], whole[None]))
-                log_mel.append((spectra.log_mel(copy[None]) - spectra.log_mel(whole[None])).abs().mean().item())
+                alone.append(copied(spectra, copy[None], whole[None]))
                 self.prompts.append(whole[:cut])
                 self.truths.append(whole[cut:])
                 self.copies.append(copy[cut:])
                 self.texts.append(describe.describe(describe.facts(piece), np.random.default_rng([piece.seed, 2])))
                 self.bpm.append(piece.bpm)
-        self.codec = {"si_sdr": sum(si_sdr) / count, "log_mel": sum(log_mel) / count}
+        self.codec = {key: sum(a[key] for a in alone) / count for key in alone[0]}
 
     def compared(self):
         """What a continuation is compared with, by name."""
@@ -68,6 +67,14 @@ class Pieces:
             "the truth": self.truths, "codec's copy of the truth": self.copies, "prompt looped": [looped(p) for p in self.prompts],
             "another piece": self.truths[1:] + self.truths[:1],
         }
+
+
+def copied(spectra, copy, whole):
+    """What the codec alone does to music [1, samples]."""
+    return {
+        "si_sdr": losses.si_sdr(copy, whole), "log_mel": (spectra.log_mel(copy) - spectra.log_mel(whole)).abs().mean().item(),
+        "buzz": losses.buzz(copy), "true_buzz": losses.buzz(whole),
+    }
 
 
 def looped(prompt):

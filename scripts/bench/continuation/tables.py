@@ -51,5 +51,6 @@ def figures(report):
         "*beat*: autocorrelation of the onsets at the true beat. *phase*: of the beat in the first 4 s, against the prompt's. *chroma*: correlation with the prompt's. *level*: against the "
         "true continuation's. *silent*: some second below -50 dBFS. *log-mel distance*: to the true continuation, of mean and spread of 80 bands. *way*: from another piece's distance (0 %) to "
         "that of the codec's copy (100 %).\n\n"
-        f"{verdicts(report)}\n\nThe codec alone, on the same pieces: SI-SDR {c['si_sdr']:.1f} dB, log-mel L1 {c['log_mel']:.2f}."
+        f"{verdicts(report)}\n\nThe codec alone, on the same pieces: SI-SDR {c['si_sdr']:.1f} dB, log-mel L1 {c['log_mel']:.2f}; above 4 kHz, correlation with itself one "
+        f"frame of the codec later {c['buzz']:.2f} (a buzz), the truth's {c['true_buzz']:.2f}."
     )

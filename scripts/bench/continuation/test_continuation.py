@@ -83,7 +83,7 @@ def row(**changed):
 
 
 REPORT = {
-    "pieces": 100, "prompt": 6.0, "new": 6.0, "codec": {"si_sdr": 5.0, "log_mel": 0.7},
+    "pieces": 100, "prompt": 6.0, "new": 6.0, "codec": {"si_sdr": 5.0, "log_mel": 0.7, "buzz": 0.1, "true_buzz": 0.05},
     "compared": {"codec's copy of the truth": row(distance=0.2), "another piece": row(distance=1.2, tempo=0.1)},
     "rows": {"q8, guidance 1": row(distance=0.7, tempo=0.9), "q4, guidance 1": row(distance=0.71, tempo=0.89, chroma=0.63, silent=0.01)},
 }
@@ -98,6 +98,15 @@ class Tables(unittest.TestCase):
     def test_way(self):
         self.assertAlmostEqual(tables.way(REPORT, 1.2), 0)
         self.assertAlmostEqual(tables.way(REPORT, 0.2), 1)
+
+    def test_card(self):
+        stage = {"step": 4000, "spent": 600, "si_sdr": 4.0, "log_mel": 0.8, "windows": 9000, "losses": [3.0, 3.5, 4.0, 4.5]}
+        facts = {"codec": stage | {"polished": stage | {"si_sdr": 5.5}}, "language": stage, "parameters": {"decoder": 17.4e6, "codec": 3.7e6}, "bytes": 24 << 20}
+        facts |= dict.fromkeys(("text_layers", "text_width", "layers", "width", "heads", "filters", "entries", "window"), 3)
+        text = card.card(facts, REPORT)
+        self.assertIn("4,000 steps in 10 minutes, then its decoder 4,000 in 10 against discriminators", text)
+        self.assertIn("SI-SDR 5.5 dB", text)
+        self.assertIn("50 hours of music", text)
 
     @unittest.skipUnless(BUNDLE.joinpath("figures.json").exists(), "no figures beside the bundled model")
     def test_bundled_card_is_fresh(self):
