@@ -18,6 +18,7 @@ type linearArgs struct {
 	act                   uint32 // kern.Activation
 	vector                uint32
 	bias, residual        uint32
+	parts                 uint32
 }
 
 const (
@@ -148,16 +149,20 @@ func (b *backend) cores() int {
 }
 
 func (s *stream) tiles(o *linearOperands) {
-	size, prepare := 2, prepareHalf
-	if o.w.precision == kern.F32 {
+	size, prepare := 2, prepareHalf // of a number
+	o.parts = 1
+	switch o.w.precision {
+	case kern.F32:
 		size, prepare = 4, prepareFloat
+	case kern.F16:
+		o.parts = 2 // halves, so that no more is lost of x than of W
 	}
 	first, ok := s.pipeline(prepare)
 	second, too := s.pipeline(tileNames[o.w.precision])
 	if !ok || !too {
 		return
 	}
-	rounded := int64(roundUp(size*int(o.rows)*int(o.padded), 16))
+	rounded := int64(size) * int64(o.parts) * int64(o.rows) * int64(o.padded) // rows are whole 16 bytes
 	scratch := s.grow(scratchRows, rounded+4*int64(o.rows))
 	if s.err != nil {
 		return

@@ -15,6 +15,7 @@ struct LinearArgs {
     uint act;
     uint vector;              // x and the norm's weights may be read four at a time
     uint bias; uint residual; // 0: absent
+    uint parts;               // of a number of a tile's x: 1, or 2 halves
 };
 
 // Packets are what a lane reads of a row of W at once: 16 inputs of 4 or 8 bits, 8 of 16, 4 of 32.
@@ -216,7 +217,8 @@ LINEAR_ALL(q4, PacketQ4, 16)
 
 // linear_prepare: the rows of x, normalised, in the number that tiles multiply, filled up with zeros. Halves are scaled by a
 // power of two to a largest magnitude in [2¹⁴, 2¹⁵), so that no input is too large or too small for them; unscale undoes it.
-// One simdgroup per row.
+// Beside weights that are exact in halves what the first half rounds away follows in a second, after all rows' first; beside
+// coarser weights it would be nothing. One simdgroup per row.
 static inline float unit(half) { return 1.0f; }
 static inline float unit(float) { return 0.0f; }
 
@@ -243,11 +245,12 @@ static inline void prepare(
                 largest = max(max(largest, max(fabs(v.x), fabs(v.y))), max(fabs(v.z), fabs(v.w)));
                 continue;
             }
-            device T* to = dst + ulong(row) * a.padded + k;
-            to[0] = T(v.x * scale);
-            to[1] = T(v.y * scale);
-            to[2] = T(v.z * scale);
-            to[3] = T(v.w * scale);
+            UNROLL for (uint i = 0; i < 4; i++) {
+                const float wanted = v[i] * scale;
+                const T most = T(wanted);
+                dst[ulong(row) * a.padded + k + i] = most;
+                if (a.parts == 2) dst[(ulong(a.rows) + row) * a.padded + k + i] = T(wanted - float(most));
+            }
         }
         if (pass == 0) {
             const uint exponent = clamp((as_type<uint>(simd_max(largest)) >> 23) & 255u, 16u, 254u);
@@ -344,17 +347,31 @@ template <class T, class P, uint V> static inline void put(threadgroup T* to, P 
     }
 }
 
-// The tile's step: X numbers of x are 16 bytes; a packet is V inputs of w. With all 128 threads, each holds its share of the
-// next step while matrices multiply this one.
-template <class T, class Q, uint X, class P, uint V>
+// x_at is where the e-th 16 bytes of a step of x, X numbers, come from; place_x is where they go. Parts come one after the
+// other, rows in each.
+template <uint X> static inline ulong x_at(constant LinearArgs& a, uint first, uint e, uint k) {
+    const uint of_row = TILE_INPUTS / X, part = e / (TILE * of_row), row = e / of_row % TILE;
+    return (ulong(part) * a.rows + min(first + row, a.rows - 1)) * a.padded + k + e % of_row * X;
+}
+template <uint X> static inline uint place_x(uint e) { return e / (TILE_INPUTS / X) * TILE_STRIDE + e % (TILE_INPUTS / X) * X; }
+
+// The same of a packet of V inputs of w.
+template <class P, uint V>
+static inline P packet_at(constant LinearArgs& a, device const uchar* w, device const half* scales, uint output, uint e, uint k) {
+    const ulong n = min(output + e / (TILE_INPUTS / V), a.outputs - 1);
+    return packet(P(), w + n * a.pitch, scales + n * (a.padded / 32), k + e % (TILE_INPUTS / V) * V);
+}
+template <uint V> static inline uint place_w(uint e) { return e / (TILE_INPUTS / V) * TILE_STRIDE + e % (TILE_INPUTS / V) * V; }
+
+// With all 128 threads, each holds its share of the next step while matrices multiply this one.
+template <class T, class Q, uint PARTS, uint X, class P, uint V>
 static inline void linear_tile(
     constant LinearArgs& a, device const uchar* w, device const half* scales, device const T* x, device const float* unscale,
     device const float* bias, device const float* residual, device float* dst, threadgroup T* xs, threadgroup T* ws,
     threadgroup float* out, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
 {
-    const uint XS = TILE * TILE_INPUTS / X, WS = TILE * TILE_INPUTS / V; // of a step
+    const uint XS = PARTS * TILE * TILE_INPUTS / X, WS = TILE * TILE_INPUTS / V; // of a step
     const uint HELD_X = XS / 128, HELD_W = WS / 128;
-    const uint XR = TILE_INPUTS / X, WR = TILE_INPUTS / V; // of a row
     const uint first = group.y * TILE, output = group.x * TILE, threads = simds * 32;
     for (uint round = 0; round < 4; round += simds) { // one, where the threadgroup has all four simdgroups
         const uint quarter = round + simd;
@@ -364,41 +381,26 @@ static inline void linear_tile(
         uint4 held_x[HELD_X];
         P held_w[HELD_W];
         for (uint k = 0; k <= a.padded; k += TILE_INPUTS) {
-            if (k > 0) { // multiply what is held
-                UNROLL for (uint i = 0; i < HELD_X; i++) {
-                    const uint e = thread_index + i * threads;
-                    *reinterpret_cast<threadgroup uint4*>(xs + e / XR * TILE_STRIDE + e % XR * X) = held_x[i];
-                }
-                UNROLL for (uint i = 0; i < HELD_W; i++) {
-                    const uint e = thread_index + i * threads;
-                    put<T, P, V>(ws + e / WR * TILE_STRIDE + e % WR * V, held_w[i]);
-                }
-                for (uint e = thread_index + HELD_X * threads; e < XS; e += threads) {
-                    const uint y = min(first + e / XR, a.rows - 1);
-                    *reinterpret_cast<threadgroup uint4*>(xs + e / XR * TILE_STRIDE + e % XR * X) =
-                        *reinterpret_cast<device const uint4*>(x + ulong(y) * a.padded + k - TILE_INPUTS + e % XR * X);
-                }
-                for (uint e = thread_index + HELD_W * threads; e < WS; e += threads) {
-                    const ulong n = min(output + e / WR, a.outputs - 1);
-                    put<T, P, V>(ws + e / WR * TILE_STRIDE + e % WR * V,
-                                 packet(P(), w + n * a.pitch, scales + n * (a.padded / 32), k - TILE_INPUTS + e % WR * V));
-                }
+            if (k > 0) { // place what is held, and what could not be
+                UNROLL for (uint i = 0; i < HELD_X; i++)
+                    *reinterpret_cast<threadgroup uint4*>(xs + place_x<X>(thread_index + i * threads)) = held_x[i];
+                UNROLL for (uint i = 0; i < HELD_W; i++) put<T, P, V>(ws + place_w<V>(thread_index + i * threads), held_w[i]);
+                for (uint e = thread_index + HELD_X * threads; e < XS; e += threads)
+                    *reinterpret_cast<threadgroup uint4*>(xs + place_x<X>(e)) =
+                        *reinterpret_cast<device const uint4*>(x + x_at<X>(a, first, e, k - TILE_INPUTS));
+                for (uint e = thread_index + HELD_W * threads; e < WS; e += threads)
+                    put<T, P, V>(ws + place_w<V>(e), packet_at<P, V>(a, w, scales, output, e, k - TILE_INPUTS));
                 threadgroup_barrier(mem_flags::mem_threadgroup);
             }
             if (k < a.padded) { // fetch the next
-                UNROLL for (uint i = 0; i < HELD_X; i++) {
-                    const uint e = thread_index + i * threads;
-                    const uint y = min(first + e / XR, a.rows - 1);
-                    held_x[i] = *reinterpret_cast<device const uint4*>(x + ulong(y) * a.padded + k + e % XR * X);
-                }
-                UNROLL for (uint i = 0; i < HELD_W; i++) {
-                    const uint e = thread_index + i * threads;
-                    const ulong n = min(output + e / WR, a.outputs - 1);
-                    held_w[i] = packet(P(), w + n * a.pitch, scales + n * (a.padded / 32), k + e % WR * V);
-                }
+                UNROLL for (uint i = 0; i < HELD_X; i++)
+                    held_x[i] = *reinterpret_cast<device const uint4*>(x + x_at<X>(a, first, thread_index + i * threads, k));
+                UNROLL for (uint i = 0; i < HELD_W; i++)
+                    held_w[i] = packet_at<P, V>(a, w, scales, output, thread_index + i * threads, k);
             }
             if (k > 0) {
-                multiply(sums, xs + down * TILE_STRIDE, ws + right * TILE_STRIDE, TILE_STRIDE);
+                UNROLL for (uint part = 0; part < PARTS; part++)
+                    multiply(sums, xs + (part * TILE + down) * TILE_STRIDE, ws + right * TILE_STRIDE, TILE_STRIDE);
                 threadgroup_barrier(mem_flags::mem_threadgroup);
             }
         }
@@ -416,7 +418,7 @@ static inline void linear_tile(
     }
 }
 
-#define LINEAR_TILE(name, T, X, P, V) \
+#define LINEAR_TILE(name, T, PARTS, X, P, V) \
     kernel void linear_tile_##name( \
         constant LinearArgs& a [[buffer(0)]], \
         device const uchar* w [[buffer(1)]], \
@@ -432,13 +434,14 @@ static inline void linear_tile(
         uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        TG_ARRAY(uint4, xs, TILE * TILE_STRIDE / X); \
+        TG_ARRAY(uint4, xs, PARTS * TILE * TILE_STRIDE / X); \
         TG_ARRAY(uint4, ws, TILE * TILE_STRIDE / X); \
         TG_ARRAY(float, out, 4 * 256); \
-        linear_tile<T, QUARTER_##T, X, P, V>(a, w, scales, x, unscale, bias, residual, dst, reinterpret_cast<threadgroup T*>(xs), \
-                                             reinterpret_cast<threadgroup T*>(ws), out, group, thread_index, simd, simds, lane); \
+        linear_tile<T, QUARTER_##T, PARTS, X, P, V>( \
+            a, w, scales, x, unscale, bias, residual, dst, reinterpret_cast<threadgroup T*>(xs), \
+            reinterpret_cast<threadgroup T*>(ws), out, group, thread_index, simd, simds, lane); \
     }
-LINEAR_TILE(f32, float, 4, PacketF32, 4)
-LINEAR_TILE(f16, half, 8, PacketF16, 8)
-LINEAR_TILE(q8, half, 8, PacketQ8, 16)
-LINEAR_TILE(q4, half, 8, PacketQ4, 16)
+LINEAR_TILE(f32, float, 1, 4, PacketF32, 4)
+LINEAR_TILE(f16, half, 2, 8, PacketF16, 8)
+LINEAR_TILE(q8, half, 1, 8, PacketQ8, 16)
+LINEAR_TILE(q4, half, 1, 8, PacketQ4, 16)
