@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -124,6 +125,9 @@ kernel void matrices(constant Args& a [[buffer(0)]], device const float* x [[buf
 
 // TestHalfRoundsEveryStep: a compiler that keeps more digits between two operations would hide what a GPU loses.
 func TestHalfRoundsEveryStep(t *testing.T) {
+	if runtime.GOARCH == "arm64" {
+		t.Skip("g++ before 13 has only __fp16 on arm64, which computes in float; amd64 tests this")
+	}
 	const kernels = `
 struct Args { uint n; };
 kernel void half_steps(constant Args& a [[buffer(0)]], device const float* x [[buffer(1)]], device float* y [[buffer(2)]], uint i [[thread_position_in_grid]])

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 )
@@ -31,6 +32,7 @@ func Build(parent string) (string, error) {
 		return "", err
 	}
 	sum, err := sourceHash(root)
+	sum += "-" + runtime.GOARCH
 	if err != nil {
 		return "", err
 	}
@@ -53,7 +55,7 @@ func Build(parent string) (string, error) {
 	if err := writeSources(folder); err != nil {
 		return "", err
 	}
-	if err := command(root, "go", "build", "-o", filepath.Join(folder, "compiler"), "./metalkern/mtltest/compiler"); err != nil {
+	if err := command(root, "go", "build", "-ldflags", "-X main.cxx="+cxx(), "-o", filepath.Join(folder, "compiler"), "./metalkern/mtltest/compiler"); err != nil {
 		return "", err
 	}
 	sources, err := filepath.Glob(filepath.Join(folder, "cpp", "*.cc"))
@@ -67,10 +69,21 @@ func Build(parent string) (string, error) {
 			arguments = append(arguments, s)
 		}
 	}
-	if err := command(root, "g++", append(arguments, "-ldl", "-lpthread")...); err != nil {
+	if err := command(root, cxx(), append(arguments, "-ldl", "-lpthread")...); err != nil {
 		return "", err
 	}
 	return library, os.Rename(half, library)
+}
+
+// cxx is the compiler for this processor: under an emulator, one that makes code for the emulated.
+func cxx() string {
+	const cross = "aarch64-linux-gnu-g++"
+	if runtime.GOARCH == "arm64" {
+		if _, err := exec.LookPath(cross); err == nil {
+			return cross
+		}
+	}
+	return "g++"
 }
 
 func command(folder, name string, arguments ...string) error {

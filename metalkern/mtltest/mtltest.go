@@ -78,7 +78,7 @@ func leaked(before int64) (n int64) {
 // names it.
 func Load(t testing.TB) {
 	t.Helper()
-	if _, err := exec.LookPath("g++"); err != nil {
+	if _, err := exec.LookPath(cxx()); err != nil {
 		if required("g++") {
 			t.Fatal("mtltest: g++ is missing, and SEGUE_REQUIRE asks for it (Debian: apt-get install g++)")
 		}

@@ -18,6 +18,9 @@ import (
 	"segue/metalkern/kernels/translate"
 )
 
+// cxx is set when this command is built: see package mtltest.
+var cxx = "g++"
+
 func main() {
 	if len(os.Args) != 2 {
 		fmt.Fprintln(os.Stderr, "compiler: want one argument, the file of kernels")
@@ -46,7 +49,7 @@ func compile(file string) (string, error) {
 	if _, err := os.Stat(object); err == nil {
 		return object, nil
 	}
-	flat, err := run(nil, "g++", "-E", "-x", "c++", "-DMK_SHIM", file)
+	flat, err := run(nil, cxx, "-E", "-x", "c++", "-DMK_SHIM", file)
 	if err != nil {
 		return "", err
 	}
@@ -59,7 +62,7 @@ func compile(file string) (string, error) {
 	defer os.Remove(half)
 	arguments := append([]string{"-std=gnu++20", "-O2", "-w", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-exceptions", "-ffp-contract=on", "-ftls-model=initial-exec",
 		"-I" + filepath.Join(folder, "cpp"), "-x", "c++", "-o", half, "-"}, machine()...)
-	if _, err := run([]byte(kernels.CPU()), "g++", arguments...); err != nil {
+	if _, err := run([]byte(kernels.CPU()), cxx, arguments...); err != nil {
 		return "", err
 	}
 	if err := keep(kernels.CPU(), strings.TrimSuffix(object, ".so")+".cc"); err != nil {
@@ -79,7 +82,7 @@ func keep(text, file string) error {
 
 // machine asks for this processor's instructions: without them every half is converted by a function.
 func machine() []string {
-	if runtime.GOARCH == "amd64" {
+	if cxx == "g++" && runtime.GOARCH == "amd64" {
 		return []string{"-march=native"}
 	}
 	return nil
