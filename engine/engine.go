@@ -21,6 +21,7 @@ import (
 // Options are what an Engine is given once.
 type Options struct {
 	Backend   kern.Backend
+	Choice    string     // why it is this backend: for Status
 	ModelsDir string     // folder of model folders; "" for none
 	Hub       hub.Config // where the Hugging Face cache is, and how to fill it
 	Base      string     // model that supplies text encoder and codec to audiocraft checkpoints; "" to look for the published one
@@ -85,7 +86,7 @@ func (e *Engine) Close() error {
 func (e *Engine) Status() Status {
 	device := e.options.Backend.Device()
 	s := Status{
-		Device: device.Backend, DeviceDetail: device.Name + ", " + device.Detail,
+		Device: device.Backend, DeviceDetail: device.Name + ", " + device.Detail, DeviceChoice: e.options.Choice,
 		MemoryBytes: residentMemory(), DeviceBytes: e.options.Backend.Allocated(), Models: []ModelInfo{},
 	}
 	e.mu.Lock()

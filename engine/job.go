@@ -158,9 +158,10 @@ type ModelInfo struct {
 type Status struct {
 	Device        string      `json:"device"`
 	DeviceDetail  string      `json:"deviceDetail"`
-	MemoryBytes   int64       `json:"memoryBytes"` // resident set of the process
-	DeviceBytes   int64       `json:"deviceBytes"` // held by models and caches
-	Models        []ModelInfo `json:"models"`      // resident
+	DeviceChoice  string      `json:"deviceChoice"` // why it is this device, and why others were passed over
+	MemoryBytes   int64       `json:"memoryBytes"`  // resident set of the process
+	DeviceBytes   int64       `json:"deviceBytes"`  // held by models and caches
+	Models        []ModelInfo `json:"models"`       // resident
 	CachedPrompts int         `json:"cachedPrompts"`
 	CachedTexts   int         `json:"cachedTexts"`
 }

@@ -38,7 +38,7 @@ func (f *benchFlags) register(set *flag.FlagSet) {
 	set.StringVar(&o.Model, "model", "", "`NAME` folder, name or Hugging Face name, as for continue (default the bundled one)")
 	set.StringVar(&o.Shape, "shape", "", "`SIZE` small, medium or large: random weights of that published shape instead of a model; speed only")
 	set.StringVar(&o.Clip, "clip", "", "`FILE` audio to continue (default a few chords)")
-	set.StringVar(&f.machine.device, "device", "auto", "`NAME` device: auto or cpu")
+	f.machine.registerDevice(set)
 	set.Var(listFlag(&m.Quantizations, kern.ParsePrecision), "quantization", "`LIST` weights of the decoder: none, f32, f16, q8, q4 (default q4,q8,f16; of a shape q4,q8)")
 	set.Var(listFlag(&m.KVCaches, kern.ParsePrecision), "kv-cache", "`LIST` keys and values: f32, f16, q8 (default f16,q8; of a shape f16)")
 	set.Var(listFlag(&m.Threads, parseInt), "threads", "`LIST` CPU threads; 0: all cores, less one when there are more than four")
@@ -122,7 +122,8 @@ func (f *benchFlags) wire(ctx context.Context) (err error) {
 	f.OpenBackend = func(threads int) (kern.Backend, error) {
 		m := f.machine
 		m.threads = threads
-		return m.openBackend()
+		backend, _, err := m.openBackend()
+		return backend, err
 	}
 	if f.Shape != "" {
 		f.Open = func() (*weights.Checkpoint, error) { return bench.OpenShape(f.Shape) }
@@ -137,7 +138,9 @@ func (f *benchFlags) wire(ctx context.Context) (err error) {
 
 // findModel looks a model up as a job would and returns its name and how to open its checkpoint.
 func (m *machineFlags) findModel(ctx context.Context, name string) (found string, open func() (*weights.Checkpoint, error), err error) {
-	err = m.withEngine(ctx, func(e *engine.Engine) error {
+	finder := *m
+	finder.device = "cpu" // no model runs
+	err = finder.withEngine(ctx, func(e *engine.Engine) error {
 		info, err := e.Model(ctx, name)
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +14,9 @@ import (
 
 const aboutDoctor = `Checks what segue needs on this machine and says what it found: the device, memory, where models and caches are, and a
 self-test that makes one second of sound with the bundled model. Exits 1 if the self-test fails.
+
+With --report every op is also compared with its formula on the device and timed at the shapes of the published models, which takes
+minutes, and all that is found goes to a file. For the first on a new kind of GPU: segue doctor --device metal --report metal.txt
 `
 
 // diagnosis is what the doctor found, one entry a line.
@@ -37,6 +41,7 @@ func runDoctor(ctx context.Context, env *environment, args []string) error {
 	var machine machineFlags
 	machine.register(set)
 	asJSON := set.Bool("json", false, "print as JSON")
+	report := set.String("report", "", "`FILE` for every op's errors and times on this device")
 	if positional, err := parse(set, args); err != nil {
 		return err
 	} else if len(positional) > 0 {
@@ -45,12 +50,17 @@ func runDoctor(ctx context.Context, env *environment, args []string) error {
 	d := &diagnosis{OK: true}
 	d.add("version", true, "segue %s %s/%s %s", version(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 	d.examine(ctx, &machine)
+	if *report != "" {
+		if err := d.report(ctx, env, &machine, *report); err != nil {
+			return err
+		}
+	}
 	if *asJSON {
 		if err := printJSON(env.stdout, d); err != nil {
 			return err
 		}
 	} else {
-		d.print(env)
+		d.print(env.stdout)
 	}
 	if !d.OK {
 		return exitError(1)
@@ -58,13 +68,13 @@ func runDoctor(ctx context.Context, env *environment, args []string) error {
 	return nil
 }
 
-func (d *diagnosis) print(env *environment) {
+func (d *diagnosis) print(w io.Writer) {
 	for _, f := range d.Checks {
 		mark := "ok  "
 		if !f.OK {
 			mark = "FAIL"
 		}
-		fmt.Fprintf(env.stdout, "%s  %-10s %s\n", mark, f.Name, f.Detail)
+		fmt.Fprintf(w, "%s  %-10s %s\n", mark, f.Name, f.Detail)
 	}
 }
 
@@ -78,6 +88,7 @@ func (d *diagnosis) examine(ctx context.Context, machine *machineFlags) {
 	defer e.Close()
 	status := e.Status()
 	d.add("device", true, "%s: %s", status.Device, status.DeviceDetail)
+	d.add("choice", true, "%s", status.DeviceChoice)
 	models := machine.models
 	if models == "" {
 		models = defaultModels()

@@ -16,8 +16,6 @@ import (
 	"golang.org/x/term"
 
 	"segue/engine"
-	"segue/engine/cpukern"
-	"segue/engine/kern"
 	"segue/weights/bundled"
 	"segue/weights/hub"
 )
@@ -183,9 +181,9 @@ type machineFlags struct {
 }
 
 func (m *machineFlags) register(set *flag.FlagSet) {
-	set.StringVar(&m.device, "device", "auto", "`NAME` device: auto or cpu")
+	m.registerDevice(set)
 	set.IntVar(&m.threads, "threads", 0, "`N` CPU threads; 0: all cores, less one when there are more than four")
-	set.Int64Var(&m.memory, "memory", 0, "`MB` that models may hold together; the longest unused goes first; 0: half of the machine's")
+	set.Int64Var(&m.memory, "memory", 0, "`MB` that models may hold together; the longest unused goes first; 0: half of the machine's, three quarters of a GPU's")
 	set.StringVar(&m.models, "models", "", "`FOLDER` models by name are looked up here (default $SEGUE_MODELS, else "+defaultModels()+")")
 	set.StringVar(&m.base, "base", "", "`MODEL` supplies text encoder, tokenizer and codec to audiocraft checkpoints")
 }
@@ -207,50 +205,14 @@ func hubConfig() hub.Config {
 	return hub.FromEnvironment(os.Getenv, home)
 }
 
-// backends are the devices that segue can run on, the preferred first.
-var backends = []struct {
-	name string
-	open func(m *machineFlags) (kern.Backend, error)
-}{
-	{"cpu", func(m *machineFlags) (kern.Backend, error) {
-		return cpukern.Open(cpukern.Options{Threads: m.threads, ISA: os.Getenv("SEGUE_ISA")})
-	}},
-}
-
-// openBackend opens the device asked for, or with auto the first that this machine has.
-func (m *machineFlags) openBackend() (kern.Backend, error) {
-	if m.threads < 0 || m.threads > 1024 {
-		return nil, usageError{fmt.Sprintf("--threads: got %d, want 0 to 1024", m.threads)}
-	}
-	var reasons []error
-	for _, b := range backends {
-		if m.device != "auto" && m.device != b.name {
-			continue
-		}
-		backend, err := b.open(m)
-		if err == nil {
-			return backend, nil
-		}
-		reasons = append(reasons, fmt.Errorf("%s: %w", b.name, err))
-	}
-	if len(reasons) == 0 {
-		return nil, usageError{fmt.Sprintf("--device: got %q, want auto or cpu", m.device)}
-	}
-	return nil, errors.Join(reasons...)
-}
-
 // openEngine wires an engine as the flags say.
 func (m *machineFlags) openEngine() (*engine.Engine, error) {
-	backend, err := m.openBackend()
-	if err != nil {
-		return nil, err
-	}
 	if m.memory < 0 {
 		return nil, usageError{fmt.Sprintf("--memory: got %d, want 0 or more", m.memory)}
 	}
-	memory := m.memory * 1e6
-	if memory == 0 {
-		memory = physicalMemory() / 2
+	backend, choice, err := m.openBackend()
+	if err != nil {
+		return nil, err
 	}
 	home, _ := os.UserHomeDir() // without one, ~ is refused
 	models := m.models
@@ -258,7 +220,7 @@ func (m *machineFlags) openEngine() (*engine.Engine, error) {
 		models = defaultModels()
 	}
 	return engine.Open(engine.Options{
-		Backend: backend, ModelsDir: models, Hub: hubConfig(), Base: m.base, Memory: memory, Home: home,
+		Backend: backend, Choice: choice, ModelsDir: models, Hub: hubConfig(), Base: m.base, Memory: m.budget(backend), Home: home,
 		Bundled: engine.Bundled{Name: bundled.Name, Description: bundled.Description, Files: bundled.FS()},
 	})
 }

@@ -22,6 +22,9 @@ func runModels(ctx context.Context, env *environment, args []string) error {
 	} else if len(positional) > 0 {
 		return usageError{fmt.Sprintf("models: got the argument %q, want flags only", positional[0])}
 	}
+	if machine.device == "auto" {
+		machine.device = "cpu" // no model runs
+	}
 	return machine.withEngine(ctx, func(e *engine.Engine) error {
 		list, err := e.Models(ctx)
 		if err != nil {

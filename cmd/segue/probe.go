@@ -21,7 +21,7 @@ func runProbe(ctx context.Context, env *environment, args []string) error {
 	if len(positional) != 1 {
 		return usageError{fmt.Sprintf("probe: got %d files, want one: segue probe FILE", len(positional))}
 	}
-	machine := machineFlags{device: "auto", threads: 1}
+	machine := machineFlags{device: "cpu", threads: 1} // no model runs
 	return machine.withEngine(ctx, func(e *engine.Engine) error {
 		info, err := e.Probe(ctx, positional[0])
 		if err != nil {

@@ -23,7 +23,7 @@ func runPull(ctx context.Context, env *environment, args []string) error {
 	if len(positional) != 1 {
 		return usageError{fmt.Sprintf("pull: got %d names, want one: segue pull NAME", len(positional))}
 	}
-	machine := machineFlags{device: "auto", threads: 1}
+	machine := machineFlags{device: "cpu", threads: 1} // no model runs
 	return machine.withEngine(ctx, func(e *engine.Engine) error {
 		bar := newProgressBar(env)
 		info, err := e.Pull(ctx, positional[0], *revision, bar.report)

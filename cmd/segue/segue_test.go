@@ -302,6 +302,7 @@ func TestCommandLine(t *testing.T) {
 		{"verify " + goldens + "/mono-audiocraft --base " + goldens + "/mono --golden " + goldens + "/mono/golden.safetensors --json", 0, `"pass": true`, ""},
 		{"verify " + dir, 1, "", "golden"},
 		{"doctor", 0, "same bytes: true", ""},
+		{"doctor --device cpu", 0, "choice     asked for\n", ""},
 		{"schema", 0, `"openrpc"`, ""},
 		{"version", 0, "segue ", ""},
 		{"worker --framing morse", 2, "", "morse"},

@@ -21,7 +21,7 @@ folders). Exits 1 if any comparison fails.
 func runVerify(ctx context.Context, env *environment, args []string) error {
 	set := newFlags(env, "verify", "verify DIR [flags]", aboutVerify)
 	machine := machineFlags{}
-	set.StringVar(&machine.device, "device", "auto", "`NAME` device: auto or cpu")
+	machine.registerDevice(set)
 	set.IntVar(&machine.threads, "threads", 0, "`N` CPU threads; 0: all cores, less one when there are more than four")
 	set.StringVar(&machine.base, "base", "", "`DIR` supplies text encoder, tokenizer and codec to an audiocraft checkpoint")
 	goldenPath := set.String("golden", "", "`FILE` reference results (default DIR/golden.safetensors)")
@@ -63,7 +63,7 @@ func (m *machineFlags) verify(ctx context.Context, dir, goldenPath string) ([]ve
 		return nil, err
 	}
 	defer golden.Close()
-	backend, err := m.openBackend()
+	backend, _, err := m.openBackend()
 	if err != nil {
 		return nil, err
 	}

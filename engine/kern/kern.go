@@ -12,7 +12,10 @@
 // Every backend keeps these promises, and kerntest holds it to them:
 //
 //   - A row's result does not depend on how many rows are computed beside it, nor on the number of
-//     threads: the same request and seed give the same codes alone or among variations.
+//     threads: the same request and seed give the same codes alone or among variations. A GPU keeps
+//     this for up to 48 rows, and for more than that among themselves: there it multiplies in tiles,
+//     whose sums may differ in the last bits. Steps have no more than 32 rows; a prefill has as many
+//     as its prompt, whatever the variations.
 //   - Nothing is allocated by recording an op, once an op of that shape has run.
 //   - A wrong argument or a failed device never panics: the stream remembers the first error and
 //     returns it from Submit, Wait and Download; later ops are skipped.

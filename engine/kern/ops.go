@@ -193,6 +193,7 @@ type RVQDecode struct {
 // Codes int32 [Variations, Q, Stride] receives the code at Column, unless the cell is forced: t = Column-1-Delays[q]
 // outside [0, Frames) is the special code (= Entries), t < PromptFrames keeps what is there already.
 // With Probs [Variations, Q·Entries] the distribution after all filters is written too (verification and bench).
+// A GPU refuses more than 64 codebooks or 4096 entries.
 type Sample struct {
 	Codes, Logits, Seeds Slice
 	Delays               []int

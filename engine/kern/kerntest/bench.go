@@ -12,7 +12,11 @@ import (
 )
 
 // Bench times one backend. The names small, medium and large are those of MusicGen's models.
-func Bench(b *testing.B, k kern.Backend) {
+func Bench(b *testing.B, k kern.Backend) { BenchBatches(b, k, 1) }
+
+// BenchBatches times ops of which batch are recorded before one wait, as ops of a model are; waiting for a GPU takes longer
+// than most of them.
+func BenchBatches(b *testing.B, k kern.Backend, batch int) {
 	for _, r := range benchRows() {
 		b.Run(r.name, func(b *testing.B) {
 			f := newFixture(b, k, r.name)
@@ -20,11 +24,16 @@ func Bench(b *testing.B, k kern.Backend) {
 			c := r.build(f)
 			c.record(f.stream)
 			f.wait()
-			b.SetBytes(c.bytes)
+			b.SetBytes(int64(batch) * c.bytes)
 			b.ReportAllocs()
 			for b.Loop() {
-				c.record(f.stream)
+				for range batch {
+					c.record(f.stream)
+				}
 				f.wait()
+			}
+			if batch > 1 {
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*batch)/1e3, "µs/one")
 			}
 		})
 	}
@@ -50,7 +59,7 @@ func benchRows() []row {
 		named("codec/residual", convRow(convShape{64, 32, 3}, kern.Conv{T: 32000, Left: 1, Right: 1}, 1)),
 		named("codec/last", convRow(convShape{64, 1, 7}, kern.Conv{T: 32000, Left: 3, Right: 3}, 1)),
 		named("codec/up", transposeRow(convShape{1024, 512, 16}, kern.ConvTranspose{T: 50, Stride: 8, TrimLeft: 4, TrimRight: 4}, true)),
-		named("codec/lstm", lstmRow(weights.F32, 50, 1024, 0)),
+		named("codec/lstm", lstmRow(weightKind{weights.F32, kern.Stored}, 50, 1024, 0)),
 		named("codec/quantise", encodeRow(4, 2048, 50, 128)),
 		named("small/sample", sampleBench()))
 }

@@ -14,8 +14,12 @@ import (
 	"segue/weights"
 )
 
-// margin is how many guarded elements lie before and after each window. Odd, so that windows are not aligned.
-const margin = 5
+// Margins: how many guarded elements lie before and after each window. The usual one is odd, so that windows are not
+// aligned; backends read vectors where they are.
+const (
+	oddMargin     = 5
+	alignedMargin = 8
+)
 
 // Guards hold numbers that no op computes.
 const (
@@ -28,6 +32,7 @@ type fixture struct {
 	kern   kern.Backend
 	stream kern.Stream
 	random *rand.Rand
+	margin int
 	made   []freer
 	rooms  []kern.Slice
 }
@@ -38,7 +43,7 @@ type freer interface{ Free() }
 func newFixture(t testing.TB, k kern.Backend, name string) *fixture {
 	hash := fnv.New64a()
 	hash.Write([]byte(name))
-	f := &fixture{t: t, kern: k, random: rand.New(rand.NewPCG(hash.Sum64(), 1))}
+	f := &fixture{t: t, kern: k, random: rand.New(rand.NewPCG(hash.Sum64(), 1)), margin: oddMargin}
 	var err error
 	f.stream, err = k.Stream()
 	f.must(err)
@@ -205,7 +210,7 @@ func (f *fixture) vector(n int) (kern.Slice, []float64) {
 // window is a fresh guarded buffer of n floats or ints.
 func (f *fixture) window(n int, floats bool) kern.Slice {
 	f.t.Helper()
-	total := n + 2*margin
+	total := n + 2*f.margin
 	var b kern.Buffer
 	var err error
 	if floats {
@@ -217,7 +222,7 @@ func (f *fixture) window(n int, floats bool) kern.Slice {
 		f.keep(b, err)
 		f.stream.UploadInts(kern.All(b), repeat(intGuard, total))
 	}
-	return kern.All(b).At(margin, n)
+	return kern.All(b).At(f.margin, n)
 }
 
 func (f *fixture) floats(values []float32) kern.Slice {
@@ -254,13 +259,13 @@ func (f *fixture) guarded(w kern.Slice) kern.Slice {
 func (f *fixture) checkGuards() {
 	f.t.Helper()
 	for _, w := range f.rooms {
-		for _, side := range []kern.Slice{w.At(-margin, margin), w.At(w.N, margin)} {
-			floats, ints := make([]float32, margin), make([]int32, margin)
+		for _, side := range []kern.Slice{w.At(-f.margin, f.margin), w.At(w.N, f.margin)} {
+			floats, ints := make([]float32, f.margin), make([]int32, f.margin)
 			if f.stream.Download(floats, side) != nil { // not floats, then
 				f.must(f.stream.Reset())
 				f.must(f.stream.DownloadInts(ints, side))
 			}
-			for i := range margin {
+			for i := range f.margin {
 				if floats[i] != floatGuard && ints[i] != intGuard {
 					f.t.Errorf("wrote beside the result: element %d of window %d, +%d", side.Off+i, w.Off, w.N)
 				}

@@ -50,7 +50,8 @@ func table() []row {
 func Run(t *testing.T, k kern.Backend) {
 	t.Run("table", func(t *testing.T) {
 		for _, r := range table() {
-			t.Run(r.name, func(t *testing.T) { runRow(t, k, r) })
+			t.Run(r.name, func(t *testing.T) { runRow(t, k, r, oddMargin) })
+			t.Run(r.name+"/aligned", func(t *testing.T) { runRow(t, k, r, alignedMargin) })
 		}
 	})
 	t.Run("alone", func(t *testing.T) { testAlone(t, k) })
@@ -83,8 +84,9 @@ func RunThreads(t *testing.T, open func(threads int) kern.Backend) {
 	}
 }
 
-func runRow(t *testing.T, k kern.Backend, r row) {
+func runRow(t testing.TB, k kern.Backend, r row, margin int) {
 	f := newFixture(t, k, r.name)
+	f.margin = margin
 	defer f.close()
 	c := r.build(f)
 	c.record(f.stream)

@@ -15,6 +15,7 @@ func testSample(t *testing.T, k kern.Backend) {
 	t.Run("alone", func(t *testing.T) { testSampleAlone(t, k) })
 	t.Run("ties", func(t *testing.T) { testSampleTies(t, k) })
 	t.Run("probabilities", func(t *testing.T) { testProbabilities(t, k) })
+	t.Run("odd logits", func(t *testing.T) { testOddLogits(t, k) })
 }
 
 // testDistribution draws from known probabilities with many seeds. χ² with 5 degrees of freedom stays below 25 but for
@@ -124,6 +125,24 @@ func testProbabilities(t *testing.T, k kern.Backend) {
 		}
 		if !(math.Abs(sum-1) < 1e-5) {
 			t.Errorf("codebook %d: probabilities sum to %v, want 1", q, sum)
+		}
+	}
+}
+
+// testOddLogits: whatever a broken model says, the code is one that an embedding can be looked up for.
+func testOddLogits(t *testing.T, k kern.Backend) {
+	f := newFixture(t, k, "odd logits")
+	defer f.close()
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	for _, logits := range [][]float32{{nan, nan, nan}, {-inf, -inf, -inf}, {nan, 1, -inf}, {inf, inf, 0}} {
+		for _, greedy := range []bool{false, true} {
+			a := kern.Sample{Q: 1, Entries: 3, Stride: 2, Variations: 1, Group: 1, Column: 1, Frames: 1,
+				Guidance: 1, Temperature: 1, TopK: 2, TopP: 0.9, Delays: []int{0}, Greedy: greedy}
+			a.Logits, a.Seeds, a.Codes = f.floats(logits), f.ints(f.seeds(1)), f.ints([]int32{-7, -7})
+			f.stream.Sample(a)
+			if code := f.readInts(a.Codes)[1]; code < 0 || code > 2 {
+				t.Errorf("%v, greedy %v: got code %d, want 0 to 2", logits, greedy, code)
+			}
 		}
 	}
 }

@@ -10,8 +10,6 @@ import (
 	"segue/weights"
 )
 
-var stored = []weights.DType{weights.F32, weights.F16, weights.BF16}
-
 // A weightKind is how a file stores a weight and how a backend is to hold it.
 type weightKind struct {
 	dtype     weights.DType
@@ -55,7 +53,12 @@ func linearRows() []row {
 	for i, kind := range weightKinds {
 		rows = append(rows,
 			linearRow(linearShape{301, 65, 33}, kind, i),
+			linearRow(linearShape{67, 70, 97}, kind, i+5),
 			linearRow(linearShape{2, 1025, 96}, kind, i+10))
+		// More inputs than a GPU keeps beside its cores at once.
+		for j, long := range []linearShape{{1, 5, 4165}, {2, 9, 2113}, {4, 5, 1057}, {9, 17, 577}} {
+			rows = append(rows, linearRow(long, kind, i+j))
+		}
 	}
 	for _, p := range []kern.Precision{kern.Stored, kern.F32, kern.F16, kern.Q8, kern.Q4} {
 		rows = append(rows, stackedRow(p))

@@ -1,0 +1,164 @@
+package metalkern
+
+// A backend owns the device until it is closed and the last object made on it is freed.
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"segue/engine/kern"
+	"segue/metalkern/driver"
+)
+
+// maxElements of one buffer: beyond any model, and small enough that byte counts do not overflow.
+const maxElements = 1 << 34
+
+var errClosed = errors.New("metalkern: used after Close")
+
+type backend struct {
+	device    driver.Device
+	info      driver.Info
+	nothing   driver.Buffer // what a kernel gets for an operand that is absent
+	allocated atomic.Int64
+	closed    atomic.Bool
+	users     atomic.Int64 // of the device: this backend, its streams, their memory
+	graves    graveyard
+
+	uploads sync.Mutex // of weights; guards queue
+	queue   driver.Queue
+}
+
+// New makes a backend of a device, which it closes. Open is what finds devices.
+func New(device driver.Device) (kern.Backend, error) {
+	b := &backend{device: device, info: device.Info()}
+	b.users.Store(1)
+	var err error
+	if b.nothing, err = device.Buffer(256); err != nil {
+		return nil, errors.Join(fmt.Errorf("metalkern: %w", err), device.Close())
+	}
+	if b.queue, err = device.Queue(); err != nil {
+		b.nothing.Free()
+		return nil, errors.Join(fmt.Errorf("metalkern: %w", err), device.Close())
+	}
+	return b, nil
+}
+
+func (b *backend) Device() kern.Device {
+	return kern.Device{Backend: b.info.Backend, Name: b.info.Name, Detail: b.info.Detail, Memory: b.info.Memory}
+}
+
+func (b *backend) Allocated() int64 { return b.allocated.Load() }
+
+func (b *backend) Close() error {
+	if b.closed.Swap(true) {
+		return nil
+	}
+	return b.leave()
+}
+
+// leave closes the device after its last user.
+func (b *backend) leave() error {
+	if b.users.Add(-1) > 0 {
+		return nil
+	}
+	b.nothing.Free()
+	return errors.Join(b.queue.Close(), b.device.Close())
+}
+
+func (b *backend) Stream() (kern.Stream, error) {
+	if b.closed.Load() {
+		return nil, errClosed
+	}
+	queue, err := b.device.Queue()
+	if err != nil {
+		return nil, fmt.Errorf("metalkern: stream: %w", err)
+	}
+	b.users.Add(1)
+	return newStream(b, queue), nil
+}
+
+// memory returns zeroed device memory, counted until it is freed.
+func (b *backend) memory(what string, bytes int64) (driver.Buffer, error) {
+	switch {
+	case b.closed.Load():
+		return nil, errClosed
+	case b.info.Largest > 0 && bytes > b.info.Largest:
+		return nil, fmt.Errorf("metalkern: %s: got %d bytes, want at most the %d that a buffer of this device holds",
+			what, bytes, b.info.Largest)
+	}
+	made, err := b.device.Buffer(bytes)
+	if err != nil {
+		return nil, fmt.Errorf("metalkern: %s: %d bytes beside the %d in use: %w", what, bytes, b.allocated.Load(), err)
+	}
+	b.users.Add(1)
+	b.allocated.Add(bytes)
+	return made, nil
+}
+
+// free gives memory back, now or when no stream is at work any more.
+func (b *backend) free(memory driver.Buffer, bytes int64) {
+	b.allocated.Add(-bytes)
+	b.graves.bury(b, memory)
+}
+
+// upload writes data into memory that nothing uses yet, and waits until it is there.
+func (b *backend) upload(to driver.Binding, data []byte) error {
+	b.uploads.Lock()
+	defer b.uploads.Unlock()
+	err := b.queue.Write(to, data)
+	if err == nil {
+		var fence driver.Fence
+		if fence, err = b.queue.Commit(); err == nil {
+			err = b.queue.Wait(fence)
+		}
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("metalkern: upload: %w", err), b.queue.Reset())
+	}
+	return nil
+}
+
+// A graveyard keeps freed memory that the device may still be using: a stream at work holds it back. Streams pause
+// between requests at the latest, and then it goes.
+type graveyard struct {
+	mutex   sync.Mutex
+	working int // streams whose device may not be done
+	waiting []driver.Buffer
+}
+
+// start is called by a stream that records again after a pause.
+func (g *graveyard) start() {
+	g.mutex.Lock()
+	g.working++
+	g.mutex.Unlock()
+}
+
+// pause is called by a stream whose device is done with everything.
+func (g *graveyard) pause(b *backend) {
+	g.mutex.Lock()
+	g.working--
+	var free []driver.Buffer
+	if g.working == 0 {
+		free, g.waiting = g.waiting, nil
+	}
+	g.mutex.Unlock()
+	for _, memory := range free {
+		memory.Free()
+		b.leave() // never the last: the stream that pauses is still there
+	}
+}
+
+func (g *graveyard) bury(b *backend, memory driver.Buffer) {
+	g.mutex.Lock()
+	wait := g.working > 0
+	if wait {
+		g.waiting = append(g.waiting, memory)
+	}
+	g.mutex.Unlock()
+	if !wait {
+		memory.Free()
+		b.leave()
+	}
+}

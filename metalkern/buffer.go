@@ -1,0 +1,127 @@
+package metalkern
+
+import (
+	"fmt"
+	"sync/atomic"
+	"unsafe"
+
+	"segue/engine/kern"
+	"segue/metalkern/driver"
+	"segue/weights"
+)
+
+// holding is the memory of one object, until it is freed.
+type holding struct {
+	owner  *backend
+	memory driver.Buffer
+	bytes  int64
+	freed  atomic.Bool
+}
+
+// hold makes the memory.
+func (b *backend) hold(h *holding, what string, bytes int64) error {
+	memory, err := b.memory(what, bytes)
+	if err == nil {
+		h.owner, h.memory, h.bytes = b, memory, bytes
+	}
+	return err
+}
+
+// Bytes is what the object holds, or held.
+func (h *holding) Bytes() int64 { return h.bytes }
+
+func (h *holding) Free() {
+	if !h.freed.Swap(true) {
+		h.owner.free(h.memory, h.bytes)
+	}
+}
+
+// buffer holds floats or ints, four bytes each.
+type buffer struct {
+	holding
+	n    int
+	ints bool
+}
+
+func (b *buffer) Len() int { return b.n }
+
+func (b *backend) Floats(n int) (kern.Buffer, error) { return b.newBuffer("floats", n, false) }
+func (b *backend) Ints(n int) (kern.Buffer, error)   { return b.newBuffer("ints", n, true) }
+
+func (b *backend) newBuffer(what string, n int, ints bool) (kern.Buffer, error) {
+	if n < 1 || n > maxElements {
+		return nil, fmt.Errorf("metalkern: %s: got %d elements, want 1 to %d", what, n, maxElements)
+	}
+	made := &buffer{n: n, ints: ints}
+	if err := b.hold(&made.holding, what, 4*int64(n)); err != nil {
+		return nil, err
+	}
+	return made, nil
+}
+
+func (b *backend) Vector(t *weights.Tensor) (kern.Buffer, error) {
+	if err := checkTensor("vector", t); err != nil {
+		return nil, err
+	}
+	values := t.Floats()
+	made, err := b.Floats(len(values))
+	if err != nil {
+		return nil, err
+	}
+	if err := b.upload(driver.Binding{Buffer: made.(*buffer).memory}, bytesOf(values)); err != nil {
+		made.Free()
+		return nil, err
+	}
+	return made, nil
+}
+
+// checkTensor makes sure that a tensor's shape and its data agree before its elements are reached for.
+func checkTensor(what string, t *weights.Tensor) error {
+	if t == nil {
+		return fmt.Errorf("metalkern: %s: no tensor", what)
+	}
+	n := product(t.Shape...)
+	if n < 1 || n > maxElements || len(t.Data) != n*t.DType.Size() {
+		return fmt.Errorf("metalkern: %s: %s: got %d bytes of %s for shape %v", what, t.Name, len(t.Data), t.DType, t.Shape)
+	}
+	return nil
+}
+
+// product multiplies dimensions; a negative one gives -1, and what does not fit gives a length no buffer has.
+func product(dims ...int) int {
+	n := 1
+	for _, d := range dims {
+		if d < 0 {
+			return -1
+		}
+		if d > 0 && n > maxElements/d {
+			n = maxElements + 1
+			continue
+		}
+		n *= d
+	}
+	return n
+}
+
+// bytesOf looks at numbers as the bytes that a little-endian device wants; all devices here are, and their hosts.
+func bytesOf[T float32 | int32 | uint16](values []T) []byte {
+	if len(values) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(&values[0])), len(values)*int(unsafe.Sizeof(values[0])))
+}
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }
+
+// roundUp is the next multiple of b.
+func roundUp(a, b int) int { return ceilDiv(a, b) * b }
+
+// positive reports whether every dimension is at least 1.
+func positive(dims ...int) bool {
+	for _, d := range dims {
+		if d < 1 {
+			return false
+		}
+	}
+	return true
+}

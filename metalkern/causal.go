@@ -1,0 +1,211 @@
+package metalkern
+
+// CausalAttention over a cache, in one of two ways, by the number of new columns alone: few are a split over blocks of
+// columns and a join, many are stored first and then go through all blocks, eight queries at a time. See causal.metal.
+
+import (
+	"segue/engine/kern"
+	"segue/metalkern/driver"
+)
+
+const (
+	// blockColumns is BLOCK of causal.metal: small enough that a step of one sequence keeps all cores busy.
+	blockColumns = 64
+	// fillColumns is from how many new columns on their queries alone keep the cores busy.
+	fillColumns = 16
+	// fillQueries is how many queries a simdgroup of a fill takes.
+	fillQueries = 8
+	// blockSteps: grids grow by so many blocks at a time, so that most steps have the same one.
+	blockSteps = 4
+)
+
+type causalNames struct{ splitOne, splitEight, store, fill kernelName }
+
+var (
+	causalPad     = kernelName{"causal", "causal_pad"}
+	causalJoin    = kernelName{"causal", "causal_join"}
+	causalKernels = [...]causalNames{kern.F32: newCausalNames("f32"), kern.F16: newCausalNames("f16"), kern.Q8: newCausalNames("q8")}
+)
+
+func newCausalNames(precision string) causalNames {
+	return causalNames{
+		splitOne: kernelName{"causal", "causal_split_" + precision + "_1"}, splitEight: kernelName{"causal", "causal_split_" + precision + "_8"},
+		store: kernelName{"causal", "causal_store_" + precision}, fill: kernelName{"causal", "causal_fill_" + precision},
+	}
+}
+
+// causalArgs is CausalArgs of causal.metal.
+type causalArgs struct {
+	rows, columns, heads, depth   uint32
+	chunks, lanes                 uint32
+	column, capacity              uint32
+	prefixColumns, prefixCapacity uint32
+	variations                    uint32
+	prefixBlocks, ownBlocks       uint32
+	prefixItems, parts            uint32
+	scale                         float32
+}
+
+// causalOperands are those of one op, checked.
+type causalOperands struct {
+	causalArgs
+	cache, prefix              *cache // prefix may be nil
+	dst, qkv                   region
+	own, ownScales             region
+	prefixNumbers, prefixScale region
+}
+
+func (s *stream) CausalAttention(a kern.CausalAttention) {
+	if !s.alive() {
+		return
+	}
+	var o causalOperands
+	if o.cache = s.cacheOf("Cache", a.Cache); o.cache == nil {
+		return
+	}
+	if a.Prefix != nil {
+		if o.prefix = s.cacheOf("Prefix", a.Prefix); o.prefix == nil {
+			return
+		}
+	}
+	if !s.causalFits(&a, &o) {
+		return
+	}
+	width := o.cache.shape.Heads * o.cache.shape.HeadDim
+	o.dst = s.floats("causal attention", "Dst", a.Dst, product(a.Rows, a.Columns, width))
+	o.qkv = s.floats("causal attention", "QKV", a.QKV, product(a.Rows, a.Columns, 3, width))
+	s.apart("causal attention", "QKV", o.dst, o.qkv)
+	if s.err != nil {
+		return
+	}
+	s.causalArguments(&a, &o)
+	if o.cache.shape.HeadDim%chunkElements != 0 || !o.qkv.aligned() {
+		s.causalPadded(&o)
+	}
+	if a.Columns < fillColumns {
+		s.causalStep(&o)
+	} else {
+		s.causalFill(&o)
+	}
+}
+
+func (s *stream) cacheOf(name string, c kern.Cache) *cache {
+	found, ok := c.(*cache)
+	switch {
+	case !ok || found == nil || found.owner != s.backend:
+		s.shapef("causal attention", "%s: absent, or a cache of another backend", name)
+	case found.freed.Load():
+		s.shapef("causal attention", "%s: freed cache", name)
+	default:
+		return found
+	}
+	return nil
+}
+
+func (s *stream) causalFits(a *kern.CausalAttention, o *causalOperands) bool {
+	own := o.cache.shape
+	switch {
+	case !positive(a.Rows, a.Columns) || a.Rows > own.Rows:
+		s.shapef("causal attention", "got %d rows of %d columns, want up to %d rows", a.Rows, a.Columns, own.Rows)
+	case a.Layer < 0 || a.Layer >= own.Layers:
+		s.shapef("causal attention", "Layer: got %d, want 0 to %d", a.Layer, own.Layers-1)
+	case a.Column < 0 || a.Column > own.Columns || a.Columns > own.Columns-a.Column:
+		s.shapef("causal attention", "got columns %d+%d, want up to %d", a.Column, a.Columns, own.Columns)
+	case o.prefix == nil && a.PrefixColumns != 0:
+		s.shapef("causal attention", "got %d prefix columns without a prefix", a.PrefixColumns)
+	case o.prefix != nil:
+		p := o.prefix.shape
+		if p.Layers != own.Layers || p.Heads != own.Heads || p.HeadDim != own.HeadDim || o.prefix == o.cache ||
+			o.prefix.precision != o.cache.precision {
+			s.shapef("causal attention", "Prefix: got %+v in %s, want the like of %+v in %s, but another",
+				p, o.prefix.precision, own, o.cache.precision)
+		} else if a.PrefixColumns < 0 || a.PrefixColumns > p.Columns || a.Variations < 1 || (a.Rows-1)/a.Variations >= p.Rows {
+			s.shapef("causal attention", "Prefix: got %d columns, %d rows, %d variations, want within %+v",
+				a.PrefixColumns, a.Rows, a.Variations, p)
+		}
+	}
+	return s.err == nil
+}
+
+// causalArguments fills in what both ways need.
+func (s *stream) causalArguments(a *kern.CausalAttention, o *causalOperands) {
+	shape := o.cache.shape
+	o.own, o.ownScales = o.cache.layer(a.Layer)
+	o.causalArgs = causalArgs{
+		rows: uint32(a.Rows), columns: uint32(a.Columns), heads: uint32(shape.Heads), depth: uint32(shape.HeadDim),
+		chunks: uint32(o.cache.chunks()), lanes: 1, column: uint32(a.Column), capacity: uint32(shape.Columns), variations: 1,
+		scale: a.Scale,
+	}
+	for o.lanes < o.chunks {
+		o.lanes *= 2
+	}
+	if a.PrefixColumns > 0 {
+		o.prefixNumbers, o.prefixScale = o.prefix.layer(a.Layer)
+		o.prefixColumns, o.prefixCapacity = uint32(a.PrefixColumns), uint32(o.prefix.shape.Columns)
+		o.variations = uint32(min(a.Variations, a.Rows))
+	}
+}
+
+// causalPadded copies queries, keys and values that kernels cannot read eight at a time. No model has such.
+func (s *stream) causalPadded(o *causalOperands) {
+	p, ok := s.pipeline(causalPad)
+	if !ok {
+		return
+	}
+	n := 3 * int(o.rows*o.columns*o.heads*o.chunks) * chunkElements
+	padded := s.grow(scratchQKV, 4*int64(n))
+	threads := p.threads(256)
+	s.dispatch(p, driver.Size{X: ceilDiv(n, threads), Y: 1, Z: 1}, threads, constants(s, o.causalArgs), o.qkv, padded.written())
+	o.qkv = padded
+}
+
+func (s *stream) causalStep(o *causalOperands) {
+	groups := ceilDiv(int(o.rows), int(o.variations))
+	o.prefixBlocks = uint32(ceilDiv(int(o.prefixColumns), blockColumns))
+	o.prefixItems = uint32(groups) * o.heads * o.prefixBlocks
+	most := ceilDiv(o.cache.shape.Columns, blockColumns) // room for later steps too
+	o.ownBlocks = uint32(min(most, roundUp(ceilDiv(int(o.column+o.columns), blockColumns), blockSteps)))
+	o.parts = uint32(most) + uint32(ceilDiv(int(o.prefixCapacity), blockColumns))
+	name := causalKernels[o.cache.precision].splitEight
+	if o.columns == 1 && (o.prefixColumns == 0 || o.variations == 1) {
+		name = causalKernels[o.cache.precision].splitOne
+	}
+	split, ok := s.pipeline(name)
+	join, too := s.pipeline(causalJoin)
+	if !ok || !too {
+		return
+	}
+	parts := int64(o.rows*o.columns) * int64(o.heads) * int64(o.parts)
+	tops := roundUp(int(8*parts), 16)
+	scratch := s.grow(scratchParts, int64(tops)+4*parts*int64(o.chunks)*chunkElements)
+	if s.err != nil {
+		return
+	}
+	sums := scratch.at(int64(tops))
+	scratch.to = int64(tops)
+	args := constants(s, o.causalArgs)
+	threads := split.threads(128)
+	items := int(o.prefixItems + o.rows*o.heads*o.ownBlocks)
+	s.dispatch(split, driver.Size{X: ceilDiv(items, threads/simdWidth), Y: 1, Z: 1}, threads, args,
+		o.qkv, o.own.written(), o.ownScales.written(), o.prefixNumbers, o.prefixScale, scratch.written(), sums.written())
+	threads = join.threads(64)
+	items = int(o.rows * o.columns * o.heads)
+	s.dispatch(join, driver.Size{X: ceilDiv(items, threads/simdWidth), Y: 1, Z: 1}, threads, args, scratch, sums, o.dst.written())
+}
+
+func (s *stream) causalFill(o *causalOperands) {
+	store, ok := s.pipeline(causalKernels[o.cache.precision].store)
+	fill, too := s.pipeline(causalKernels[o.cache.precision].fill)
+	if !ok || !too {
+		return
+	}
+	args := constants(s, o.causalArgs)
+	threads := store.threads(128)
+	items := int(o.rows * o.columns * o.heads)
+	s.dispatch(store, driver.Size{X: ceilDiv(items, threads/simdWidth), Y: 1, Z: 1}, threads, args,
+		o.qkv, o.own.written(), o.ownScales.written())
+	threads = fill.threads(128)
+	items = int(o.rows*o.heads) * ceilDiv(int(o.columns), fillQueries)
+	s.dispatch(fill, driver.Size{X: ceilDiv(items, threads/simdWidth), Y: 1, Z: 1}, threads, args,
+		o.qkv, o.own, o.ownScales, o.prefixNumbers, o.prefixScale, o.dst.written())
+}

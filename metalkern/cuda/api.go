@@ -1,0 +1,111 @@
+package cuda
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// api is what this package uses of NVIDIA's driver interface; names and order of arguments follow it. native calls the
+// driver, tests put a pretended one in its place. All but the first group want a current context.
+type api interface {
+	driverVersion() (int, error)
+	deviceCount() (int, error)
+	deviceName(device int) (string, error)
+	deviceAttribute(device int, attribute attribute) (int, error)
+	deviceMemory(device int) (int64, error)
+	retainContext(device int) (context, error)
+	releaseContext(device int) error
+	setCurrent(context) error
+
+	loadModule(ptx string) (module, error)
+	unloadModule(module) error
+	function(m module, name string) (function, error)
+	functionAttribute(f function, a functionAttribute) (int, error)
+
+	allocate(bytes int64) (address, error)
+	free(address) error
+	allocatePinned(bytes int) ([]byte, error)
+	freePinned([]byte) error
+	zero(to address, bytes int64, s stream) error
+	upload(to address, from []byte, s stream) error   // from is pinned
+	download(to []byte, from address, s stream) error // to is pinned
+
+	newStream() (stream, error)
+	destroyStream(stream) error
+	synchronize(stream) error
+	newEvent() (event, error)
+	destroyEvent(event) error
+	record(event, stream) error
+	waitEvent(event) error
+
+	launch(l *launch, s stream) error
+	newGraph() (graph, error)
+	addKernel(g graph, after []node, l *launch) (node, error)
+	canOverlap() bool                                            // whether addEarlyKernel works
+	addEarlyKernel(g graph, after node, l *launch) (node, error) // may start before the one after which it comes has ended
+	addJoin(g graph, after []node) (node, error)
+	instantiate(graph) (executable, error)
+	setKernel(e executable, n node, l *launch) error
+	launchGraph(executable, stream) error
+	destroyGraph(graph) error
+	destroyExecutable(executable) error
+}
+
+// Handles of the driver.
+type (
+	context    uintptr
+	module     uintptr
+	function   uintptr
+	stream     uintptr
+	event      uintptr
+	graph      uintptr
+	node       uintptr
+	executable uintptr
+	address    uint64 // in device memory
+)
+
+// launch is one kernel with everything that it needs. parameters[i] points to argument i; the driver copies as many bytes
+// as the kernel declares. It lives on the heap, because the driver is handed its address.
+type launch struct {
+	function        function
+	groups, threads [3]uint32
+	parameters      [1 + maxBindings]unsafe.Pointer
+}
+
+type attribute int32
+
+const (
+	attributeMultiprocessors attribute = 16
+	attributeIntegrated      attribute = 18
+	attributeMajor           attribute = 75
+	attributeMinor           attribute = 76
+)
+
+type functionAttribute int32
+
+const functionMaxThreads functionAttribute = 0
+
+// Error is a driver call that failed.
+type Error struct {
+	Call       string // of the driver interface
+	Code       int
+	Name, Text string // by the driver
+	Log        string // of its compiler
+}
+
+func (e *Error) Error() string {
+	s := fmt.Sprintf("cuda: %s: %s (%d): %s", e.Call, e.Name, e.Code, e.Text)
+	if e.Log != "" {
+		s += "\n" + e.Log
+	}
+	return s
+}
+
+// lost says whether every later call would fail too: errors of a running kernel take the context with them.
+func (e *Error) lost() bool {
+	switch e.Code {
+	case 214, 220, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721, 999:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,126 @@
+package cuda
+
+import (
+	"compress/gzip"
+	"embed"
+	"fmt"
+	"io"
+	"path"
+	"sync"
+
+	"segue/metalkern/driver"
+)
+
+//go:embed ptx/*.ptx.gz
+var files embed.FS
+
+// library is the kernels of one file. Each becomes a module of its own when it is first asked for: the driver compiles a
+// module whole, and a request runs few of a file's kernels.
+type library struct {
+	device  *Device
+	name    string
+	program program
+
+	mu        sync.Mutex
+	pipelines map[string]*pipeline
+}
+
+// pipeline is a loaded kernel.
+type pipeline struct {
+	signature
+	device     *Device
+	name       string
+	module     module
+	function   function
+	maxThreads int
+}
+
+// MaxThreads is the largest threadgroup that its registers allow.
+func (p *pipeline) MaxThreads() int { return p.maxThreads }
+
+// Library reads the PTX of a file of package kernels.
+func (d *Device) Library(name string) (driver.Library, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, errClosed
+	}
+	if l, ok := d.libraries[name]; ok {
+		return l, nil
+	}
+	text, err := readPTX(name)
+	if err != nil {
+		return nil, fmt.Errorf("cuda: library %s: %w (make ptx makes it of its Metal text)", name, err)
+	}
+	l := &library{device: d, name: name, pipelines: map[string]*pipeline{}}
+	if l.program, err = parsePTX(text); err != nil {
+		return nil, fmt.Errorf("cuda: library %s: damaged PTX: %w", name, err)
+	}
+	d.libraries[name] = l
+	return l, nil
+}
+
+func readPTX(name string) (string, error) {
+	file, err := files.Open(path.Join("ptx", name+".ptx.gz"))
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	packed, err := gzip.NewReader(file)
+	if err != nil {
+		return "", err
+	}
+	text, err := io.ReadAll(packed)
+	return string(text), err
+}
+
+// Pipeline compiles a kernel, or finds what the driver kept of an earlier time.
+func (l *library) Pipeline(kernel string) (driver.Pipeline, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p, ok := l.pipelines[kernel]; ok {
+		return p, nil
+	}
+	e, ok := l.program.entries[kernel]
+	if !ok {
+		return nil, fmt.Errorf("cuda: library %s has no kernel %q", l.name, kernel)
+	}
+	if err := l.device.enter(); err != nil {
+		return nil, err
+	}
+	defer leave()
+	p := &pipeline{signature: e.signature, device: l.device, name: kernel}
+	text := l.program.head + e.text
+	if l.device.overlap {
+		text = overlapped(text)
+	}
+	if err := p.load(text); err != nil {
+		return nil, fmt.Errorf("cuda: kernel %s: %w", kernel, err)
+	}
+	l.pipelines[kernel] = p
+	return p, nil
+}
+
+func (p *pipeline) load(ptx string) (err error) {
+	a := p.device.api
+	if p.module, err = a.loadModule(ptx); err != nil {
+		return err
+	}
+	if p.function, err = a.function(p.module, p.name); err == nil {
+		p.maxThreads, err = a.functionAttribute(p.function, functionMaxThreads)
+	}
+	if err != nil {
+		_ = a.unloadModule(p.module) // the first error is the one to tell
+	}
+	return err
+}
+
+// unload gives all kernels back. The context is current.
+func (l *library) unload() (errs []error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.pipelines {
+		errs = append(errs, l.device.api.unloadModule(p.module))
+	}
+	return errs
+}

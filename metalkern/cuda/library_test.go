@@ -1,0 +1,117 @@
+package cuda
+
+import (
+	"strings"
+	"testing"
+
+	"segue/metalkern/kernels"
+)
+
+const twoKernels = `.version 8.0
+.global .align 4 .u32 table = 1;
+.visible .entry first(
+	.param .align 4 .b8 first_param_0[40],
+	.param .u64 first_param_1,
+	.param .u64 first_param_2
+)
+{
+	ret;
+}
+.visible .entry second(
+	.param .align 8 .b8 second_param_0[256]
+)
+.maxntid 256, 1, 1
+{
+	ret;
+}
+.global .align 4 .u32 other = 2;
+`
+
+func TestParsePTX(t *testing.T) {
+	p, err := parsePTX(twoKernels)
+	if err != nil || len(p.entries) != 2 || p.entries["first"].signature != (signature{40, 2}) || p.entries["second"].signature != (signature{256, 0}) {
+		t.Fatalf("got %+v, %v", p, err)
+	}
+	if p.head != ".version 8.0\n.global .align 4 .u32 table = 1;\n.global .align 4 .u32 other = 2;\n" {
+		t.Errorf("head: got %q", p.head)
+	}
+	if text := p.entries["second"].text; !strings.HasPrefix(text, ".visible .entry second(") || !strings.HasSuffix(text, "\tret;\n}\n") || strings.Contains(text, "first") {
+		t.Errorf("second: got %q", text)
+	}
+	for _, c := range []struct{ from, to string }{
+		{"first_param_0[40]", "first_param_0[300]"}, {".param .u64 first_param_1", ".param .u32 first_param_1"},
+		{".param .align 4 .b8 first_param_0[40]", ".param .u64 first_param_0"}, {")\n", "\n"}, {"\n}", "\n"},
+	} {
+		if _, err := parsePTX(strings.ReplaceAll(twoKernels, c.from, c.to)); err == nil {
+			t.Errorf("with %s: got no error", c.to)
+		}
+	}
+}
+
+// The wait stands at the beginning, or where the text asks for it.
+func TestOverlapped(t *testing.T) {
+	const head = ".visible .entry k(\n\t.param .u64 a\n)\n{\n\t.reg .b32 %r<2>;\n\t.shared .b8 s[4];\n"
+	const load, end = "\tld.param.u64 %rd1, [a];\n", "\tret;\n}\n"
+	for _, c := range []struct{ body, want string }{{load, wait + allow + load}, {load + mark + load, allow + load + wait + load}} {
+		if got := overlapped(".target sm_80\n" + head + c.body + end); got != ".target sm_90\n"+head+c.want+end {
+			t.Errorf("got %s", got)
+		}
+	}
+}
+
+// Every file of kernels has its PTX, which can be taken apart.
+func TestAllKernels(t *testing.T) {
+	f := newFake()
+	f.loaded = func(ptx string) {
+		if strings.Count(ptx, ".visible .entry ") != 1 || strings.Count(ptx, wait) != 1 || strings.Count(ptx, allow) != 1 || strings.Count(ptx, ".target sm_90") != 1 {
+			t.Errorf("got the text %.400s", ptx)
+		}
+	}
+	d, err := open(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range kernels.Names() {
+		l, err := d.Library(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries := l.(*library).program.entries
+		if len(entries) == 0 {
+			t.Errorf("%s: no kernels", name)
+		}
+		for kernel := range entries {
+			p, err := l.Pipeline(kernel)
+			if again, _ := l.Pipeline(kernel); err != nil || p.MaxThreads() != 256 || again != p {
+				t.Errorf("%s: got %v, %v", kernel, p, err)
+			}
+		}
+		if _, err := l.Pipeline("missing"); err == nil || !strings.Contains(err.Error(), `no kernel "missing"`) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if _, err := d.Library("missing"); err == nil || !strings.Contains(err.Error(), "make ptx") {
+		t.Errorf("got %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestKernelThatDoesNotLoad(t *testing.T) {
+	f := newFake()
+	d, err := open(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := d.Library(kernels.Names()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.failing["loadModule"] = &Error{Call: "cuModuleLoadDataEx", Code: 218, Name: "CUDA_ERROR_INVALID_PTX", Text: "a PTX JIT compilation failed", Log: "line 3: syntax error"}
+	for kernel := range l.(*library).program.entries {
+		if _, err := l.Pipeline(kernel); err == nil || !strings.Contains(err.Error(), kernel) || !strings.Contains(err.Error(), "line 3: syntax error") {
+			t.Errorf("got %v", err)
+		}
+	}
+}

@@ -1,0 +1,78 @@
+package cuda
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"segue/metalkern/driver"
+)
+
+// program is a PTX text, taken apart: the head with any of the entries is a text of its own.
+type program struct {
+	head    string // version, target, constants
+	entries map[string]entry
+}
+
+type entry struct {
+	signature
+	text string
+}
+
+// signature is what a kernel takes: its constants, then so many buffers. A launch with other ones is an error, because the
+// driver copies as much as the kernel declares, whatever it is given.
+type signature struct{ constantBytes, buffers int }
+
+// parsePTX takes a text apart. An entry is from a line that begins with .visible .entry to one that is a closing brace.
+func parsePTX(text string) (program, error) {
+	p := program{entries: map[string]entry{}}
+	var head strings.Builder
+	for text != "" {
+		line, _, _ := strings.Cut(text, "\n")
+		if !strings.HasPrefix(line, ".visible .entry ") {
+			head.WriteString(line + "\n")
+			text = text[min(len(line)+1, len(text)):]
+			continue
+		}
+		end := strings.Index(text, "\n}")
+		if end < 0 {
+			return p, fmt.Errorf("%q has no end", line)
+		}
+		e := entry{text: text[:end+2] + "\n"}
+		text = strings.TrimPrefix(text[end+2:], "\n")
+		before, rest, _ := strings.Cut(e.text, "(")
+		list, _, closed := strings.Cut(rest, ")")
+		name := strings.TrimSpace(strings.TrimPrefix(before, ".visible .entry "))
+		var err error
+		if e.signature, err = parameters(list); err != nil || !closed {
+			return p, fmt.Errorf("kernel %s: parameters: %w", name, err)
+		}
+		p.entries[name] = e
+	}
+	p.head = head.String()
+	return p, nil
+}
+
+// parameters reads ".param .align 4 .b8 name[40], .param .u64 name, …".
+func parameters(list string) (s signature, err error) {
+	for i, p := range strings.Split(list, ",") {
+		words := strings.Fields(p)
+		if len(words) < 3 || words[0] != ".param" {
+			return s, fmt.Errorf("got the parameter %q", strings.TrimSpace(p))
+		}
+		switch _, size, array := strings.Cut(strings.TrimSuffix(words[len(words)-1], "]"), "["); {
+		case i == 0 && array:
+			if s.constantBytes, err = strconv.Atoi(size); err != nil || s.constantBytes < 1 || s.constantBytes > driver.MaxConstants {
+				return s, fmt.Errorf("got %q bytes of constants, want 1 to %d", size, driver.MaxConstants)
+			}
+		case i > 0 && words[1] == ".u64":
+			s.buffers++
+		default:
+			return s, fmt.Errorf("got the parameter %q, want constants first and then pointers", strings.TrimSpace(p))
+		}
+	}
+	if s.buffers > maxBindings {
+		return s, fmt.Errorf("got %d buffers, want at most %d", s.buffers, maxBindings)
+	}
+	return s, nil
+}

@@ -1,0 +1,31 @@
+package metalkern
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"segue/metalkern/kernels"
+)
+
+// TestDefines: numbers that a kernel and its op must agree on, or the op must not exceed.
+func TestDefines(t *testing.T) {
+	for _, d := range []struct {
+		file, name string
+		want       int
+	}{
+		{"sample", "SAMPLE_ENTRIES", sampleEntries},
+		{"sample", "SAMPLE_SIMDGROUPS", sampleThreads / simdWidth},
+		{"rvq", "RVQ_ROWS", rvqRows},
+		{"rvq", "RVQ_SIMDGROUPS", rvqThreads / simdWidth},
+		{"lstm", "LSTM_UNITS", lstmThreads / simdWidth / 4},
+	} {
+		text, err := kernels.Source(d.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if line := fmt.Sprintf("#define %s %d", d.name, d.want); !strings.Contains(text, line+" ") && !strings.Contains(text, line+"\n") {
+			t.Errorf("%s.metal: got another %s, want %d", d.file, d.name, d.want)
+		}
+	}
+}

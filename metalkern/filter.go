@@ -1,0 +1,91 @@
+package metalkern
+
+// Filters: the weights of convolutions, [kernel, in, out] with the outputs of a row filled up to whole vectors. A
+// transposed one is kept the same way, since the stride that cuts its taps into phases is the op's.
+
+import (
+	"fmt"
+
+	"segue/engine/kern"
+	"segue/metalkern/driver"
+	"segue/weights"
+)
+
+type filter struct {
+	holding
+	in, out, kernel int
+	transposed      bool
+}
+
+func (f *filter) In() int          { return f.in }
+func (f *filter) Out() int         { return f.out }
+func (f *filter) Kernel() int      { return f.kernel }
+func (f *filter) Transposed() bool { return f.transposed }
+
+// pitch is the outputs of a row with what fills it up.
+func (f *filter) pitch() int { return roundUp(f.out, 4) }
+
+func (f *filter) region() region { return region{memory: f.memory, to: f.bytes} }
+
+func (b *backend) Filter(t *weights.Tensor, transposed bool) (kern.Filter, error) {
+	if err := checkTensor("filter", t); err != nil {
+		return nil, err
+	}
+	if len(t.Shape) != 3 {
+		return nil, fmt.Errorf("metalkern: filter: %s: got shape %v, want three dimensions", t.Name, t.Shape)
+	}
+	f := &filter{out: t.Shape[0], in: t.Shape[1], kernel: t.Shape[2], transposed: transposed}
+	if transposed {
+		f.in, f.out = f.out, f.in
+	}
+	n := product(f.kernel, f.in, f.pitch())
+	if n > maxIndex {
+		return nil, fmt.Errorf("metalkern: filter: %s: got shape %v, want at most %d numbers", t.Name, t.Shape, maxIndex)
+	}
+	if err := b.hold(&f.holding, "filter", 4*int64(n)); err != nil {
+		return nil, err
+	}
+	if err := b.upload(driver.Binding{Buffer: f.memory}, bytesOf(f.packed(t.Floats()))); err != nil {
+		f.Free()
+		return nil, fmt.Errorf("metalkern: filter: %s: %w", t.Name, err)
+	}
+	return f, nil
+}
+
+// packed brings the outputs of one input and tap together.
+func (f *filter) packed(w []float32) []float32 {
+	rows := make([]float32, f.kernel*f.in*f.pitch())
+	for at, v := range w {
+		j, first, second := at%f.kernel, at/f.kernel/f.second(), at/f.kernel%f.second()
+		o, i := first, second
+		if f.transposed {
+			o, i = second, first
+		}
+		rows[(j*f.in+i)*f.pitch()+o] = v
+	}
+	return rows
+}
+
+// second is the length of the tensor's second dimension.
+func (f *filter) second() int {
+	if f.transposed {
+		return f.out
+	}
+	return f.in
+}
+
+// filter finds the weight behind a handle; nil after an error.
+func (s *stream) filter(op string, w kern.Filter, transposed bool) *filter {
+	found, ok := w.(*filter)
+	switch {
+	case !ok || found == nil || found.owner != s.backend:
+		s.shapef(op, "W: absent, or a filter of another backend")
+	case found.freed.Load():
+		s.shapef(op, "W: freed filter")
+	case found.transposed != transposed:
+		s.shapef(op, "W: got a filter with transposed %v, want %v", found.transposed, transposed)
+	default:
+		return found
+	}
+	return nil
+}

@@ -1,0 +1,179 @@
+package metalkern
+
+// Linear: Dst[r] = act(norm(X[r])·Wᵀ + Bias) + Residual[r]. Up to matvecRows rows are one dispatch, in which norm, bias,
+// activation and residual are; more are two: the rows are rounded for matrix units, then multiplied in tiles.
+
+import (
+	"segue/engine/kern"
+	"segue/metalkern/driver"
+	"segue/weights"
+)
+
+// linearArgs is LinearArgs of linear.metal.
+type linearArgs struct {
+	rows, outputs, inputs uint32
+	padded, pitch         uint32
+	norm                  uint32 // kern.NormKind
+	epsilon               float32
+	act                   uint32 // kern.Activation
+	vector                uint32
+	bias, residual        uint32
+	parts                 uint32
+}
+
+const (
+	// matvecRows is up to how many rows W is multiplied with rows rather than tiles. Each eight rows read it anew, all but
+	// the first from the cache; and a row's bits do not depend on the others.
+	matvecRows = 48
+	// tileSize is TILE of linear.metal.
+	tileSize = 64
+)
+
+// A matvec is a kernel for some rows at a time, of which each simdgroup computes some outputs.
+type matvec struct {
+	rows, outputs int
+	names         [kern.Q4 + 1]kernelName // by precision
+}
+
+// matvecs by rows, then by outputs.
+var matvecs = []matvec{
+	newMatvec(1, 1, "1x1"), newMatvec(1, 2, "1x2"), newMatvec(1, 4, "1x4"),
+	newMatvec(2, 1, "2x1"), newMatvec(2, 2, "2x2"), newMatvec(2, 4, "2x4"),
+	newMatvec(4, 2, "4x2"), newMatvec(4, 4, "4x4"),
+	newMatvec(8, 2, "8x2"), newMatvec(8, 4, "8x4"),
+}
+
+func newMatvec(rows, outputs int, size string) matvec {
+	m := matvec{rows: rows, outputs: outputs}
+	for p := kern.F32; p <= kern.Q4; p++ {
+		m.names[p] = kernelName{"linear", "linear_" + p.String() + "_" + size}
+	}
+	return m
+}
+
+var (
+	prepareHalf  = kernelName{"linear", "linear_prepare_half"}
+	prepareFloat = kernelName{"linear", "linear_prepare_float"}
+	tileNames    = [...]kernelName{kern.F32: {"linear", "linear_tile_f32"}, kern.F16: {"linear", "linear_tile_f16"},
+		kern.Q8: {"linear", "linear_tile_q8"}, kern.Q4: {"linear", "linear_tile_q4"}}
+)
+
+// linearOperands are those of one op, checked.
+type linearOperands struct {
+	linearArgs
+	w                                     *matrix
+	dst, x, weight, shift, bias, residual region
+}
+
+func (s *stream) Linear(a kern.Linear) {
+	if !s.alive() {
+		return
+	}
+	w := s.matrix("linear", "W", a.W)
+	if w == nil {
+		return
+	}
+	if a.Rows < 1 || a.Act > kern.ReLU {
+		s.shapef("linear", "got %d rows, activation %d", a.Rows, a.Act)
+		return
+	}
+	o := linearOperands{w: w}
+	o.dst = s.floats("linear", "Dst", a.Dst, product(a.Rows, w.rows))
+	o.bias = s.optional("linear", "Bias", a.Bias, w.rows)
+	o.residual = s.optional("linear", "Residual", a.Residual, product(a.Rows, w.rows))
+	o.x = s.floats("linear", "X", a.X, product(a.Rows, w.cols))
+	s.apart("linear", "X", o.dst, o.x)
+	s.same("linear", "Residual", o.dst, o.residual)
+	o.weight, o.shift = s.normWeights("linear", a.Norm, w.cols)
+	if s.err != nil {
+		return
+	}
+	o.linearArgs = linearArgs{
+		rows: uint32(a.Rows), outputs: uint32(w.rows), inputs: uint32(w.cols), padded: uint32(roundUp(w.cols, weights.GroupSize)),
+		pitch: uint32(w.rowBytes()), norm: uint32(a.Norm.Kind), epsilon: a.Norm.Epsilon, act: uint32(a.Act),
+		vector: fours(w.cols, o.x, o.weight, o.shift), bias: present(o.bias), residual: present(o.residual),
+	}
+	if a.Rows <= matvecRows {
+		s.matvec(&o)
+	} else {
+		s.tiles(&o)
+	}
+}
+
+// present is 1 for an operand that is there.
+func present(r region) uint32 {
+	if r.absent() {
+		return 0
+	}
+	return 1
+}
+
+func (s *stream) matvec(o *linearOperands) {
+	m, threads := s.chooseMatvec(int(o.rows), o.w.rows)
+	p, ok := s.pipeline(m.names[o.w.precision])
+	if !ok {
+		return
+	}
+	threads = p.threads(threads)
+	groups := driver.Size{X: ceilDiv(int(o.rows), m.rows), Y: ceilDiv(o.w.rows, threads/simdWidth*m.outputs), Z: 1}
+	s.dispatch(p, groups, threads, constants(s, o.linearArgs),
+		o.w.numbers(), o.w.scales(), o.x, o.weight, o.shift, o.bias, o.residual, o.dst.written())
+}
+
+// chooseMatvec takes the smallest kernel that has the rows, with as many outputs per simdgroup as leave work for all cores.
+func (s *stream) chooseMatvec(rows, outputs int) (m *matvec, threads int) {
+	const most = 256
+	for i := range matvecs {
+		next := &matvecs[i]
+		switch {
+		case m == nil:
+			m = next
+		case next.rows > m.rows && rows > m.rows:
+			m = next
+		case next.rows == m.rows && ceilDiv(outputs, most/simdWidth*next.outputs)*ceilDiv(rows, m.rows) >= s.cores():
+			m = next
+		}
+	}
+	if ceilDiv(outputs, most/simdWidth*m.outputs) < s.cores()/2 {
+		return m, most / 2
+	}
+	return m, most
+}
+
+// cores is a guess where the device does not say: the smallest Apple GPUs have eight, the largest eighty.
+func (b *backend) cores() int {
+	if b.info.Cores > 0 {
+		return b.info.Cores
+	}
+	return 32
+}
+
+func (s *stream) tiles(o *linearOperands) {
+	size, prepare := 2, prepareHalf // of a number
+	o.parts = 1
+	switch o.w.precision {
+	case kern.F32:
+		size, prepare = 4, prepareFloat
+	case kern.F16:
+		o.parts = 2 // halves, so that no more is lost of x than of W
+	}
+	first, ok := s.pipeline(prepare)
+	second, too := s.pipeline(tileNames[o.w.precision])
+	if !ok || !too {
+		return
+	}
+	rounded := int64(size) * int64(o.parts) * int64(o.rows) * int64(o.padded) // rows are whole 16 bytes
+	scratch := s.grow(scratchRows, rounded+4*int64(o.rows))
+	if s.err != nil {
+		return
+	}
+	x, unscale := scratch, scratch.at(rounded)
+	x.to = rounded
+	threads := first.threads(128)
+	args := constants(s, o.linearArgs)
+	s.dispatch(first, driver.Size{X: ceilDiv(int(o.rows), threads/simdWidth), Y: 1, Z: 1}, threads, args,
+		o.x, o.weight, o.shift, x.written(), unscale.written())
+	groups := driver.Size{X: ceilDiv(o.w.rows, tileSize), Y: ceilDiv(int(o.rows), tileSize), Z: 1}
+	s.dispatch(second, groups, second.threads(128), args,
+		o.w.numbers(), o.w.scales(), x, unscale, o.bias, o.residual, o.dst.written())
+}

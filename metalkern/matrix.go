@@ -1,0 +1,200 @@
+package metalkern
+
+// A matrix is a weight or an embedding table in one precision. Every row begins at 16 bytes and is filled up with zeros
+// to whole groups of 32, so that a thread reads 16 bytes or a group without looking:
+//
+//	F32, F16  [rows][groups·32] numbers
+//	Q8        [rows][groups·32] signed bytes, then [rows][groups] float16 scales
+//	Q4        [rows][groups·16] bytes, input i as value+8 in bits 4·(i mod 8) of word i/8; then scales as Q8
+//
+// Stored keeps every value exactly: float16 as it is, all else as float32.
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"segue/engine/kern"
+	"segue/metalkern/driver"
+	"segue/weights"
+)
+
+type matrix struct {
+	holding
+	rows, cols int
+	precision  kern.Precision // F32, F16, Q8 or Q4
+}
+
+func (m *matrix) Rows() int { return m.rows }
+func (m *matrix) Cols() int { return m.cols }
+
+// groups of a row.
+func (m *matrix) groups() int { return ceilDiv(m.cols, weights.GroupSize) }
+
+// rowBytes is the length of a row without its scales.
+func (m *matrix) rowBytes() int {
+	bytes := [...]int{kern.F32: 4 * weights.GroupSize, kern.F16: 2 * weights.GroupSize, kern.Q8: weights.GroupSize,
+		kern.Q4: weights.GroupSize / 2}[m.precision]
+	return m.groups() * bytes
+}
+
+func (m *matrix) quantized() bool { return m.precision == kern.Q8 || m.precision == kern.Q4 }
+
+// numbers and scales are the two parts of the memory, as operands.
+func (m *matrix) numbers() region {
+	return region{memory: m.memory, to: int64(m.rows) * int64(m.rowBytes())}
+}
+
+func (m *matrix) scales() region {
+	if !m.quantized() {
+		return region{}
+	}
+	from := int64(m.rows) * int64(m.rowBytes())
+	return region{memory: m.memory, from: from, to: from + 2*int64(roundUp(m.rows*m.groups(), 2))} // whole words
+}
+
+func (b *backend) Matrix(p kern.Precision, parts ...*weights.Tensor) (kern.Matrix, error) {
+	return b.newMatrix("matrix", p, parts)
+}
+
+func (b *backend) Table(p kern.Precision, t *weights.Tensor) (kern.Matrix, error) {
+	return b.newMatrix("table", p, []*weights.Tensor{t})
+}
+
+func (b *backend) newMatrix(what string, p kern.Precision, parts []*weights.Tensor) (kern.Matrix, error) {
+	m := &matrix{precision: p}
+	for _, t := range parts {
+		if err := checkTensor(what, t); err != nil {
+			return nil, err
+		}
+		if len(t.Shape) != 2 || m.rows > 0 && t.Shape[1] != m.cols {
+			return nil, fmt.Errorf("metalkern: %s: %s: got shape %v, want [rows, %d]", what, t.Name, t.Shape, m.cols)
+		}
+		m.rows += t.Shape[0]
+		m.cols = t.Shape[1]
+	}
+	if m.rows == 0 {
+		return nil, fmt.Errorf("metalkern: %s: no parts", what)
+	}
+	switch p {
+	case kern.Stored:
+		m.precision = exactPrecision(parts)
+	case kern.F32, kern.F16, kern.Q8, kern.Q4:
+	default:
+		return nil, fmt.Errorf("metalkern: %s: got precision %d, want %d to %d", what, p, kern.Stored, kern.Q4)
+	}
+	size := product(m.rows, m.rowBytes()+2*m.groups())
+	if size > maxElements {
+		return nil, fmt.Errorf("metalkern: %s: got [%d, %d], want at most %d bytes", what, m.rows, m.cols, maxElements)
+	}
+	if err := b.hold(&m.holding, what, m.numbers().to+m.scales().to-m.scales().from); err != nil {
+		return nil, err
+	}
+	if err := b.fill(m, parts); err != nil {
+		m.Free()
+		return nil, fmt.Errorf("metalkern: %s: %w", what, err)
+	}
+	return m, nil
+}
+
+// exactPrecision holds every value of the parts, which become one weight.
+func exactPrecision(parts []*weights.Tensor) kern.Precision {
+	for _, t := range parts {
+		if t.DType != weights.F16 {
+			return kern.F32
+		}
+	}
+	return kern.F16
+}
+
+// fillBytes bounds the memory that a weight passes through on its way to the device.
+const fillBytes = 8 << 20
+
+// fill rounds the parts a run of rows at a time and sends them to the device.
+func (b *backend) fill(m *matrix, parts []*weights.Tensor) error {
+	run := max(1, fillBytes/(4*m.cols))
+	scales := make([]uint16, 0, (m.scales().to-m.scales().from)/2)
+	row := 0
+	for _, part := range parts {
+		for from := 0; from < part.Shape[0]; from += run {
+			to := min(from+run, part.Shape[0])
+			data, itsScales, err := m.rounded(part.Rows(part.Name, from, to).Floats())
+			if err == nil {
+				err = b.upload(driver.Binding{Buffer: m.memory, Offset: int64(row+from) * int64(m.rowBytes())}, data)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: rows %d to %d: %w", part.Name, from, to-1, err)
+			}
+			scales = append(scales, itsScales...)
+		}
+		row += part.Shape[0]
+	}
+	if !m.quantized() {
+		return nil
+	}
+	return b.upload(driver.Binding{Buffer: m.memory, Offset: m.scales().from}, bytesOf(scales[:cap(scales)]))
+}
+
+// rounded is whole rows as the memory holds them.
+func (m *matrix) rounded(values []float32) (data []byte, scales []uint16, err error) {
+	data = make([]byte, len(values)/m.cols*m.rowBytes())
+	switch m.precision {
+	case kern.F32:
+		putRows(data, values, m, func(dst []byte, v float32) { binary.LittleEndian.PutUint32(dst, math.Float32bits(v)) })
+	case kern.F16:
+		putRows(data, values, m, func(dst []byte, v float32) { binary.LittleEndian.PutUint16(dst, weights.F32ToF16(v)) })
+	default:
+		q, err := weights.Quantize(values, m.cols, map[kern.Precision]int{kern.Q8: 8, kern.Q4: 4}[m.precision])
+		if err != nil {
+			return nil, nil, err
+		}
+		putGroups(data, m, q)
+		scales = q.Scales
+	}
+	return data, scales, nil
+}
+
+func putRows(data []byte, values []float32, m *matrix, put func(dst []byte, v float32)) {
+	size := m.rowBytes() / (m.groups() * weights.GroupSize)
+	for r := range len(values) / m.cols {
+		dst := data[r*m.rowBytes():]
+		for i, v := range values[r*m.cols:][:m.cols] {
+			put(dst[i*size:], v)
+		}
+	}
+}
+
+func putGroups(data []byte, m *matrix, q *weights.Quantized) {
+	for r := range q.Rows {
+		dst := data[r*m.rowBytes():][:m.rowBytes()]
+		if q.Bits == 4 {
+			for i := range dst {
+				dst[i] = 0x88 // zeros
+			}
+		}
+		for i, v := range q.Values[r*q.Cols:][:q.Cols] {
+			switch {
+			case q.Bits == 8:
+				dst[i] = byte(v)
+			case i%2 == 0:
+				dst[i/2] = dst[i/2]&0xf0 | byte(v+8)
+			default:
+				dst[i/2] = dst[i/2]&0x0f | byte(v+8)<<4
+			}
+		}
+	}
+}
+
+// matrix finds the weight behind a handle; nil after an error.
+func (s *stream) matrix(op, name string, m kern.Matrix) *matrix {
+	found, ok := m.(*matrix)
+	switch {
+	case !ok || found == nil || found.owner != s.backend:
+		s.shapef(op, "%s: absent, or not a weight of this backend", name)
+	case found.freed.Load():
+		s.shapef(op, "%s: freed weight", name)
+	default:
+		return found
+	}
+	return nil
+}

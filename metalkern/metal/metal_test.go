@@ -1,0 +1,538 @@
+//go:build linux && (amd64 || arm64)
+
+package metal_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"segue/engine/kern"
+	"segue/metalkern/driver"
+	"segue/metalkern/metal"
+	"segue/metalkern/mtltest"
+)
+
+// Kernels of these tests: y[i] += by; one that goes wrong as it runs; one that does not compile.
+const (
+	addText = `
+struct AddArgs { uint n; uint by; };
+kernel void add(constant AddArgs& a [[buffer(0)]], device uint* y [[buffer(1)]], uint i [[thread_position_in_grid]])
+{
+	if (i < a.n) y[i] += a.by;
+}
+kernel void part(constant AddArgs& a [[buffer(0)]], device uint* y [[buffer(1)]], uint i [[thread_position_in_grid]])
+{
+	if (i < a.n) threadgroup_barrier(mem_flags::mem_threadgroup);
+	y[i] = 1u;
+}
+`
+	brokenText = `
+struct Args { uint n; };
+kernel void broken(constant Args& a [[buffer(0)]], device uint* y [[buffer(1)]]) { y[0] = a.missing; }
+`
+)
+
+func source(name string) (string, error) {
+	switch name {
+	case "add":
+		return addText, nil
+	case "broken":
+		return brokenText, nil
+	}
+	return "", fmt.Errorf("no kernels %q", name)
+}
+
+// bench holds what most tests need.
+type bench struct {
+	t      *testing.T
+	device driver.Device
+	add    driver.Pipeline
+	queue  driver.Queue
+	buffer driver.Buffer
+}
+
+const count = 256
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{t: t, device: mtltest.Open(t, source)}
+	b.add = b.pipeline("add")
+	var err error
+	if b.buffer, err = b.device.Buffer(4 * count); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.buffer.Free)
+	if b.queue, err = b.device.Queue(); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (b *bench) pipeline(name string) driver.Pipeline {
+	b.t.Helper()
+	library, err := b.device.Library("add")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	p, err := library.Pipeline(name)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return p
+}
+
+var (
+	one       = driver.Size{X: 1, Y: 1, Z: 1}
+	threads   = driver.Size{X: 64, Y: 1, Z: 1}
+	groups    = driver.Size{X: count / 64, Y: 1, Z: 1}
+	constants = binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, count), 1)
+)
+
+func (b *bench) record() {
+	b.queue.Dispatch(b.add, groups, threads, constants, []driver.Binding{{Buffer: b.buffer}})
+}
+
+// values reads the buffer, which must hold the same number everywhere.
+func (b *bench) value() uint32 {
+	b.t.Helper()
+	got := make([]byte, 4*count)
+	if err := b.queue.Read(got, driver.Binding{Buffer: b.buffer}); err != nil {
+		b.t.Fatal(err)
+	}
+	if !bytes.Equal(got, bytes.Repeat(got[:4], count)) {
+		b.t.Fatalf("got different numbers: %v", got)
+	}
+	return binary.LittleEndian.Uint32(got)
+}
+
+func TestInfo(t *testing.T) {
+	info := mtltest.Open(t, source).Info()
+	if info.Backend != "metal" || info.Name == "" || info.Detail == "" || info.Memory <= 0 || info.Largest <= 0 || !info.Unified {
+		t.Errorf("got %+v", info)
+	}
+}
+
+func TestBuffersAreZeroAndCounted(t *testing.T) {
+	b := newBench(t)
+	if got := b.value(); got != 0 {
+		t.Errorf("a new buffer: got %x, want zeros", got)
+	}
+	if got := b.device.Allocated(); got != 4*count {
+		t.Errorf("allocated: got %d, want %d", got, 4*count)
+	}
+	b.buffer.Free()
+	b.buffer.Free()
+	if got := b.device.Allocated(); got != 0 {
+		t.Errorf("allocated after Free, twice: got %d, want 0", got)
+	}
+	for _, n := range []int64{0, -1, 1 << 50} {
+		if _, err := b.device.Buffer(n); err == nil {
+			t.Errorf("buffer of %d bytes: got no error", n)
+		}
+	}
+}
+
+func TestOrder(t *testing.T) {
+	b := newBench(t)
+	for range 5 {
+		for range 3 {
+			b.record()
+			b.queue.Barrier()
+		}
+		if _, err := b.queue.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := b.value(); got != 15 {
+		t.Errorf("got %d, want 15", got)
+	}
+	if err := b.queue.Write(driver.Binding{Buffer: b.buffer, Offset: 4}, []byte{7}); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 8)
+	if err := b.queue.Read(got, driver.Binding{Buffer: b.buffer}); err != nil || got[0] != 15 || got[4] != 7 {
+		t.Errorf("after Write: got %v, %v", got, err)
+	}
+}
+
+func TestManyCommitsUnderWay(t *testing.T) {
+	b := newBench(t)
+	var last driver.Fence
+	for i := range 200 {
+		b.record()
+		f, err := b.queue.Commit()
+		if err != nil || f != last+1 {
+			t.Fatalf("commit %d: got fence %d, %v, want %d", i, f, err, last+1)
+		}
+		last = f
+		if i >= 3 {
+			if err := b.queue.Wait(f - 3); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got := b.value(); got != 200 {
+		t.Errorf("got %d, want 200", got)
+	}
+}
+
+func TestStepsAllocateNothing(t *testing.T) {
+	b := newBench(t)
+	bindings := []driver.Binding{{Buffer: b.buffer}}
+	step := func() {
+		for range 50 {
+			b.queue.Dispatch(b.add, groups, threads, constants, bindings)
+			b.queue.Barrier()
+		}
+		f, err := b.queue.Commit()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.queue.Wait(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 {
+		step()
+	}
+	if n := testing.AllocsPerRun(20, step); n != 0 {
+		t.Errorf("a step: got %g allocations, want 0", n)
+	}
+}
+
+func TestLibrariesAndPipelinesAreKept(t *testing.T) {
+	b := newBench(t)
+	first, _ := b.device.Library("add")
+	second, err := b.device.Library("add")
+	if err != nil || first != second {
+		t.Errorf("library, twice: got %v, %v", second, err)
+	}
+	if b.pipeline("add") != b.add {
+		t.Error("pipeline, twice: got another")
+	}
+}
+
+func TestErrorsOfLibraries(t *testing.T) {
+	b := newBench(t)
+	for _, c := range []struct{ library, kernel, want string }{
+		{"unknown", "", `no kernels "unknown"`},
+		{"broken", "", "missing"},
+		{"add", "subtract", "no such function"},
+	} {
+		library, err := b.device.Library(c.library)
+		if err == nil {
+			_, err = library.Pipeline(c.kernel)
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s %s: got %v, want a word of %q", c.library, c.kernel, err, c.want)
+		}
+	}
+	// A library that was refused does not take the others with it.
+	b.record()
+	if got := b.value(); got != 1 {
+		t.Errorf("got %d, want 1", got)
+	}
+}
+
+func TestFewerThreads(t *testing.T) {
+	mtltest.Load(t)
+	mtltest.Threads(96)
+	defer mtltest.Threads(1024)
+	b := newBench(t)
+	if got := b.add.MaxThreads(); got != 96 {
+		t.Fatalf("MaxThreads: got %d, want 96", got)
+	}
+	b.record()
+	if got := b.value(); got != 1 {
+		t.Errorf("got %d, want 1", got)
+	}
+	b.queue.Dispatch(b.add, groups, driver.Size{X: 128, Y: 1, Z: 1}, constants, []driver.Binding{{Buffer: b.buffer}})
+	if _, err := b.queue.Commit(); err == nil || !strings.Contains(err.Error(), "1 to 96") {
+		t.Errorf("128 threads: got %v", err)
+	}
+}
+
+func TestArgumentsAreChecked(t *testing.T) {
+	b := newBench(t)
+	other := newBench(t)
+	freed, err := b.device.Buffer(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	freed.Free()
+	bind := func(buffer driver.Buffer, offset int64) []driver.Binding {
+		return []driver.Binding{{Buffer: buffer, Offset: offset}}
+	}
+	good := bind(b.buffer, 0)
+	for _, c := range []struct {
+		name            string
+		pipeline        driver.Pipeline
+		groups, threads driver.Size
+		constants       []byte
+		bindings        []driver.Binding
+		want            string
+	}{
+		{"no pipeline", nil, one, one, constants, good, "pipeline"},
+		{"pipeline of another device", other.add, one, one, constants, good, "pipeline of this device"},
+		{"no threadgroups", b.add, driver.Size{X: 1, Y: 0, Z: 1}, one, constants, good, "threadgroups"},
+		{"too many threadgroups", b.add, driver.Size{X: 1 << 40, Y: 1, Z: 1}, one, constants, good, "threadgroups"},
+		{"no threads", b.add, one, driver.Size{X: 1, Y: 1}, constants, good, "threads"},
+		{"too many threads", b.add, one, driver.Size{X: 64, Y: 64, Z: 1}, constants, good, "threads"},
+		{"threads that overflow", b.add, one, driver.Size{X: 1 << 62, Y: 4, Z: 1}, constants, good, "threads"},
+		{"no constants", b.add, one, one, nil, good, "constants"},
+		{"too many constants", b.add, one, one, make([]byte, 260), good, "constants"},
+		{"no buffer", b.add, one, one, constants, bind(nil, 0), "buffer 1"},
+		{"buffer of another device", b.add, one, one, constants, bind(other.buffer, 0), "another device"},
+		{"freed buffer", b.add, one, one, constants, bind(freed, 0), "freed"},
+		{"negative offset", b.add, one, one, constants, bind(b.buffer, -4), "offset -4"},
+		{"offset behind the end", b.add, one, one, constants, bind(b.buffer, 4*count), "offset 1024"},
+		{"odd offset", b.add, one, one, constants, bind(b.buffer, 2), "multiple of 4"},
+		{"too many bindings", b.add, one, one, constants, make([]driver.Binding, 31), "bindings"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b.queue.Dispatch(c.pipeline, c.groups, c.threads, c.constants, c.bindings)
+			b.record() // dropped, as the stream has an error
+			_, err := b.queue.Commit()
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("Commit: got %v, want a word of %q", err, c.want)
+			}
+			if again := b.queue.Wait(0); again == nil || again.Error() != err.Error() {
+				t.Errorf("Wait: got %v, want the first error again", again)
+			}
+			if err := b.queue.Reset(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	if got := b.value(); got != 0 {
+		t.Errorf("after nothing but mistakes: got %d, want 0", got)
+	}
+	if err := b.queue.Wait(1 << 40); err == nil {
+		t.Error("a fence of the future: got no error")
+	}
+	if err := b.queue.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []driver.Binding{{Buffer: b.buffer, Offset: 4*count - 3}, {Buffer: freed}, {}} {
+		if err := b.queue.Read(make([]byte, 4), at); err == nil {
+			t.Errorf("Read from %v: got no error", at)
+		}
+		if err := b.queue.Reset(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Every way in which Metal can refuse: an error that says what, nothing leaked, and a queue that works after Reset.
+func TestFaultsOfAQueue(t *testing.T) {
+	for _, c := range []struct{ fault, want string }{
+		{"command buffer", "no command buffer"},
+		{"encoder", "no compute encoder"},
+		{"execution", "the execution was made to fail"},
+	} {
+		t.Run(c.fault, func(t *testing.T) {
+			b := newBench(t)
+			mtltest.Fail(c.fault, 1, 1)
+			var err error
+			for range 3 {
+				b.record()
+				if _, err = b.queue.Commit(); err != nil {
+					break
+				}
+			}
+			if err == nil {
+				err = b.queue.Read(make([]byte, 4), driver.Binding{Buffer: b.buffer})
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("got %v, want a word of %q", err, c.want)
+			}
+			b.record()
+			if _, again := b.queue.Commit(); again == nil {
+				t.Error("Commit after the failure: got no error")
+			}
+			if err := b.queue.Reset(); err != nil {
+				t.Fatal(err)
+			}
+			before := b.value()
+			b.record()
+			if got := b.value(); got != before+1 {
+				t.Errorf("after Reset: got %d, want %d", got, before+1)
+			}
+		})
+	}
+}
+
+func TestLostDevice(t *testing.T) {
+	b := newBench(t)
+	mtltest.Fail("execution", 0, 1000)
+	defer mtltest.Fail("execution", 0, 0)
+	b.record()
+	f, err := b.queue.Commit()
+	if err == nil {
+		err = b.queue.Wait(f)
+	}
+	if err == nil {
+		t.Fatal("got no error")
+	}
+	if err := b.queue.Reset(); err == nil || !strings.Contains(err.Error(), "lost") {
+		t.Errorf("Reset: got %v, want to hear that the device is lost", err)
+	}
+}
+
+func TestKernelThatGoesWrong(t *testing.T) {
+	b := newBench(t)
+	part := b.pipeline("part")
+	some := binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, 5), 0)
+	b.queue.Dispatch(part, one, threads, some, []driver.Binding{{Buffer: b.buffer}})
+	f, err := b.queue.Commit()
+	if err == nil {
+		err = b.queue.Wait(f)
+	}
+	if err == nil || !strings.Contains(err.Error(), "part: ") || !strings.Contains(err.Error(), "line 9") {
+		t.Errorf("got %v, want the kernel and the line of its barrier", err)
+	}
+}
+
+func TestFaultsOfADevice(t *testing.T) {
+	for _, c := range []struct {
+		fault, want string
+		provoke     func(d driver.Device) error
+	}{
+		{"buffer", "no memory", func(d driver.Device) error {
+			b, err := d.Buffer(64)
+			if err == nil {
+				b.Free()
+			}
+			return err
+		}},
+		{"queue", "no command queue", func(d driver.Device) error { _, err := d.Queue(); return err }},
+		{"library", "error: the library was made to fail", func(d driver.Device) error { _, err := d.Library("add"); return err }},
+		{"function", "no such function", addPipeline},
+		{"pipeline", "the pipeline was made to fail", addPipeline},
+	} {
+		t.Run(c.fault, func(t *testing.T) {
+			d := mtltest.Open(t, source)
+			mtltest.Fail(c.fault, 0, 1)
+			if err := c.provoke(d); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want a word of %q", err, c.want)
+			}
+			if err := c.provoke(d); err != nil {
+				t.Errorf("the next time: %v", err)
+			}
+		})
+	}
+}
+
+func addPipeline(d driver.Device) error {
+	library, err := d.Library("add")
+	if err != nil {
+		return err
+	}
+	_, err = library.Pipeline("add")
+	return err
+}
+
+func TestFindsADevice(t *testing.T) {
+	mtltest.Load(t)
+	t.Run("in the list", func(t *testing.T) {
+		mtltest.Fail("default device", 0, 1)
+		newBench(t).record()
+	})
+	t.Run("not at all", func(t *testing.T) {
+		before := mtltest.Live()
+		mtltest.Fail("default device", 0, 1)
+		mtltest.Fail("all devices", 0, 1)
+		_, err := metal.Open(source)
+		if !errors.Is(err, kern.ErrUnavailable) || !strings.Contains(err.Error(), "MTLCopyAllDevices") {
+			t.Errorf("got %v, want unavailable", err)
+		}
+		if after := mtltest.Live(); after != before {
+			t.Errorf("%d objects leaked", after-before)
+		}
+	})
+	t.Run("without the stand-in", func(t *testing.T) {
+		t.Setenv(metal.LibraryVariable, "")
+		if _, err := metal.Open(source); !errors.Is(err, kern.ErrUnavailable) {
+			t.Errorf("got %v, want unavailable", err)
+		}
+		t.Setenv(metal.LibraryVariable, "/does/not/exist.so")
+		if _, err := metal.Open(source); !errors.Is(err, kern.ErrUnavailable) {
+			t.Errorf("got %v, want unavailable", err)
+		}
+	})
+}
+
+func TestManyGoroutines(t *testing.T) {
+	d := mtltest.Open(t, source)
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			q, err := d.Queue()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer q.Close()
+			for range 20 {
+				buffer, err := d.Buffer(4 * count)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := addPipeline(d); err != nil {
+					t.Error(err)
+				}
+				library, _ := d.Library("add")
+				add, _ := library.Pipeline("add")
+				q.Dispatch(add, groups, threads, constants, []driver.Binding{{Buffer: buffer}})
+				got := make([]byte, 4)
+				if err := q.Read(got, driver.Binding{Buffer: buffer}); err != nil || got[0] != 1 {
+					t.Errorf("got %v, %v", got, err)
+				}
+				buffer.Free()
+			}
+		})
+	}
+	group.Wait()
+}
+
+func TestClosed(t *testing.T) {
+	d := mtltest.Open(t, source)
+	q, err := d.Queue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := d.Buffer(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Free()
+	for range 2 {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := q.Commit(); err == nil {
+		t.Error("Commit: got no error")
+	}
+	if _, err := d.Buffer(4); err == nil {
+		t.Error("Buffer: got no error")
+	}
+	if _, err := d.Library("add"); err == nil {
+		t.Error("Library: got no error")
+	}
+	if _, err := d.Queue(); err == nil {
+		t.Error("Queue: got no error")
+	}
+	if err := q.Reset(); err == nil {
+		t.Error("Reset: got no error")
+	}
+	if err := q.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,92 @@
+package metalkern
+
+// Sample draws on the device, a threadgroup per variation and codebook (sample.metal). What depends on the column alone,
+// which cells are forced and which are drawn, is decided here.
+
+import (
+	"math"
+
+	"segue/engine/kern"
+	"segue/metalkern/driver"
+)
+
+var sampleDraw = kernelName{"sample", "sample_draw"}
+
+const (
+	sampleEntries = 4096 // SAMPLE_ENTRIES of sample.metal: all logits of a codebook are in threadgroup memory
+	sampleBooks   = 64   // bits of sampleArgs.forced
+	sampleThreads = 256  // SAMPLE_SIMDGROUPS at most
+)
+
+// sampleArgs is SampleArgs of sample.metal.
+type sampleArgs struct {
+	forced, open                uint64
+	books, entries, stride      uint32
+	column, group, topk         uint32
+	greedy, probs               uint32
+	guidance, temperature, topp float32
+	padding                     uint32
+}
+
+func (s *stream) Sample(a kern.Sample) {
+	if !s.alive() || !s.sampleFits(a) {
+		return
+	}
+	branches := 1
+	if a.Guidance != 1 {
+		branches = 2
+	}
+	codes := s.ints("sample", "Codes", a.Codes, product(a.Variations, a.Q, a.Stride))
+	seeds := s.ints("sample", "Seeds", a.Seeds, product(a.Variations, 2))
+	logits := s.floats("sample", "Logits", a.Logits, product(branches, a.Group, a.Q, a.Entries))
+	probs := s.optional("sample", "Probs", a.Probs, product(a.Variations, a.Q, a.Entries))
+	s.apart("sample", "Logits", probs, logits)
+	p, ok := s.pipeline(sampleDraw)
+	if !ok || s.err != nil {
+		return
+	}
+	args := sampleArgs{
+		books: uint32(a.Q), entries: uint32(a.Entries), stride: uint32(a.Stride), column: uint32(a.Column), group: uint32(a.Group),
+		topk: uint32(min(a.TopK, a.Entries)), greedy: flag(a.Greedy), probs: flag(!probs.absent()),
+		guidance: a.Guidance, temperature: a.Temperature, topp: a.TopP,
+	}
+	args.forced, args.open = cells(a)
+	groups := driver.Size{X: a.Q, Y: a.Variations, Z: 1}
+	s.dispatch(p, groups, p.threads(sampleThreads), constants(s, args), logits, seeds, codes.written(), probs.written())
+}
+
+// cells has a bit per codebook: the column lies outside the frames, or beyond the prompt.
+func cells(a kern.Sample) (forced, open uint64) {
+	for q, delay := range a.Delays {
+		switch frame := a.Column - 1 - delay; {
+		case frame < 0 || frame >= a.Frames:
+			forced |= 1 << q
+		case frame >= a.PromptFrames:
+			open |= 1 << q
+		}
+	}
+	return forced, open
+}
+
+func (s *stream) sampleFits(a kern.Sample) bool {
+	switch {
+	case !positive(a.Q, a.Entries, a.Stride, a.Variations):
+		s.shapef("sample", "got %d variations, %d codebooks of %d entries, stride %d", a.Variations, a.Q, a.Entries, a.Stride)
+	case a.Q > sampleBooks || a.Entries > sampleEntries:
+		s.shapef("sample", "got %d codebooks of %d entries, want at most %d of %d on a GPU", a.Q, a.Entries, sampleBooks, sampleEntries)
+	case a.Group != 1 && a.Group != a.Variations:
+		s.shapef("sample", "Group: got %d, want 1 or %d", a.Group, a.Variations)
+	case a.Column < 0 || a.Column >= a.Stride:
+		s.shapef("sample", "Column: got %d, want 0 to %d", a.Column, a.Stride-1)
+	case len(a.Delays) != a.Q:
+		s.shapef("sample", "got %d delays for %d codebooks", len(a.Delays), a.Q)
+	case a.TopK < 0 || !(a.TopP > 0 && a.TopP <= 1) || !(a.Temperature > 0) || math.IsInf(float64(a.Temperature), 0):
+		s.shapef("sample", "got top-k %d, top-p %g, temperature %g", a.TopK, a.TopP, a.Temperature)
+	case math.IsNaN(float64(a.Guidance)) || math.IsInf(float64(a.Guidance), 0):
+		s.shapef("sample", "Guidance: got %g", a.Guidance)
+	case !s.indexable("sample", 2, a.Variations, a.Q, max(a.Stride, a.Entries)):
+	default:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,42 @@
+package metalkern
+
+// ConvTranspose. Output frame u·Stride + s - TrimLeft hears input frames u, u-1, … through taps s, s+Stride, …: for all
+// phases s together, that is a convolution whose row u has Stride frames of output.
+
+import "segue/engine/kern"
+
+func (s *stream) ConvTranspose(a kern.ConvTranspose) {
+	const op = "conv transpose"
+	if !s.alive() {
+		return
+	}
+	w := s.filter(op, a.W, true)
+	if w == nil || !s.transposeFits(a) {
+		return
+	}
+	outT := a.OutT()
+	x := s.floats(op, "X", a.X, product(a.T, w.in))
+	bias := s.floats(op, "Bias", a.Bias, w.out)
+	dst := s.floats(op, "Dst", a.Dst, product(outT, w.out))
+	s.apart(op, "X", dst, x)
+	taps := ceilDiv(w.kernel, a.Stride)                           // of one phase
+	u, end := a.TrimLeft/a.Stride, (a.TrimLeft+outT-1)/a.Stride+1 // rows that are not trimmed away whole
+	if !s.indexable(op, end-u, a.Stride, w.pitch()) {
+		return
+	}
+	s.convolve(convArgs{
+		rows: uint32(end - u), phases: uint32(a.Stride), outputs: uint32(w.out), pitch: uint32(w.pitch()),
+		kernelTaps: uint32(w.kernel), taps: uint32(taps), tapFirst: int32((taps - 1) * a.Stride), tapStep: int32(-a.Stride),
+		channels: uint32(w.in), frames: uint32(a.T), first: int32(u - (taps - 1)), stride: 1, dilation: 1, elu: flag(a.ELU),
+		trim: uint32((a.TrimLeft - u*a.Stride) * w.out), limit: uint32(outT * w.out),
+	}, w, x, bias, region{}, dst)
+}
+
+func (s *stream) transposeFits(a kern.ConvTranspose) bool {
+	if !positive(a.T, a.Stride) || product(a.T, a.Stride) > maxIndex/4 || a.W.Kernel() > maxIndex/4 ||
+		a.TrimLeft < 0 || a.TrimRight < 0 || max(a.TrimLeft, a.TrimRight) > maxIndex/4 || a.OutT() < 1 {
+		s.shapef("conv transpose", "got %d frames, stride %d, trim %d and %d: no output", a.T, a.Stride, a.TrimLeft, a.TrimRight)
+		return false
+	}
+	return s.indexable("conv transpose", a.T, a.W.In()) && s.indexable("conv transpose", a.OutT(), a.W.Out())
+}
