@@ -11,6 +11,7 @@ import (
 	"segue/engine/musicgen"
 	"segue/weights"
 	"segue/weights/hub"
+	"segue/weights/packed"
 )
 
 // location is where a model's files are.
@@ -163,7 +164,7 @@ func modelError(l location, err error) error {
 }
 
 // describe fills in what a model's files tell about it, the reason included when it cannot be used.
-func (e *Engine) describe(l location) ModelInfo {
+func (e *Engine) describe(l location, entries []packed.Entry) ModelInfo {
 	info := ModelInfo{Name: l.name, Path: l.dir, Source: l.source, Description: e.about(l)}
 	c, err := e.open(l)
 	if err != nil {
@@ -172,6 +173,7 @@ func (e *Engine) describe(l location) ModelInfo {
 	}
 	defer c.Close()
 	e.fill(&info, c)
+	info.PackedBytes = packedOf(entries, sourcesOf(c))
 	return info
 }
 

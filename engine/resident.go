@@ -8,15 +8,18 @@ import (
 	"segue/engine/kern"
 	"segue/engine/musicgen"
 	"segue/weights"
+	"segue/weights/packed"
 )
 
 // resident is a model on the device, with what earlier requests left for later ones. Its insides belong to whoever has the
 // device.
 type resident struct {
-	info  ModelInfo
-	model *musicgen.Model
+	info    ModelInfo
+	model   *musicgen.Model
+	sources partSources
+	shelves shelves // of the packed weights that the model uses
 
-	// Guarded by Engine.mu.
+	// Guarded by Engine.mu, as info.PackedBytes is.
 	users    int
 	lastUse  time.Time
 	unloaded bool // while in use: the last user frees it
@@ -48,18 +51,19 @@ func (r *resident) cachedTexts() int   { return r.conditions.len() }
 func (r *resident) close() error {
 	r.prefixes.clear()
 	r.conditions.clear()
-	return r.model.Close()
+	return errors.Join(r.model.Close(), r.shelves.close())
 }
 
 // Models lists every model that can be named, resident or not; last those of the catalog that are not on this machine.
 func (e *Engine) Models(ctx context.Context) ([]ModelInfo, error) {
 	var list []ModelInfo
 	seen := map[string]bool{}
+	entries := e.countPacked()
 	for _, l := range e.locations() {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		info := e.info(l)
+		info := e.info(l, entries)
 		list, seen[info.Name] = append(list, info), true
 	}
 	for _, info := range e.Status().Models { // loaded by path
@@ -84,14 +88,15 @@ func (e *Engine) Model(_ context.Context, name string) (ModelInfo, error) {
 	if err != nil {
 		return ModelInfo{}, err
 	}
-	return e.info(l), nil
+	return e.info(l, e.countPacked()), nil
 }
 
-func (e *Engine) info(l location) ModelInfo {
+// info describes a model; entries are those of the cache of packed weights.
+func (e *Engine) info(l location, entries []packed.Entry) ModelInfo {
 	if info, ok := e.residentInfo(l.key()); ok {
 		return info
 	}
-	return e.describe(l)
+	return e.describe(l, entries)
 }
 
 func (e *Engine) residentInfo(model string) (ModelInfo, bool) {
@@ -131,6 +136,8 @@ func (e *Engine) Load(ctx context.Context, o ModelOptions, report func(Progress)
 	}
 	defer e.letGo(r)
 	report(Progress{Stage: StageLoad, Fraction: 1})
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	return r.info, nil
 }
 
@@ -198,12 +205,18 @@ func (e *Engine) load(ctx context.Context, l location, key residentKey) (*reside
 		checkpoint.Close()
 		return nil, err
 	}
-	model, err := musicgen.Load(ctx, e.options.Backend, checkpoint, key.precisions)
+	sources := sourcesOf(checkpoint)
+	backends, shelves := e.shelve(l.name, checkpoint, sources, key.precisions)
+	model, err := musicgen.LoadParts(ctx, backends, checkpoint, key.precisions)
 	if err != nil {
+		_ = shelves.close() // only unmaps files
 		return nil, err
 	}
 	info.MemoryBytes = model.Bytes()
-	return newResident(info, model), nil
+	r := newResident(info, model)
+	r.sources, r.shelves = sources, shelves
+	e.save(r)
+	return r, nil
 }
 
 // packedBytes estimates what a checkpoint will hold on the device: nearly all of the decoder is its linears.
@@ -225,10 +238,15 @@ func (e *Engine) makeRoom(bytes int64) error {
 	if bytes > budget {
 		return Errorf(OutOfMemory, "model", "memory: the model needs about %d MB, want at most the budget of %d MB; quantization q4 needs least, --memory raises the budget", bytes>>20, budget>>20)
 	}
-	for e.options.Backend.Allocated()+bytes > budget {
+	for waited := false; e.options.Backend.Allocated()+bytes > budget; {
 		r := e.evict()
-		if r == nil {
+		if r == nil && waited {
 			return nil // what is left is in use: the budget yields to the running job
+		}
+		if r == nil {
+			e.saves.Wait() // one whose packed weights are being written is free soon
+			waited = true
+			continue
 		}
 		_ = r.close() // only unmaps files
 	}

@@ -3,6 +3,7 @@ package weights
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 )
 
@@ -12,6 +13,7 @@ import (
 type mapping struct {
 	data    []byte
 	release func([]byte) error // nil: nothing to release
+	info    fs.FileInfo        // of the file when it was opened; nil: not on disk
 }
 
 // mapFile maps a regular file that is not empty.
@@ -34,12 +36,15 @@ func mapFile(path string) (*mapping, error) {
 	if err != nil {
 		return nil, fmt.Errorf("weights: %w", err)
 	}
-	defer file.Close() // a mapping outlives its file handle
+	defer file.Close()                       // a mapping outlives its file handle
+	if info, err = file.Stat(); err != nil { // of this very file, whatever has the name by now
+		return nil, fmt.Errorf("weights: %w", err)
+	}
 	data, err := mmap(file, int(info.Size()))
 	if err != nil {
 		return nil, fmt.Errorf("weights: %s: map %d bytes: %w", path, info.Size(), err)
 	}
-	return &mapping{data: data, release: munmap}, nil
+	return &mapping{data: data, release: munmap, info: info}, nil
 }
 
 // Close is harmless when repeated.

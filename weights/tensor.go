@@ -51,7 +51,26 @@ type Tensor struct {
 	Name  string
 	DType DType
 	Shape []int
-	Data  []byte // exactly Len()·DType.Size() bytes
+	Data  []byte // exactly Len()·DType.Size() bytes; nil of a derived tensor
+
+	derive func() []float32 // of a derived tensor, else nil
+}
+
+// Derive makes a float32 tensor that is computed when its elements are asked for, each time: who has kept what was made
+// of it needs neither the time nor the memory.
+func Derive(name string, compute func() []float32, shape ...int) *Tensor {
+	return &Tensor{Name: name, DType: F32, Shape: shape, derive: compute}
+}
+
+// Derived says that the tensor has no Data before Settled.
+func (t *Tensor) Derived() bool { return t.derive != nil }
+
+// Settled is the tensor with its Data: itself unless it is derived.
+func (t *Tensor) Settled() *Tensor {
+	if t.derive == nil {
+		return t
+	}
+	return FromFloats(t.Name, t.derive(), t.Shape...)
 }
 
 // Len is the number of elements.
@@ -65,6 +84,7 @@ func (t *Tensor) Len() int {
 
 // Rows is a window of rows [from, to) of the first dimension, without a copy.
 func (t *Tensor) Rows(name string, from, to int) *Tensor {
+	t = t.Settled()
 	row := t.Len() / t.Shape[0] * t.DType.Size()
 	shape := append([]int{to - from}, t.Shape[1:]...)
 	return &Tensor{Name: name, DType: t.DType, Shape: shape, Data: t.Data[from*row : to*row]}
@@ -84,6 +104,9 @@ func FromFloats(name string, values []float32, shape ...int) *Tensor {
 
 // Floats returns the elements as float32: a view of the file where it holds aligned float32, a converted copy otherwise.
 func (t *Tensor) Floats() []float32 {
+	if t.derive != nil {
+		return t.derive()
+	}
 	if t.DType == F32 && len(t.Data) > 0 && uintptr(unsafe.Pointer(&t.Data[0]))%4 == 0 && littleEndian {
 		return unsafe.Slice((*float32)(unsafe.Pointer(&t.Data[0])), len(t.Data)/4)
 	}
@@ -96,7 +119,7 @@ var littleEndian = func() bool { x := uint16(1); return *(*byte)(unsafe.Pointer(
 
 // Decode converts len(dst) elements, beginning with element from, to float32.
 func (t *Tensor) Decode(dst []float32, from int) {
-	data := t.Data[from*t.DType.Size():]
+	data := t.Settled().Data[from*t.DType.Size():]
 	switch t.DType {
 	case F32:
 		for i := range dst {

@@ -124,7 +124,7 @@ func (l *loader) conv(w convWeights) conv {
 	if l.err != nil {
 		return v
 	}
-	v.filter, l.err = l.codec.backend.Filter(w.weight, w.transposed)
+	v.filter, l.err = l.codec.backend.Filter(kern.Ready(l.codec.backend, w.weight), w.transposed)
 	if l.err != nil {
 		return v
 	}

@@ -1,0 +1,228 @@
+package engine
+
+// Packed weights: each part of a model has a shelf in the cache of packed files, so that it is packed once. A device that
+// cannot hand its weights out, a model that is in no file, an engine without a folder for it: all work as without.
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"time"
+
+	"segue/engine/kern"
+	"segue/engine/musicgen"
+	"segue/weights"
+	"segue/weights/packed"
+)
+
+// saveLimit is how long Close waits for what is being written.
+const saveLimit = 5 * time.Second
+
+// A modelPart is what one file of the cache holds: what fine-tunes of one base share is a part of its own.
+type modelPart struct {
+	name     string
+	tensors  []string // prefixes of their names
+	sections []string // of the configuration
+	hot      bool     // read in every step
+}
+
+var (
+	textPart    = modelPart{"text", []string{"text_encoder."}, []string{"text_encoder"}, false}
+	codecPart   = modelPart{"codec", []string{"audio_encoder."}, []string{"audio_encoder"}, false}
+	decoderPart = modelPart{"decoder", []string{"decoder.", "enc_to_dec_proj.", "audio_enc_to_dec_proj."}, []string{"decoder", ""}, true}
+)
+
+// shelves are those of one model, by part; some may be missing.
+type shelves []*packed.Shelf
+
+// shelve gives the parts of a model their shelves.
+func (e *Engine) shelve(name string, c *weights.Checkpoint, sources partSources, p musicgen.Precisions) (musicgen.Backends, shelves) {
+	var list shelves
+	backend := func(part modelPart, precision string) kern.Backend {
+		packer, ok := e.options.Backend.(kern.Packer)
+		if !ok || e.packed == nil || len(sources[part.name]) == 0 {
+			return e.options.Backend
+		}
+		key := packed.Key{Layout: packer.Layout(), Part: part.name, Precision: precision, Config: digest(c, part), Sources: sources[part.name]}
+		shelf := e.packed.Shelf(key, name, part.hot)
+		list = append(list, shelf)
+		return packer.Shelve(shelf)
+	}
+	decoder := p.Decoder.Linears.String()
+	if p.Decoder.Embeddings != kern.Stored {
+		decoder += "+" + p.Decoder.Embeddings.String()
+	}
+	return musicgen.Backends{
+		Text: backend(textPart, p.Text.String()), Codec: backend(codecPart, p.Codec.String()), Decoder: backend(decoderPart, decoder),
+	}, list
+}
+
+// digest stands for the configuration of a part.
+func digest(c *weights.Checkpoint, part modelPart) string {
+	sum := sha256.New()
+	for _, section := range part.sections {
+		sum.Write(c.Section(section))
+		sum.Write([]byte{0})
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:8])
+}
+
+func (s shelves) close() error {
+	var errs []error
+	for _, shelf := range s {
+		errs = append(errs, shelf.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (s shelves) unsaved() bool {
+	return slices.ContainsFunc(s, (*packed.Shelf).Unsaved)
+}
+
+// save writes what was packed, beside whatever comes next, and notes what the cache holds. The model stays until its bytes are
+// written.
+func (e *Engine) save(r *resident) {
+	if e.packed == nil {
+		return
+	}
+	unsaved := r.shelves.unsaved()
+	if unsaved {
+		e.mu.Lock()
+		r.users++
+		e.mu.Unlock()
+	}
+	e.saves.Go(func() {
+		if unsaved {
+			for _, shelf := range r.shelves {
+				_ = shelf.Save(e.saving) // an error is in the log, and does no harm
+			}
+			e.letGo(r)
+		}
+		entries := e.countPacked()
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		r.info.PackedBytes = packedOf(entries, r.sources)
+	})
+}
+
+// endSaves waits for what is being written, but not for long.
+func (e *Engine) endSaves() {
+	timer := time.AfterFunc(saveLimit, func() { e.stopSaving(errors.New("segue is ending")) })
+	defer timer.Stop()
+	e.saves.Wait()
+}
+
+// countPacked notes how much the cache holds, for Status, which must not wait for a disk.
+func (e *Engine) countPacked() []packed.Entry {
+	entries, total := e.packedEntries(forever), int64(0)
+	for _, entry := range entries {
+		total += entry.Bytes
+	}
+	e.packedBytes.Store(total)
+	return entries
+}
+
+const forever = time.Duration(1<<63 - 1)
+
+// packedEntries lists the cache; what has not been used for so long has a reason to go.
+func (e *Engine) packedEntries(unused time.Duration) []packed.Entry {
+	if e.packed == nil {
+		return nil
+	}
+	layout := ""
+	if packer, ok := e.options.Backend.(kern.Packer); ok {
+		layout = packer.Layout()
+	}
+	return e.packed.Entries(layout, unused)
+}
+
+// partSources are the files of each part of a model.
+type partSources map[string][]weights.Source
+
+func sourcesOf(c *weights.Checkpoint) partSources {
+	sources := partSources{}
+	for _, part := range []modelPart{textPart, codecPart, decoderPart} {
+		sources[part.name] = c.Sources(part.tensors...)
+	}
+	return sources
+}
+
+// packedOf is how much of the cache was made of a model's files.
+func packedOf(entries []packed.Entry, sources partSources) (total int64) {
+	for _, entry := range entries {
+		if entry.Of(sources[entry.Part]) {
+			total += entry.Bytes
+		}
+	}
+	return total
+}
+
+// PruneOptions choose what Prune removes beside what cannot be of use any more.
+type PruneOptions struct {
+	UnusedDays float64 `json:"unusedDays" doc:"packed weights not used for so many days go too; 0: all" min:"0" max:"36500"`
+	DryRun     bool    `json:"dryRun,omitempty" doc:"only tell what would go"`
+}
+
+// NewPruneOptions is the defaults.
+func NewPruneOptions() PruneOptions { return PruneOptions{UnusedDays: 30} }
+
+// PackedFile is a file of packed weights.
+type PackedFile struct {
+	Path      string `json:"path"`
+	Model     string `json:"model,omitempty"` // that it was first made for; others may share it
+	Part      string `json:"part,omitempty"`
+	Precision string `json:"precision,omitempty"`
+	Bytes     int64  `json:"bytes"`
+	Reason    string `json:"reason,omitempty"` // why it goes, or should
+}
+
+// PruneResult is what Prune did, or with DryRun would do.
+type PruneResult struct {
+	Folder       string       `json:"folder"`
+	Removed      []PackedFile `json:"removed"`
+	RemovedBytes int64        `json:"removedBytes"`
+	Kept         []PackedFile `json:"kept"`
+	KeptBytes    int64        `json:"keptBytes"`
+	DryRun       bool         `json:"dryRun"`
+}
+
+// Prune removes packed weights whose model has gone or changed, that are of another version, damaged, or long unused. What is
+// in use goes on working. Whatever is removed and needed again is packed again.
+func (e *Engine) Prune(_ context.Context, o PruneOptions) (PruneResult, error) {
+	if err := ValidateTags(o, NewPruneOptions()); err != nil {
+		return PruneResult{}, err
+	}
+	r := PruneResult{DryRun: o.DryRun, Removed: []PackedFile{}, Kept: []PackedFile{}}
+	if e.packed == nil {
+		return r, nil
+	}
+	r.Folder = e.packed.Dir()
+	entries := e.packedEntries(time.Duration(o.UnusedDays * float64(24*time.Hour)))
+	var removed, kept []packed.Entry
+	if o.DryRun {
+		for _, entry := range entries {
+			if entry.Reason != "" {
+				removed = append(removed, entry)
+			} else {
+				kept = append(kept, entry)
+			}
+		}
+	} else {
+		removed, kept = e.packed.Remove(entries)
+	}
+	r.Removed, r.RemovedBytes = packedFiles(removed)
+	r.Kept, r.KeptBytes = packedFiles(kept)
+	e.countPacked()
+	return r, nil
+}
+
+func packedFiles(entries []packed.Entry) (list []PackedFile, total int64) {
+	list = []PackedFile{}
+	for _, e := range entries {
+		list = append(list, PackedFile{e.Path, e.Model, e.Part, e.Precision, e.Bytes, e.Reason})
+		total += e.Bytes
+	}
+	return list, total
+}

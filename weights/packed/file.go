@@ -1,0 +1,300 @@
+package packed
+
+// One file: written whole under another name, opened only if every byte is what was written.
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"segue/weights"
+)
+
+const (
+	lineBytes  = 64      // tensors begin at multiples of it in memory, as kernels like it
+	chunkBytes = 8 << 20 // written at once: file systems with large pages make such of it
+
+	unfinished = ".part" // ending of a file that is being written
+)
+
+// Names in the metadata.
+const (
+	formatField = "format"
+	keyField    = "key"
+	modelField  = "model"     // the model that it was first made for, for people
+	sumsField   = "checksums" // CRC-32C of each tensor, by name
+	headField   = "head"      // CRC-32C of all else that matters: the key, where each tensor lies, its checksum
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// file is an open one. The bytes of its tensors are views of the mapping, or of a copy in large pages.
+type file struct {
+	*weights.File
+	path  string
+	users int    // guarded by Cache.mu
+	large []byte // the copy; nil: none
+}
+
+func (f *file) close() error {
+	freeLarge(f.large)
+	return f.Close()
+}
+
+// readKey opens a file and returns its key, without reading tensors. Its head is sound if the error is nil.
+func readKey(path string) (f *weights.File, key Key, err error) {
+	if f, err = weights.OpenSafetensors(path); err != nil {
+		return nil, Key{}, err
+	}
+	if err = checkHead(f, &key); err != nil {
+		f.Close()
+		return nil, key, fmt.Errorf("packed: %s: %w", path, err)
+	}
+	return f, key, nil
+}
+
+var errFormat = errors.New("was written by another version")
+
+func checkHead(f *weights.File, key *Key) error {
+	if got := f.Metadata[formatField]; got != format {
+		return fmt.Errorf("%w: got format %.40q, want %q", errFormat, got, format)
+	}
+	var sums map[string]string
+	if err := json.Unmarshal([]byte(f.Metadata[keyField]), key); err != nil {
+		return fmt.Errorf("key: %w", err)
+	}
+	if err := json.Unmarshal([]byte(f.Metadata[sumsField]), &sums); err != nil {
+		return fmt.Errorf("checksums: %w", err)
+	}
+	tensors := slices.SortedFunc(maps.Values(f.Tensors), byName)
+	if got, want := f.Metadata[headField], headSum(f.Metadata[keyField], tensors, sums); got != want {
+		return fmt.Errorf("head: got checksum %.8s, want %s: damaged", got, want)
+	}
+	return nil
+}
+
+func byName(a, b *weights.Tensor) int { return cmp.Compare(a.Name, b.Name) }
+
+// headSum covers what the tensors' own checksums do not. Tensors follow one another in the order of their names.
+func headSum(key string, tensors []*weights.Tensor, sums map[string]string) string {
+	sum := crc32.New(castagnoli)
+	fmt.Fprintln(sum, key)
+	for _, t := range tensors {
+		fmt.Fprintln(sum, t.Name, len(t.Data), sums[t.Name])
+	}
+	return hexSum(sum.Sum32())
+}
+
+func hexSum(sum uint32) string { return fmt.Sprintf("%08x", sum) }
+
+// open opens the file of a key and reads all of it. hot says that its bytes are read again and again.
+func open(path string, key Key, hot bool) (*file, error) {
+	opened, got, err := readKey(path)
+	if err != nil {
+		return nil, err
+	}
+	f := &file{File: opened, path: path}
+	f.Prefetch()
+	if got.identity() != key.identity() {
+		err = errors.New("belongs to other weights")
+	} else {
+		err = verify(opened)
+	}
+	if err != nil {
+		f.close()
+		return nil, fmt.Errorf("packed: %s: %w", path, err)
+	}
+	if hot {
+		f.enlarge()
+	}
+	return f, nil
+}
+
+// verify compares every tensor with its checksum, on all processors.
+func verify(f *weights.File) error {
+	var sums map[string]string
+	if err := json.Unmarshal([]byte(f.Metadata[sumsField]), &sums); err != nil {
+		return err
+	}
+	return forEach(slices.SortedFunc(maps.Values(f.Tensors), byName), func(t *weights.Tensor) error {
+		want, err := strconv.ParseUint(sums[t.Name], 16, 32)
+		if got := crc32.Checksum(t.Data, castagnoli); err != nil || got != uint32(want) {
+			return fmt.Errorf("%s: got checksum %s, want %s: damaged", t.Name, hexSum(got), sums[t.Name])
+		}
+		return nil
+	})
+}
+
+// forEach calls fn for every tensor, on all processors, and returns one of the errors. A disk that fails while a mapped
+// page is read is an error like another.
+func forEach(tensors []*weights.Tensor, fn func(*weights.Tensor) error) error {
+	var next atomic.Int64
+	var group sync.WaitGroup
+	errs := make(chan error, runtime.GOMAXPROCS(0))
+	for range cap(errs) {
+		group.Go(func() {
+			defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+			defer func() {
+				if fault := recover(); fault != nil {
+					errs <- fmt.Errorf("reading it failed: %v", fault)
+				}
+			}()
+			for i := next.Add(1) - 1; i < int64(len(tensors)); i = next.Add(1) - 1 {
+				if err := fn(tensors[i]); err != nil {
+					errs <- err
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	close(errs)
+	return <-errs
+}
+
+// enlarge moves the tensors into large pages of memory, where the system has such and has not used them for the file: a
+// pass over small pages is slower by an eighth and more. Without enough memory they stay where they are.
+func (f *file) enlarge() {
+	tensors := slices.SortedFunc(maps.Values(f.Tensors), byName)
+	if len(tensors) == 0 || inLargePages(tensors[0].Data) {
+		return
+	}
+	total := 0
+	for _, t := range tensors {
+		total += len(t.Data)
+	}
+	large, err := newLarge(total)
+	if err != nil {
+		return
+	}
+	places := make(map[*weights.Tensor][]byte, len(tensors))
+	rest := large
+	for _, t := range tensors {
+		places[t], rest = rest[:len(t.Data):len(t.Data)], rest[len(t.Data):]
+	}
+	err = forEach(tensors, func(t *weights.Tensor) error {
+		copy(places[t], t.Data)
+		forgetPages(t.Data) // so that it is not there twice
+		return nil
+	})
+	if err != nil {
+		freeLarge(large)
+		return
+	}
+	for t, place := range places {
+		t.Data = place
+	}
+	f.large = large
+}
+
+// write makes the file of a key in dir, whole or not at all.
+func write(ctx context.Context, dir string, key Key, model string, tensors []*weights.Tensor) (err error) {
+	metadata, err := describe(key, model, tensors)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	temporary, err := os.CreateTemp(dir, key.file()+".*"+unfinished)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(temporary.Name())
+		}
+	}()
+	w := &chunkWriter{ctx: ctx, w: temporary, buffer: make([]byte, 0, chunkBytes)}
+	err = weights.WriteSafetensorsAt(w, tensors, metadata, lineBytes)
+	if err == nil {
+		err = w.flush()
+	}
+	if err == nil {
+		err = temporary.Sync() // the name vouches for the content, also after a power cut
+	}
+	if err = errors.Join(err, temporary.Close()); err != nil {
+		return err
+	}
+	path := filepath.Join(dir, key.file())
+	err = os.Rename(temporary.Name(), path)
+	if f, found, openErr := readKey(path); err != nil && openErr == nil {
+		f.Close() // Windows refuses to replace a file that another process, which was faster, has mapped
+		if found.identity() == key.identity() {
+			return os.Remove(temporary.Name())
+		}
+	}
+	return err
+}
+
+// describe is the metadata of a file.
+func describe(key Key, model string, tensors []*weights.Tensor) (map[string]string, error) {
+	text, err := json.Marshal(key)
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	sums := map[string]string{}
+	err = forEach(tensors, func(t *weights.Tensor) error {
+		sum := hexSum(crc32.Checksum(t.Data, castagnoli))
+		mu.Lock()
+		defer mu.Unlock()
+		sums[t.Name] = sum
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	sumText, err := json.Marshal(sums)
+	if err != nil {
+		return nil, err
+	}
+	sorted := slices.SortedFunc(slices.Values(tensors), byName)
+	return map[string]string{
+		formatField: format, keyField: string(text), modelField: model, sumsField: string(sumText),
+		headField: headSum(string(text), sorted, sums),
+	}, nil
+}
+
+// chunkWriter writes whole chunks, aligned in the file, until its context ends.
+type chunkWriter struct {
+	ctx    context.Context
+	w      io.Writer
+	buffer []byte // up to its capacity
+}
+
+func (w *chunkWriter) Write(data []byte) (int, error) {
+	total := len(data)
+	for len(data) > 0 {
+		n := min(len(data), cap(w.buffer)-len(w.buffer))
+		w.buffer, data = append(w.buffer, data[:n]...), data[n:]
+		if len(w.buffer) == cap(w.buffer) {
+			if err := w.flush(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return total, nil
+}
+
+func (w *chunkWriter) flush() error {
+	if w.ctx.Err() != nil {
+		return context.Cause(w.ctx)
+	}
+	_, err := w.w.Write(w.buffer)
+	w.buffer = w.buffer[:0]
+	return err
+}
