@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"slices"
 	"time"
 
 	"segue/engine/kern"
@@ -35,20 +34,28 @@ var (
 )
 
 // shelves are those of one model, by part; some may be missing.
-type shelves []*packed.Shelf
+type shelves map[string]*packed.Shelf
+
+// sound returns when a part is known to be what was packed, and an error where it is not: parts that not every step needs are
+// looked through beside the load, so that it is not theirs to wait for.
+func (s shelves) sound(part modelPart) error {
+	if shelf := s[part.name]; shelf != nil {
+		return shelf.Sound()
+	}
+	return nil
+}
 
 // shelve gives the parts of a model their shelves.
 func (e *Engine) shelve(name string, c *weights.Checkpoint, sources partSources, p musicgen.Precisions) (musicgen.Backends, shelves) {
-	var list shelves
+	all := shelves{}
 	backend := func(part modelPart, precision string) kern.Backend {
 		packer, ok := e.options.Backend.(kern.Packer)
 		if !ok || e.packed == nil || len(sources[part.name]) == 0 {
 			return e.options.Backend
 		}
 		key := packed.Key{Layout: packer.Layout(), Part: part.name, Precision: precision, Config: digest(c, part), Sources: sources[part.name]}
-		shelf := e.packed.Shelf(key, name, part.hot)
-		list = append(list, shelf)
-		return packer.Shelve(shelf)
+		all[part.name] = e.packed.Shelf(key, name, part.hot)
+		return packer.Shelve(all[part.name])
 	}
 	decoder := p.Decoder.Linears.String()
 	if p.Decoder.Embeddings != kern.Stored {
@@ -56,7 +63,7 @@ func (e *Engine) shelve(name string, c *weights.Checkpoint, sources partSources,
 	}
 	return musicgen.Backends{
 		Text: backend(textPart, p.Text.String()), Codec: backend(codecPart, p.Codec.String()), Decoder: backend(decoderPart, decoder),
-	}, list
+	}, all
 }
 
 // digest stands for the configuration of a part.
@@ -78,7 +85,12 @@ func (s shelves) close() error {
 }
 
 func (s shelves) unsaved() bool {
-	return slices.ContainsFunc(s, (*packed.Shelf).Unsaved)
+	for _, shelf := range s {
+		if shelf.Unsaved() {
+			return true
+		}
+	}
+	return false
 }
 
 // save writes what was packed, beside whatever comes next, and notes what the cache holds. The model stays until its bytes are

@@ -192,6 +192,19 @@ func (e *Engine) letGo(r *resident) {
 	}
 }
 
+// discard ends the last use of a model whose packed weights are damaged: the next who needs it loads it anew.
+func (e *Engine) discard(damaged *resident) {
+	e.mu.Lock()
+	for key, r := range e.resident {
+		if r == damaged {
+			delete(e.resident, key)
+		}
+	}
+	damaged.unloaded = true
+	e.mu.Unlock()
+	e.letGo(damaged)
+}
+
 // load makes room and brings a model to the device, with one user.
 func (e *Engine) load(ctx context.Context, l location, key residentKey) (*resident, error) {
 	checkpoint, err := e.open(l)

@@ -31,10 +31,20 @@ func NewCache(dir string, log *slog.Logger) *Cache {
 // Dir is where the files are.
 func (c *Cache) Dir() string { return c.dir }
 
-// Shelf is the weights of a key: those of its file, if there is a sound one, and those that are put there. model is a name
-// for people; hot says that the weights are read again and again. Close the shelf when nothing views it any more.
+// Shelf is the weights of a key: those of its file, if there is a sound one, and those that are put there. It returns at
+// once; the file is read beside whatever comes next, and who asks for something waits for it. model is a name for people;
+// hot says that the weights are read again and again. Close the shelf when nothing views it any more.
 func (c *Cache) Shelf(key Key, model string, hot bool) *Shelf {
-	s := &Shelf{cache: c, key: key, model: model, names: map[string]bool{}}
+	s := &Shelf{cache: c, key: key, model: model, names: map[string]bool{}, ready: make(chan struct{})}
+	go func() {
+		defer close(s.ready)
+		s.file = c.take(key, model, hot)
+	}()
+	return s
+}
+
+// take opens the file of a key, or shares it; nil where there is no sound one.
+func (c *Cache) take(key Key, model string, hot bool) *file {
 	path := filepath.Join(c.dir, key.file())
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -45,18 +55,17 @@ func (c *Cache) Shelf(key Key, model string, hot bool) *Shelf {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			c.log.Info("weights are packed for the first time", "model", model, "part", key.Part, "precision", key.Precision)
-			return s
+			return nil
 		case err != nil:
 			c.log.Warn("packed weights cannot be used and are made again", "model", model, "reason", err)
-			return s
+			return nil
 		}
 		now := time.Now()
 		_ = os.Chtimes(path, now, now) // for Prune alone; the folder may be read-only
 		c.open[path] = f
 	}
 	f.users++
-	s.file = f
-	return s
+	return f
 }
 
 // release ends one use of a file.
@@ -66,8 +75,20 @@ func (c *Cache) release(f *file) error {
 	if f.users--; f.users > 0 {
 		return nil
 	}
-	delete(c.open, f.path)
+	if c.open[f.path] == f {
+		delete(c.open, f.path)
+	}
 	return f.close()
+}
+
+// drop takes a damaged file out of the cache; who uses it still has it.
+func (c *Cache) drop(f *file) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open[f.path] == f {
+		delete(c.open, f.path)
+		_ = os.Remove(f.path) // else it is replaced
+	}
 }
 
 // Shelf implements kern.Shelf. It is for one goroutine at a time.
@@ -75,13 +96,15 @@ type Shelf struct {
 	cache *Cache
 	key   Key
 	model string
-	file  *file // nil: nothing sound was there
+	ready chan struct{} // closed when file is known
+	file  *file         // nil: nothing sound was there
 	put   []*weights.Tensor
 	names map[string]bool // of those put
 }
 
 // Take returns a window of the file.
 func (s *Shelf) Take(name string, size int) []byte {
+	<-s.ready
 	if s.file == nil || size <= 0 {
 		return nil
 	}
@@ -90,6 +113,21 @@ func (s *Shelf) Take(name string, size int) []byte {
 		return nil
 	}
 	return t.Data[:size:size]
+}
+
+// Sound waits until what comes from the file is known to be what was put there. Where it is not, the error wraps ErrDamaged,
+// the file is gone, and a new shelf of the key is empty.
+func (s *Shelf) Sound() error {
+	<-s.ready
+	if s.file == nil {
+		return nil
+	}
+	err := s.file.sound()
+	if err != nil {
+		s.cache.log.Warn("packed weights cannot be used and are made again", "model", s.model, "reason", err)
+		s.cache.drop(s.file)
+	}
+	return err
 }
 
 // padded is a size in whole lines.
@@ -116,8 +154,9 @@ func (s *Shelf) Save(ctx context.Context) error {
 	if !s.Unsaved() {
 		return nil
 	}
+	<-s.ready
 	all := s.put
-	if s.file != nil { // a sound file that lacks something
+	if s.file != nil && s.Sound() == nil { // a file that lacks something
 		for name, t := range s.file.Tensors {
 			if !s.names[name] {
 				all = append(all, t)
@@ -139,6 +178,7 @@ func (s *Shelf) Save(ctx context.Context) error {
 
 // Close lets go of the file. It is harmless when repeated.
 func (s *Shelf) Close() error {
+	<-s.ready
 	f := s.file
 	s.file, s.put = nil, nil
 	if f == nil {

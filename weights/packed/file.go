@@ -1,6 +1,6 @@
 package packed
 
-// One file: written whole under another name, opened only if every byte is what was written.
+// One file: written whole under another name, used only as far as every byte is what was written.
 
 import (
 	"cmp"
@@ -16,7 +16,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -39,6 +38,9 @@ const (
 	headField   = "head"      // CRC-32C of all else that matters: the key, where each tensor lies, its checksum
 )
 
+// ErrDamaged is wrapped where a file is not what was written.
+var ErrDamaged = errors.New("is damaged")
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // file is an open one. The bytes of its tensors are views of the mapping, or of a copy in large pages.
@@ -47,9 +49,14 @@ type file struct {
 	path  string
 	users int    // guarded by Cache.mu
 	large []byte // the copy; nil: none
+
+	sound   func() error // whether it is what was written; the first call finds out
+	closing atomic.Bool
 }
 
 func (f *file) close() error {
+	f.closing.Store(true)
+	_ = f.sound() // until then it is being read
 	freeLarge(f.large)
 	return f.Close()
 }
@@ -61,7 +68,7 @@ func readKey(path string) (f *weights.File, key Key, err error) {
 	}
 	if err = checkHead(f, &key); err != nil {
 		f.Close()
-		return nil, key, fmt.Errorf("packed: %s: %w", path, err)
+		return nil, key, fmt.Errorf("packed: %s: %w: %w", path, ErrDamaged, err)
 	}
 	return f, key, nil
 }
@@ -81,7 +88,7 @@ func checkHead(f *weights.File, key *Key) error {
 	}
 	tensors := slices.SortedFunc(maps.Values(f.Tensors), byName)
 	if got, want := f.Metadata[headField], headSum(f.Metadata[keyField], tensors, sums); got != want {
-		return fmt.Errorf("head: got checksum %.8s, want %s: damaged", got, want)
+		return fmt.Errorf("head: got checksum %.8s, want %s", got, want)
 	}
 	return nil
 }
@@ -100,22 +107,27 @@ func headSum(key string, tensors []*weights.Tensor, sums map[string]string) stri
 
 func hexSum(sum uint32) string { return fmt.Sprintf("%08x", sum) }
 
-// open opens the file of a key and reads all of it. hot says that its bytes are read again and again.
+// open opens the file of a key. A hot one, whose bytes are read again and again, has been compared with its checksums when
+// open returns; another is compared beside whatever comes next, and sound waits for that.
 func open(path string, key Key, hot bool) (*file, error) {
 	opened, got, err := readKey(path)
 	if err != nil {
 		return nil, err
 	}
 	f := &file{File: opened, path: path}
+	f.sound = sync.OnceValue(f.verify)
 	f.Prefetch()
-	if got.identity() != key.identity() {
-		err = errors.New("belongs to other weights")
-	} else {
-		err = verify(opened)
+	switch {
+	case got.identity() != key.identity():
+		err = fmt.Errorf("packed: %s: %w: belongs to other weights", path, ErrDamaged)
+	case hot:
+		err = f.sound()
+	default:
+		go f.sound()
 	}
 	if err != nil {
 		f.close()
-		return nil, fmt.Errorf("packed: %s: %w", path, err)
+		return nil, err
 	}
 	if hot {
 		f.enlarge()
@@ -124,19 +136,28 @@ func open(path string, key Key, hot bool) (*file, error) {
 }
 
 // verify compares every tensor with its checksum, on all processors.
-func verify(f *weights.File) error {
+func (f *file) verify() error {
 	var sums map[string]string
 	if err := json.Unmarshal([]byte(f.Metadata[sumsField]), &sums); err != nil {
-		return err
+		return fmt.Errorf("packed: %s: checksums: %w: %w", f.path, ErrDamaged, err)
 	}
-	return forEach(slices.SortedFunc(maps.Values(f.Tensors), byName), func(t *weights.Tensor) error {
-		want, err := strconv.ParseUint(sums[t.Name], 16, 32)
-		if got := crc32.Checksum(t.Data, castagnoli); err != nil || got != uint32(want) {
-			return fmt.Errorf("%s: got checksum %s, want %s: damaged", t.Name, hexSum(got), sums[t.Name])
+	err := forEach(slices.SortedFunc(maps.Values(f.Tensors), byName), func(t *weights.Tensor) error {
+		if f.closing.Load() {
+			return errClosing
+		}
+		if got := hexSum(crc32.Checksum(t.Data, castagnoli)); got != sums[t.Name] {
+			return fmt.Errorf("%s: got checksum %s, want %.8s", t.Name, got, sums[t.Name])
 		}
 		return nil
 	})
+	if err != nil {
+		return fmt.Errorf("packed: %s: %w: %w", f.path, ErrDamaged, err)
+	}
+	return nil
 }
+
+// errClosing ends a comparison that nobody waits for any more.
+var errClosing = errors.New("closing")
 
 // forEach calls fn for every tensor, on all processors, and returns one of the errors. A disk that fails while a mapped
 // page is read is an error like another.

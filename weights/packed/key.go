@@ -8,9 +8,9 @@
 // fine-tunes with their base's text encoder, share its file and the memory under it. The container is safetensors: plain
 // bytes by name, and in the metadata the format, the key and checksums. Files are read-only once they have their name.
 //
-// All of a file is read and compared with its checksums when it is opened, at the speed of memory if it is there: what is
-// noticed is any damage to the file up to then. What is not: a change of the file while it is mapped (segue never writes
-// into one), or of a source file that keeps its size and time of change.
+// All of a file is compared with its checksums before it is used: what every step reads when it is opened, the rest beside
+// the load and before its first use. So any damage to the file up to then is noticed. What is not: a change of the file while it
+// is mapped (segue never writes into one), or of a source file that keeps its size and time of change.
 //
 // The oddity: nothing here fails a load. What cannot be read is packed again, what cannot be written is not kept.
 package packed
