@@ -37,7 +37,7 @@ var (
 type shelves map[string]*packed.Shelf
 
 // sound returns when a part is known to be what was packed, and an error where it is not: parts that not every step needs are
-// looked through beside the load, so that it is not theirs to wait for.
+// looked through after the load, which does not wait for that.
 func (s shelves) sound(part modelPart) error {
 	if shelf := s[part.name]; shelf != nil {
 		return shelf.Sound()
@@ -84,34 +84,24 @@ func (s shelves) close() error {
 	return errors.Join(errs...)
 }
 
-func (s shelves) unsaved() bool {
-	for _, shelf := range s {
-		if shelf.Unsaved() {
-			return true
-		}
-	}
-	return false
-}
-
-// save writes what was packed, beside whatever comes next, and notes what the cache holds. The model stays until its bytes are
-// written.
-func (e *Engine) save(r *resident) {
+// afterLoad does, beside whatever comes next, what a load does not wait for: it looks through the parts that came from the
+// cache and moves what every step reads into large pages, writes those that were packed, and notes what the cache holds. The model stays until its bytes are written.
+func (e *Engine) afterLoad(r *resident) {
 	if e.packed == nil {
 		return
 	}
-	unsaved := r.shelves.unsaved()
-	if unsaved {
-		e.mu.Lock()
-		r.users++
-		e.mu.Unlock()
-	}
+	e.mu.Lock()
+	r.users++
+	e.mu.Unlock()
 	e.saves.Go(func() {
-		if unsaved {
-			for _, shelf := range r.shelves {
-				_ = shelf.Save(e.saving) // an error is in the log, and does no harm
-			}
-			e.letGo(r)
+		for _, part := range []modelPart{codecPart, textPart} {
+			_ = r.shelves.sound(part) // who uses it hears of it
 		}
+		for _, shelf := range r.shelves {
+			shelf.Settle()
+			_ = shelf.Save(e.saving) // an error is in the log, and does no harm
+		}
+		e.letGo(r)
 		entries := e.countPacked()
 		e.mu.Lock()
 		defer e.mu.Unlock()

@@ -228,7 +228,7 @@ func (e *Engine) load(ctx context.Context, l location, key residentKey) (*reside
 	info.MemoryBytes = model.Bytes()
 	r := newResident(info, model)
 	r.sources, r.shelves = sources, shelves
-	e.save(r)
+	e.afterLoad(r)
 	return r, nil
 }
 

@@ -28,6 +28,9 @@ type File struct {
 	mapping  *mapping
 }
 
+// Bytes is the whole file.
+func (f *File) Bytes() []byte { return f.mapping.data }
+
 // Close unmaps the file.
 func (f *File) Close() error { return f.mapping.Close() }
 

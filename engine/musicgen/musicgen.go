@@ -118,9 +118,13 @@ func (m *Model) load(ctx context.Context, backends Backends, c *weights.Checkpoi
 	if m.Config, err = ParseConfig(c); err != nil {
 		return err
 	}
-	if m.Tokenizer, err = openTokenizer(c); err != nil {
-		return err
-	}
+	tokenizer := make(chan error, 1) // some 40 ms for T5's, beside all else
+	go func() {
+		var err error
+		m.Tokenizer, err = openTokenizer(c)
+		tokenizer <- err
+	}()
+	defer func() { err = errors.Join(err, <-tokenizer) }()
 	binder := c.Bind()
 	text := t5.Bind(binder, m.Config.Text)
 	codec := encodec.Bind(binder, m.Config.Codec)

@@ -43,21 +43,24 @@ var ErrDamaged = errors.New("is damaged")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// file is an open one. The bytes of its tensors are views of the mapping, or of a copy in large pages.
+// file is an open one. The bytes of its tensors are views of the mapping.
 type file struct {
 	*weights.File
 	path  string
-	users int    // guarded by Cache.mu
-	large []byte // the copy; nil: none
+	hot   bool
+	users int // guarded by Cache.mu
 
 	sound   func() error // whether it is what was written; the first call finds out
+	moving  sync.Mutex   // held while it moves to large pages; guards moved
+	moved   bool
 	closing atomic.Bool
 }
 
 func (f *file) close() error {
 	f.closing.Store(true)
 	_ = f.sound() // until then it is being read
-	freeLarge(f.large)
+	f.moving.Lock()
+	defer f.moving.Unlock()
 	return f.Close()
 }
 
@@ -108,29 +111,23 @@ func headSum(key string, tensors []*weights.Tensor, sums map[string]string) stri
 func hexSum(sum uint32) string { return fmt.Sprintf("%08x", sum) }
 
 // open opens the file of a key. A hot one, whose bytes are read again and again, has been compared with its checksums when
-// open returns; another is compared beside whatever comes next, and sound waits for that.
+// open returns; of another, sound has to be asked before its bytes are believed.
 func open(path string, key Key, hot bool) (*file, error) {
 	opened, got, err := readKey(path)
 	if err != nil {
 		return nil, err
 	}
-	f := &file{File: opened, path: path}
+	f := &file{File: opened, path: path, hot: hot}
 	f.sound = sync.OnceValue(f.verify)
 	f.Prefetch()
-	switch {
-	case got.identity() != key.identity():
+	if got.identity() != key.identity() {
 		err = fmt.Errorf("packed: %s: %w: belongs to other weights", path, ErrDamaged)
-	case hot:
+	} else if hot {
 		err = f.sound()
-	default:
-		go f.sound()
 	}
 	if err != nil {
 		f.close()
 		return nil, err
-	}
-	if hot {
-		f.enlarge()
 	}
 	return f, nil
 }
@@ -186,39 +183,16 @@ func forEach(tensors []*weights.Tensor, fn func(*weights.Tensor) error) error {
 	return <-errs
 }
 
-// enlarge moves the tensors into large pages of memory, where the system has such and has not used them for the file: a
-// pass over small pages is slower by an eighth and more. Without enough memory they stay where they are.
+// enlarge moves a file that is read again and again into large pages of memory, under the same addresses and while it is
+// read, where the system has such and has not used them for the file: a pass over small pages is slower by a sixth. The price
+// is that other processes no longer share this memory.
 func (f *file) enlarge() {
-	tensors := slices.SortedFunc(maps.Values(f.Tensors), byName)
-	if len(tensors) == 0 || inLargePages(tensors[0].Data) {
-		return
+	f.moving.Lock()
+	defer f.moving.Unlock()
+	if f.hot && !f.moved && !f.closing.Load() {
+		f.moved = true
+		moveToLargePages(f.Bytes(), f.closing.Load)
 	}
-	total := 0
-	for _, t := range tensors {
-		total += len(t.Data)
-	}
-	large, err := newLarge(total)
-	if err != nil {
-		return
-	}
-	places := make(map[*weights.Tensor][]byte, len(tensors))
-	rest := large
-	for _, t := range tensors {
-		places[t], rest = rest[:len(t.Data):len(t.Data)], rest[len(t.Data):]
-	}
-	err = forEach(tensors, func(t *weights.Tensor) error {
-		copy(places[t], t.Data)
-		forgetPages(t.Data) // so that it is not there twice
-		return nil
-	})
-	if err != nil {
-		freeLarge(large)
-		return
-	}
-	for t, place := range places {
-		t.Data = place
-	}
-	f.large = large
 }
 
 // write makes the file of a key in dir, whole or not at all.

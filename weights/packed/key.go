@@ -8,7 +8,7 @@
 // fine-tunes with their base's text encoder, share its file and the memory under it. The container is safetensors: plain
 // bytes by name, and in the metadata the format, the key and checksums. Files are read-only once they have their name.
 //
-// All of a file is compared with its checksums before it is used: what every step reads when it is opened, the rest beside
+// All of a file is compared with its checksums before it is used: what every step reads when it is opened, the rest after
 // the load and before its first use. So any damage to the file up to then is noticed. What is not: a change of the file while it
 // is mapped (segue never writes into one), or of a source file that keeps its size and time of change.
 //
