@@ -56,6 +56,7 @@ type Engine struct {
 	packed      *packed.Cache // nil: nothing is kept
 	packedBytes atomic.Int64  // that it held when last looked at
 	saves       sync.WaitGroup
+	ending      chan struct{}   // closed by Close
 	saving      context.Context // of the saves
 	stopSaving  context.CancelCauseFunc
 }
@@ -76,7 +77,7 @@ func Open(o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{options: o, stream: stream, resident: map[residentKey]*resident{}}
+	e := &Engine{options: o, stream: stream, resident: map[residentKey]*resident{}, ending: make(chan struct{})}
 	e.saving, e.stopSaving = context.WithCancelCause(context.Background())
 	if o.Packed != "" {
 		e.packed = packed.NewCache(o.Packed, o.Log)

@@ -16,8 +16,10 @@ import (
 	"segue/weights/packed"
 )
 
-// saveLimit is how long Close waits for what is being written.
-const saveLimit = 5 * time.Second
+const (
+	saveLimit = 5 * time.Second        // that Close waits for what is being written
+	grace     = 300 * time.Millisecond // after a load in which nothing is done that would slow down the first steps
+)
 
 // A modelPart is what one file of the cache holds: what fine-tunes of one base share is a part of its own.
 type modelPart struct {
@@ -94,6 +96,7 @@ func (e *Engine) afterLoad(r *resident) {
 	r.users++
 	e.mu.Unlock()
 	e.saves.Go(func() {
+		e.pause(grace)
 		for _, part := range []modelPart{codecPart, textPart} {
 			_ = r.shelves.sound(part) // who uses it hears of it
 		}
@@ -109,8 +112,17 @@ func (e *Engine) afterLoad(r *resident) {
 	})
 }
 
+// pause waits, unless the engine is being closed.
+func (e *Engine) pause(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-e.ending:
+	}
+}
+
 // endSaves waits for what is being written, but not for long.
 func (e *Engine) endSaves() {
+	close(e.ending)
 	timer := time.AfterFunc(saveLimit, func() { e.stopSaving(errors.New("segue is ending")) })
 	defer timer.Stop()
 	e.saves.Wait()

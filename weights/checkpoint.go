@@ -220,6 +220,7 @@ func (c *Checkpoint) add(path string, tensors []*Tensor) error {
 		if source, ok := c.sources[path]; ok {
 			c.origins[t.Name] = source
 		}
+		t.mapped = t.mapped || slices.ContainsFunc(c.mappings, func(m *mapping) bool { return m.info != nil && m.holds(t.Data) })
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"unsafe"
 )
 
 // A mapping is the bytes of a whole file, read-only. On disk they are mapped, so that opening a model costs no memory
@@ -45,6 +46,15 @@ func mapFile(path string) (*mapping, error) {
 		return nil, fmt.Errorf("weights: %s: map %d bytes: %w", path, info.Size(), err)
 	}
 	return &mapping{data: data, release: munmap, info: info}, nil
+}
+
+// holds says whether data is a window of the mapping.
+func (m *mapping) holds(data []byte) bool {
+	if len(data) == 0 || len(m.data) == 0 {
+		return false
+	}
+	offset := uintptr(unsafe.Pointer(&data[0])) - uintptr(unsafe.Pointer(&m.data[0]))
+	return offset < uintptr(len(m.data))
 }
 
 // Close is harmless when repeated.

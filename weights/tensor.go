@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"os"
 	"unsafe"
 )
 
@@ -54,6 +55,24 @@ type Tensor struct {
 	Data  []byte // exactly Len()·DType.Size() bytes; nil of a derived tensor
 
 	derive func() []float32 // of a derived tensor, else nil
+	mapped bool             // Data lies in a mapped file
+}
+
+// Forget lets go of the memory that a tensor of a mapped file occupies since it was read; it may be read again.
+func (t *Tensor) Forget() {
+	if t.mapped && len(t.Data) > 0 {
+		forget(wholePages(t.Data))
+	}
+}
+
+// wholePages is what of data is in no page with anything else.
+func wholePages(data []byte) []byte {
+	page := os.Getpagesize()
+	skip := int(-uintptr(unsafe.Pointer(&data[0])) & uintptr(page-1))
+	if skip >= len(data) {
+		return nil
+	}
+	return data[skip:][:(len(data)-skip)&^(page-1)]
 }
 
 // Derive makes a float32 tensor that is computed when its elements are asked for, each time: who has kept what was made

@@ -65,6 +65,9 @@ func (b *backend) newMatrix(shelf kern.Shelf, p kern.Precision, parts []*weights
 	} else if err := b.pack(m, parts); err != nil {
 		return nil, err
 	} else {
+		for _, t := range parts {
+			t.Forget()
+		}
 		shelf.Put(name, m.packed)
 	}
 	m.hold(b, int64(len(m.packed)))
