@@ -21,8 +21,8 @@ type Shelf interface {
 // A Packer is a backend whose packed weights can be kept.
 type Packer interface {
 	Backend
-	// Layout names the form of the packed bytes, as family/version. The same layout, name, precision and weight give the
-	// same bytes on every machine; another version means that older bytes are of no use.
+	// Layout names the form of the packed bytes, as family/version. Packed bytes serve every
+	// backend of the same layout; another version means that older ones are of no use.
 	Layout() string
 	// Shelve returns this same backend, but making weights from what is on the shelf, and putting there what is not.
 	Shelve(Shelf) Shelved
