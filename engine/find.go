@@ -157,8 +157,11 @@ func modelError(l location, err error) error {
 		kind = ModelMissing
 	}
 	detail := "model " + l.name + ": " + err.Error()
-	if needed != nil {
+	switch {
+	case needed != nil:
 		detail += "; segue pull " + needed.Want + " downloads that"
+	case kind == ModelMissing && l.source == "huggingface":
+		detail += "; it has come in part only: segue pull " + l.name + " brings the rest"
 	}
 	return &Error{Kind: kind, Field: "model", Path: l.dir, Detail: detail, Err: err}
 }

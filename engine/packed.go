@@ -47,25 +47,54 @@ func (s shelves) sound(part modelPart) error {
 	return nil
 }
 
-// shelve gives the parts of a model their shelves.
-func (e *Engine) shelve(name string, c *weights.Checkpoint, sources partSources, p musicgen.Precisions) (musicgen.Backends, shelves) {
-	all := shelves{}
-	backend := func(part modelPart, precision string) kern.Backend {
-		packer, ok := e.options.Backend.(kern.Packer)
-		if !ok || e.packed == nil || len(sources[part.name]) == 0 {
-			return e.options.Backend
-		}
-		key := packed.Key{Layout: packer.Layout(), Part: part.name, Precision: precision, Config: digest(c, part), Sources: sources[part.name]}
-		all[part.name] = e.packed.Shelf(key, name, part.hot)
-		return packer.Shelve(all[part.name])
+// A partKey is what a part's file is looked up by.
+type partKey struct {
+	modelPart
+	key packed.Key
+}
+
+// keysOf are those of the parts of a model that can be kept.
+func (e *Engine) keysOf(c *weights.Checkpoint, sources partSources, p musicgen.Precisions) (keys []partKey) {
+	packer, ok := e.options.Backend.(kern.Packer)
+	if !ok || e.packed == nil {
+		return nil
 	}
 	decoder := p.Decoder.Linears.String()
 	if p.Decoder.Embeddings != kern.Stored {
 		decoder += "+" + p.Decoder.Embeddings.String()
 	}
-	return musicgen.Backends{
-		Text: backend(textPart, p.Text.String()), Codec: backend(codecPart, p.Codec.String()), Decoder: backend(decoderPart, decoder),
-	}, all
+	precisions := map[string]string{textPart.name: p.Text.String(), codecPart.name: p.Codec.String(), decoderPart.name: decoder}
+	for _, part := range []modelPart{textPart, codecPart, decoderPart} {
+		if from := sources[part.name]; len(from) > 0 {
+			keys = append(keys, partKey{part, packed.Key{
+				Layout: packer.Layout(), Part: part.name, Precision: precisions[part.name], Config: digest(c, part), Sources: from,
+			}})
+		}
+	}
+	return keys
+}
+
+// shelve opens the shelves of a model, and gives each part the backend that uses its own.
+func (e *Engine) shelve(name string, keys []partKey) (musicgen.Backends, shelves) {
+	all := shelves{}
+	for _, k := range keys {
+		all[k.name] = e.packed.Shelf(k.key, name, k.hot)
+	}
+	backend := func(part modelPart) kern.Backend {
+		if shelf := all[part.name]; shelf != nil {
+			return e.options.Backend.(kern.Packer).Shelve(shelf)
+		}
+		return e.options.Backend
+	}
+	return musicgen.Backends{Text: backend(textPart), Codec: backend(codecPart), Decoder: backend(decoderPart)}, all
+}
+
+// sharedBytes is what models that are here hold already of one that comes.
+func (e *Engine) sharedBytes(keys []partKey) (total int64) {
+	for _, k := range keys {
+		total += e.packed.OpenBytes(k.key)
+	}
+	return total
 }
 
 // digest stands for the configuration of a part.

@@ -214,12 +214,14 @@ func (e *Engine) load(ctx context.Context, l location, key residentKey) (*reside
 	info := ModelInfo{Name: l.name, Path: l.dir, Source: l.source, Resident: true, Description: e.about(l),
 		Quantization: key.precisions.Decoder.Linears.String(), KVCache: key.precisions.Decoder.Cache.String()}
 	e.fill(&info, checkpoint)
-	if err := e.makeRoom(packedBytes(checkpoint, key.precisions)); err != nil {
+	sources := sourcesOf(checkpoint)
+	keys := e.keysOf(checkpoint, sources, key.precisions)
+	bytes := packedBytes(checkpoint, key.precisions)
+	if err := e.makeRoom(bytes, func() int64 { return e.sharedBytes(keys) }); err != nil {
 		checkpoint.Close()
 		return nil, err
 	}
-	sources := sourcesOf(checkpoint)
-	backends, shelves := e.shelve(l.name, checkpoint, sources, key.precisions)
+	backends, shelves := e.shelve(l.name, keys)
 	model, err := musicgen.LoadParts(ctx, backends, checkpoint, key.precisions)
 	if err != nil {
 		_ = shelves.close() // only unmaps files
@@ -242,8 +244,9 @@ func packedBytes(c *weights.Checkpoint, p musicgen.Precisions) int64 {
 	return c.Bytes() - decoder + decoder*bits/int64(8*c.DType().Size())
 }
 
-// makeRoom frees models that nobody uses, the longest unused first, until bytes more fit into the memory budget.
-func (e *Engine) makeRoom(bytes int64) error {
+// makeRoom frees models that nobody uses, the longest unused first, until bytes more fit into the memory budget, of which
+// those that stay may hold some already.
+func (e *Engine) makeRoom(bytes int64, shared func() int64) error {
 	budget := e.options.Memory
 	if budget <= 0 {
 		return nil
@@ -251,7 +254,7 @@ func (e *Engine) makeRoom(bytes int64) error {
 	if bytes > budget {
 		return Errorf(OutOfMemory, "model", "memory: the model needs about %d MB, want at most the budget of %d MB; quantization q4 needs least, --memory raises the budget", bytes>>20, budget>>20)
 	}
-	for waited := false; e.options.Backend.Allocated()+bytes > budget; {
+	for waited := false; e.options.Backend.Allocated()+bytes-shared() > budget; {
 		r := e.evict()
 		if r == nil && waited {
 			return nil // what is left is in use: the budget yields to the running job

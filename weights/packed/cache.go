@@ -68,6 +68,16 @@ func (c *Cache) take(key Key, model string, hot bool) *file {
 	return f
 }
 
+// OpenBytes is the size of a key's file if it is open in this process, else 0.
+func (c *Cache) OpenBytes(key Key) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f := c.open[filepath.Join(c.dir, key.file())]; f != nil {
+		return int64(len(f.Bytes()))
+	}
+	return 0
+}
+
 // release ends one use of a file.
 func (c *Cache) release(f *file) error {
 	c.mu.Lock()

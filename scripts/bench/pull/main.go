@@ -97,11 +97,13 @@ func serve(mib string) error {
 		for name, mib := range files {
 			siblings = append(siblings, sibling{name})
 			hashes[name] = hashOf(name, mib)
-			mux.HandleFunc("/"+repo+"/resolve/"+commit+"/"+name, func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("X-Repo-Commit", commit)
-				w.Header().Set("ETag", `"`+hashes[name]+`"`)
-				send(w, r, name, mib)
-			})
+			for _, revision := range []string{commit, "main"} { // Python clients ask by name
+				mux.HandleFunc("/"+repo+"/resolve/"+revision+"/"+name, func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set("X-Repo-Commit", commit)
+					w.Header().Set("ETag", `"`+hashes[name]+`"`)
+					send(w, r, name, mib)
+				})
+			}
 		}
 		mux.HandleFunc("/api/models/"+repo+"/revision/main", func(w http.ResponseWriter, _ *http.Request) {
 			json.NewEncoder(w).Encode(map[string]any{"sha": commit, "siblings": siblings, "config": map[string]string{"model_type": "musicgen"}})
