@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -214,6 +215,31 @@ func TestDamage(t *testing.T) {
 				t.Errorf("%s, hot %v: was not made again", what, hot)
 			}
 		}
+	}
+}
+
+// A file that shrinks under its readers, as one on a disk that fails, is an error and no crash.
+func TestShrinks(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("this system does not cut files that are mapped")
+	}
+	w := newWorld(t)
+	key := w.key(t, "text", "none")
+	w.fill(t, key)
+	s := w.Shelf(key, "a model", false)
+	defer s.Close()
+	if s.Take("tensor 0+é", 1) == nil {
+		t.Fatal("nothing there")
+	}
+	path := filepath.Join(w.Dir(), key.file())
+	if err := os.Truncate(path, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Sound(); !errors.Is(err, ErrDamaged) {
+		t.Errorf("got %v, want %v", err, ErrDamaged)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the damaged file is still there (%v)", err)
 	}
 }
 
