@@ -10,6 +10,7 @@ import json
 import math
 import pathlib
 
+import numpy as np
 import torch
 from transformers import EncodecModel
 
@@ -23,7 +24,7 @@ from synth import RATE
 
 REPORT = 120  # seconds between reports
 WARM = 100  # steps in which the learning rate rises
-PLAIN = 200  # first steps, without quantisation
+PLAIN = 20  # first steps, without quantisation
 
 
 def half(audio):
@@ -77,7 +78,6 @@ def train(o):
     stage = plan.codec
     torch.manual_seed(o.seed)
     torch.set_float32_matmul_precision("high")  # TF32, where there is such a thing
-    generator = torch.Generator().manual_seed(o.seed)
     codec, spectra = Codec(plan).to(device), losses.Spectra().to(device)
     optimizer = torch.optim.AdamW(codec.parameters(), stage.rate, betas=(0.8, 0.99), weight_decay=1e-4)
     held = data.held_out(device, 24, 4.0)[0][:, None]
@@ -89,34 +89,37 @@ def train(o):
         schedule, first = Schedule(stage, WARM, state["step"], state["spent"], o.stop), state["seed"]
     if not schedule.running():
         return
-    music = data.Music(device, stage.fresh, first)
-    pool = data.Pool(music, stage.pool, generator)
-    print(f"codec: {model.parameters(codec) / 1e6:.2f} M parameters, pool of {stage.pool} windows after {schedule.spent:.0f} s", flush=True)
+    store, random = data.audio_store(device, stage, first), np.random.default_rng([o.seed, first])
+    print(f"codec: {model.parameters(codec) / 1e6:.2f} M parameters, {store.at} windows after {schedule.spent - schedule.before:.0f} s", flush=True)
     schedule.start()
 
+    def batch():
+        return store.batch(stage.batch, int(stage.seconds * RATE), random)[0].float()[:, None]
+
     def keep():
-        figures = judge(codec, spectra, held) | {"step": schedule.step, "spent": round(schedule.spent), "seed": music.seed}
+        figures = judge(codec, spectra, held) | {"step": schedule.step, "spent": round(schedule.spent), "seed": store.seed, "windows": store.at}
         print(json.dumps(figures), flush=True)
         model.save(path, codec=codec.state_dict(), optimizer=optimizer.state_dict(), **figures)
 
     due = schedule.spent + REPORT
     while schedule.running():
         schedule.advance(optimizer)
-        step(codec, spectra, optimizer, pool.batch(stage.batch, int(stage.seconds * RATE)))
+        step(codec, spectra, optimizer, batch())
         if schedule.step == PLAIN:
-            codec.quantizer.begin(latents(codec, pool, stage))
+            codec.quantizer.begin(latents(codec, batch))
         if schedule.step % stage.every == 0:
-            pool.refresh()
+            store.refresh()
         if schedule.spent > due:
             due = schedule.spent + REPORT
             keep()
     keep()
+    store.music.close()
 
 
 @torch.no_grad()
-def latents(codec, pool, stage):
+def latents(codec, batch):
     """Encoder outputs [n, D, T] of a few batches."""
-    return torch.cat([codec.encoder(pool.batch(stage.batch, int(stage.seconds * RATE))) for _ in range(30)])
+    return torch.cat([codec.encoder(batch()) for _ in range(30)])
 
 
 def step(codec, spectra, optimizer, audio):

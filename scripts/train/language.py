@@ -32,29 +32,21 @@ REPORT = 120  # seconds between reports
 HELD = 48  # held-out windows
 
 
-class Codes:
-    """A store of encoded windows with their facts, of which a few are replaced at a time."""
+class AsCodes:
+    """Audio as the codec's codes."""
 
-    def __init__(self, music, codec, size):
-        self.music, self.codec, self.at = music, codec, 0
-        self.codes = torch.empty(size, model.CODEBOOKS, int(WINDOW * FRAMES), dtype=torch.int16, device=music.machine.device)
-        self.facts = [None] * size
-        while self.at < size:
-            self.refresh()
+    def __init__(self, plan, path):
+        self.plan, self.path = plan, str(path)
 
-    def refresh(self):
-        audio, pieces = self.music.next()
-        for row, piece in zip(self.codec.encode(audio), pieces):
-            self.codes[self.at % len(self.codes)] = row.short()
-            self.facts[self.at % len(self.facts)] = describe.facts(piece)
-            self.at += 1
+    def on(self, device):
+        codec = trained_codec(self.plan, self.path, device)
+        return lambda audio: torch.cat([codec.encode(a) for a in audio.split(8)]).short().cpu().numpy()
 
-    def batch(self, rows, frames, random):
-        """Codes [rows, Q, frames] cut anywhere, and their facts."""
-        pick = random.integers(len(self.codes), size=rows)
-        start = random.integers(self.codes.shape[2] - frames + 1, size=rows)
-        codes = torch.stack([self.codes[i, :, s : s + frames] for i, s in zip(pick, start)])
-        return codes.long(), [self.facts[i] for i in pick]
+
+def trained_codec(plan, path, device):
+    codec = Codec(plan).to(device).eval()
+    codec.load_state_dict(model.load(path, device)["codec"])
+    return codec
 
 
 def delayed(codes, special):
@@ -116,14 +108,13 @@ def groups(parts, rate):
     """Weight decay for matrices alone."""
     matrices = [p for p in parts.parameters() if p.requires_grad and p.dim() > 1]
     others = [p for p in parts.parameters() if p.requires_grad and p.dim() < 2]
-    return torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], rate, betas=(0.9, 0.95))
+    return torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], rate, betas=(0.9, 0.95), fused=torch.cuda.is_available())
 
 
 def train(o):
     plan, device = PLANS[o.plan], model.device()
     stage, frames = plan.language, int(plan.language.seconds * FRAMES)
-    codec = Codec(plan).to(device).eval()
-    codec.load_state_dict(model.load(o.out / "codec.pt", device)["codec"])
+    codec = trained_codec(plan, o.out / "codec.pt", device)
     torch.set_float32_matmul_precision("high")
     net = model.build(plan, o.seed).to(device)
     language = Language(net, Tokenizer.from_file(str(o.out / "tokenizer.json")), device)
@@ -140,14 +131,15 @@ def train(o):
     audio, pieces = data.held_out(device, HELD, stage.seconds)
     held = torch.cat([codec.encode(a) for a in audio.split(8)])
     held_texts = [describe.describe(describe.facts(p), np.random.default_rng([p.seed, 2])) for p in pieces]
-    store = Codes(data.Music(device, stage.fresh, first), codec, stage.pool)
+    music = data.source(device, stage.fresh, first, AsCodes(plan, o.out / "codec.pt"))
+    store = data.Store(music, stage.pool, (model.CODEBOOKS, int(WINDOW * FRAMES)), torch.int16, device)
     random = np.random.default_rng([o.seed, first])
-    print(f"language: {model.parameters(language.parts) / 1e6:.2f} M parameters; {stage.pool} windows after {schedule.spent:.0f} s", flush=True)
+    print(f"language: {model.parameters(language.parts) / 1e6:.2f} M parameters, {store.at} windows after {schedule.spent - schedule.before:.0f} s", flush=True)
     schedule.start()
 
     def keep(best):
         losses = judge(language, held, held_texts)
-        figures = {"step": schedule.step, "spent": round(schedule.spent), "seed": store.music.seed}
+        figures = {"step": schedule.step, "spent": round(schedule.spent), "seed": store.seed, "windows": store.at}
         print(json.dumps(figures | {"held_out": [round(x, 3) for x in losses.tolist()]}), flush=True)
         if weighted(losses).item() < best:
             best = weighted(losses).item()
@@ -160,12 +152,13 @@ def train(o):
         schedule.advance(optimizer)
         codes, facts = store.batch(stage.batch, frames, random)
         texts = [describe.describe(f, random) for f in facts]
-        step(language, optimizer, codes, texts, torch.from_numpy(random.random(len(texts)) >= NO_TEXT).to(device))
+        step(language, optimizer, codes.long(), texts, torch.from_numpy(random.random(len(texts)) >= NO_TEXT).to(device))
         if schedule.step % stage.every == 0:
             store.refresh()
         if schedule.spent > due:
             due, best = schedule.spent + REPORT, keep(best)
     keep(best)
+    music.close()
 
 
 def latest(folder, device):

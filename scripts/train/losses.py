@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 import torchaudio
 
+from plan import FRAMES
 from synth import RATE
 
 WINDOWS = (128, 256, 512, 1024, 2048)
@@ -38,3 +39,12 @@ def si_sdr(made, true):
     scale = (made * true).sum(-1, keepdim=True) / true.square().sum(-1, keepdim=True)
     error = (made - scale * true).square().sum(-1)
     return (10 * torch.log10((scale * true).square().sum(-1) / error)).mean().item()
+
+
+def buzz(wave):
+    """How alike the treble above 4 kHz of [B, n] is from frame to frame of the codec: its correlation with itself 20 ms later."""
+    spectrum = torch.fft.rfft(wave)
+    treble = torch.fft.irfft(spectrum * (torch.linspace(0, RATE / 2, spectrum.shape[-1], device=wave.device) > 4000), wave.shape[-1])
+    frame = RATE // FRAMES
+    now, then = treble[:, :-frame], treble[:, frame:]
+    return ((now * then).sum(-1) / (now.square().sum(-1) * then.square().sum(-1)).sqrt().clamp(min=1e-12)).mean().item()

@@ -15,6 +15,7 @@ going() { test -e "$out/$1" && echo --resume || true; }
 test -e "$out/tokenizer.json" || stage tokens "$out" --plan "$plan"
 # shellcheck disable=SC2046  # no option or one
 stage codec "$out" --plan "$plan" $(going codec.pt)
+test -e "$out/polish.json" || stage polish "$out" --plan "$plan"
 # shellcheck disable=SC2046
 stage language "$out" --plan "$plan" $(going language.pt)
 stage export "$out" "$out/checkpoint" --plan "$plan"

@@ -1,4 +1,4 @@
-"""Sizes and budgets of a training: "gpu" for one NVIDIA H200, "cpu" for a processor with a few idle cores, "smoke" to see
+"""Sizes and budgets of a training: "gpu" for one or two NVIDIA H100, "cpu" for a processor with a few idle cores, "smoke" to see
 within minutes that every step still runs (what it makes is noise).
 
 A stage ends after its steps or its minutes, whichever comes first; the learning rate falls over the same course.
@@ -31,6 +31,7 @@ class Plan:
     text_layers: int
     pieces: int  # rows of the text embedding: the tokenizer has no more pieces
     codec: Stage
+    polish: Stage
     language: Stage
 
 
@@ -39,18 +40,21 @@ FRAMES = 50  # per second
 
 PLANS = {
     "gpu": Plan(
-        filters=16, latent=64, entries=1024, width=256, layers=7, heads=4, text_width=128, text_layers=3, pieces=256,
-        codec=Stage(20000, 9.0, 64, 1.0, 5e-4, 1024, 16, 4),
-        language=Stage(60000, 17.0, 64, 20.0, 1e-3, 20000, 32, 1),
+        filters=16, latent=64, entries=1024, width=320, layers=9, heads=5, text_width=128, text_layers=3, pieces=256,
+        codec=Stage(60000, 7.5, 64, 1.0, 5e-4, 1024, 16, 1),
+        polish=Stage(60000, 4.0, 32, 1.0, 3e-4, 1024, 8, 1),
+        language=Stage(60000, 11.5, 64, 20.0, 1e-3, 20000, 32, 1),
     ),
     "cpu": Plan(
         filters=12, latent=64, entries=1024, width=256, layers=4, heads=4, text_width=128, text_layers=2, pieces=256,
         codec=Stage(8000, 20.0, 12, 0.5, 6e-4, 64, 1, 4),
+        polish=Stage(2000, 10.0, 4, 0.5, 3e-4, 64, 1, 4),
         language=Stage(8000, 24.0, 4, 17.0, 1e-3, 480, 1, 3),
     ),
     "smoke": Plan(
         filters=4, latent=16, entries=64, width=64, layers=2, heads=2, text_width=32, text_layers=1, pieces=256,
         codec=Stage(400, 2.0, 4, 0.3, 1e-3, 6, 2, 20),
+        polish=Stage(6, 1.0, 2, 0.3, 3e-4, 6, 2, 20),
         language=Stage(60, 2.0, 2, 17.0, 1e-3, 6, 2, 20),
     ),
 }
