@@ -5,6 +5,7 @@ package cpukern
 
 import (
 	"strings"
+	"unsafe"
 
 	"segue/engine/kern"
 	"segue/weights"
@@ -43,23 +44,24 @@ func (b shelved) Filter(t *weights.Tensor, transposed bool) (kern.Filter, error)
 	return b.newFilter(b.shelf, t, transposed)
 }
 
-// Vector keeps what had to be computed; the rest is as quickly read from where it came. Buffers may be written, so the
-// shelf has a copy.
+// Vector keeps copies: buffers may be written. Small as vectors are, they lie all over the model's file, which with them need
+// not be read at all.
 func (b shelved) Vector(t *weights.Tensor) (kern.Buffer, error) {
-	if t == nil || !t.Derived() {
-		return b.backend.Vector(t)
-	}
-	n := product(t.Shape...)
-	if err := b.checkLength("vector", n); err != nil {
+	if err := b.checkTensor("vector", t); err != nil {
 		return nil, err
 	}
-	name := "vector " + t.Name
-	if data := b.shelf.Take(name, 4*n); data != nil {
+	name := shelfName("vector", t)
+	if data := b.shelf.Take(name, 4*t.Len()); data != nil {
 		return b.newFloats(append([]float32(nil), floatsOf(data)...)), nil
 	}
-	settled := t.Settled()
-	b.shelf.Put(name, settled.Data)
-	return b.backend.Vector(settled)
+	values := make([]float32, t.Len())
+	t.Decode(values, 0)
+	b.shelf.Put(name, append([]byte(nil), bytesOf(values)...))
+	return b.newFloats(values), nil
+}
+
+func bytesOf(floats []float32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(&floats[0])), 4*len(floats))
 }
 
 // emptyShelf has nothing and keeps nothing.

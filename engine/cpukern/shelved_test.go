@@ -39,10 +39,6 @@ func (s *memoryShelf) Put(name string, data []byte) {
 
 func lineOf(floats []float32) int { return int(uintptr(unsafe.Pointer(&floats[0])) % 64) }
 
-func bytesOf(floats []float32) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(&floats[0])), 4*len(floats))
-}
-
 var packedPrecisions = []kern.Precision{kern.Stored, kern.F16, kern.Q8, kern.Q4}
 
 // made is every kind of weight there is, of odd shapes.

@@ -119,7 +119,6 @@ func open(path string, key Key, hot bool) (*file, error) {
 	}
 	f := &file{File: opened, path: path, hot: hot}
 	f.sound = sync.OnceValue(f.verify)
-	f.Prefetch()
 	if got.identity() != key.identity() {
 		err = fmt.Errorf("packed: %s: %w: belongs to other weights", path, ErrDamaged)
 	} else if hot {
@@ -132,8 +131,10 @@ func open(path string, key Key, hot bool) (*file, error) {
 	return f, nil
 }
 
-// verify compares every tensor with its checksum, on all processors.
+// verify compares every tensor with its checksum, on all processors. Only now is the file fetched: what is hot must not wait for
+// the rest to come from the disk.
 func (f *file) verify() error {
+	f.Prefetch()
 	var sums map[string]string
 	if err := json.Unmarshal([]byte(f.Metadata[sumsField]), &sums); err != nil {
 		return fmt.Errorf("packed: %s: checksums: %w: %w", f.path, ErrDamaged, err)
