@@ -81,8 +81,8 @@ func Open(o Options) (*Engine, error) {
 	e.saving, e.stopSaving = context.WithCancelCause(context.Background())
 	if o.Packed != "" {
 		e.packed = packed.NewCache(o.Packed, o.Log)
+		e.packedBytes.Store(e.packed.Bytes())
 	}
-	e.countPacked()
 	return e, nil
 }
 

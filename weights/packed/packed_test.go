@@ -407,6 +407,13 @@ func TestPrune(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", name, got, reason)
 		}
 	}
+	total := int64(0)
+	for _, e := range entries {
+		total += e.Bytes
+	}
+	if got := w.Bytes(); got != total || total == 0 {
+		t.Errorf("got %d bytes in all, want the entries' %d", got, total)
+	}
 	if len(reasons) != len(want) {
 		t.Errorf("got %d entries, want %d: %v", len(reasons), len(want), reasons)
 	}

@@ -57,6 +57,18 @@ func (c *Cache) Entries(layout string, unused time.Duration) []Entry {
 	return list
 }
 
+// Bytes is the size of all files, without a look into them.
+func (c *Cache) Bytes() (total int64) {
+	files, _ := os.ReadDir(c.dir) // no folder, no files
+	for _, file := range files {
+		info, err := file.Info()
+		if err == nil && info.Mode().IsRegular() && (strings.HasSuffix(file.Name(), extension) || strings.HasSuffix(file.Name(), unfinished)) {
+			total += info.Size()
+		}
+	}
+	return total
+}
+
 // read fills in what the head of the file tells.
 func (e *Entry) read(layout string) {
 	f, key, err := readKey(e.Path)
