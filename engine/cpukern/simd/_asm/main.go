@@ -2,8 +2,8 @@
 //
 //	quant.go   8- and 4-bit products, rounding of activations
 //	float.go   float16 products, float32 matrix products
-//	attend.go  dots and weighted sums over keys and values
-//	vector.go  element-wise functions and sums, reading, waiting
+//	attend.go  dots and weighted sums over keys and values; attend512.go the same by products of bytes
+//	vector.go  element-wise functions and sums, reading, waiting; softmax512.go two of the sums, wider
 //
 // A nested module, so that avo and the x/tools it needs are no dependencies of segue. avo allocates registers: a kernel
 // that asks for more than there are fails to generate.
@@ -44,7 +44,11 @@ func main() {
 		dots(t)
 		weigh(t)
 	}
+	dotsI8AVX512()
+	weighI8AVX512()
 	vectors()
+	max512()
+	expSum512()
 	Generate()
 }
 
