@@ -27,6 +27,8 @@ const (
 	linearRows = 4 * simd.TileRows
 	// linearBytes bounds the weight of a chunk: about as much as simd reads in one call.
 	linearBytes = 256 << 10
+	// leastBytes is what a thread reads in about a microsecond, the price of a claim.
+	leastBytes = 16 << 10
 )
 
 func (s *stream) Linear(a kern.Linear) {
@@ -65,7 +67,8 @@ func (s *stream) Linear(a kern.Linear) {
 // linearSpan cuts a weight into several chunks per thread, so that a slow thread leaves its share to the others.
 func (b *backend) linearSpan(w *matrix) span {
 	share := ceilDiv(w.panels(), 4*b.pool.threads())
-	return span{n: w.panels(), block: min(share, max(1, linearBytes/w.panelBytes()))}
+	block := min(share, max(1, linearBytes/w.panelBytes()))
+	return span{n: w.panels(), block: block, round: 2 * b.pool.threads(), least: max(1, leastBytes/w.panelBytes())}
 }
 
 func (t *linearTask) run(thread, chunk int) {

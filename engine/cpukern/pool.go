@@ -2,12 +2,15 @@ package cpukern
 
 // A pool runs regions: a task cut into chunks that threads claim one by one. The caller of run takes part.
 //
-//	state = chunks<<32 | next chunk      a thread owns chunk c once its compare-and-swap c → c+1 succeeded
-//	left  = chunks not finished          0 ends the region
+//	state = chunks<<32 | next chunk      adding 1 claims the next chunk
+//	left  = chunks not reported done     0 ends the region
 //
-// A region ends when its chunks are done, not when every worker has checked in, so a worker that the system has put
-// aside between chunks holds nobody up. Between regions, workers spin for a short while (the next op is usually
-// microseconds away) and then sleep: an idle pool costs nothing. A region allocates nothing.
+// Between regions, workers spin for a short while (the next op is usually microseconds away) and then sleep: an idle pool
+// costs nothing. A region allocates nothing.
+//
+// A region ends when its chunks are done, not when every worker has checked in, so a worker that the system has put aside
+// between chunks holds nobody up. One put aside within a chunk does, for milliseconds: such a worker sits out for a while
+// (see charge), because another process wants its core, and the others finish sooner without it.
 
 import (
 	"runtime"
@@ -77,25 +80,36 @@ func (p *pool) run(t task, chunks int) {
 	for i := 1; i < min(p.threads(), chunks); i++ {
 		p.sleepers[i].rouse()
 	}
-	for p.step(0) {
+	start := time.Now()
+	if done := p.take(0); p.left.Load() > 0 {
+		p.await(time.Since(start) / time.Duration(max(done, 1)))
 	}
-	p.until(0, func() bool { return p.left.Load() == 0 })
 	if bug := p.bug.Swap(nil); bug != nil {
 		panic(*bug)
 	}
 }
 
-// step claims one chunk and does it; false means that there is none.
-func (p *pool) step(thread int) bool {
-	state := p.state.Load()
-	chunk, chunks := uint32(state), uint32(state>>32)
-	if chunk >= chunks {
-		return false
-	}
-	if p.state.CompareAndSwap(state, state+1) {
+// take claims and does chunks until there are none, reports them and returns how many they were. A thread that looks for
+// work looks before it claims, so that claims beyond the last chunk are few.
+func (p *pool) take(thread int) (done int) {
+	for p.claimable() {
+		claimed := p.state.Add(1) - 1
+		chunk, chunks := uint32(claimed), uint32(claimed>>32)
+		if chunk >= chunks {
+			break
+		}
 		p.perform(thread, int(chunk))
+		done++
 	}
-	return true
+	if done > 0 && p.left.Add(-int64(done)) == 0 {
+		p.sleepers[0].rouse()
+	}
+	return done
+}
+
+func (p *pool) claimable() bool {
+	state := p.state.Load()
+	return uint32(state) < uint32(state>>32)
 }
 
 // perform does a claimed chunk. A panic, which is a bug of an op, is kept for the caller of run: on a worker's goroutine
@@ -105,20 +119,37 @@ func (p *pool) perform(thread, chunk int) {
 		if bug := recover(); bug != nil {
 			p.keep(bug)
 		}
-		if p.left.Add(-1) == 0 {
-			p.sleepers[0].rouse()
-		}
 	}()
 	p.task.run(thread, chunk)
 }
 
-func (p *pool) work(thread int) {
-	pending := func() bool {
-		state := p.state.Load()
-		return uint32(state) < uint32(state>>32) || p.quit.Load()
+// await waits for chunks that others have claimed. usual is how long a chunk took here.
+func (p *pool) await(usual time.Duration) {
+	ended := func() bool { return p.left.Load() == 0 }
+	if p.spin(ended, late+4*usual) {
+		return
 	}
+	for i := range p.sleepers {
+		p.sleepers[i].late = p.sleepers[i].busy.Load()
+	}
+	start := time.Now()
+	p.until(0, ended)
+	for i := 1; i < p.threads(); i++ {
+		if s := &p.sleepers[i]; s.late {
+			s.charge(start, time.Since(start))
+		}
+	}
+}
+
+func (p *pool) work(thread int) {
+	s := &p.sleepers[thread]
+	pending := func() bool { return p.claimable() || p.quit.Load() }
 	for !p.quit.Load() {
-		for p.step(thread) {
+		s.busy.Store(true)
+		p.take(thread)
+		s.busy.Store(false)
+		if rest := time.Duration(s.rest.Load()); rest > 0 {
+			p.sitOut(s, rest)
 		}
 		p.until(thread, pending)
 	}
@@ -133,8 +164,17 @@ func (p *pool) keep(bug any) { p.bug.Store(&bug) }
 // itself, so at most one token is ever on its way.
 type sleeper struct {
 	asleep atomic.Bool
+	busy   atomic.Bool // with a region
 	wake   chan struct{}
 	_      [48]byte
+
+	rest atomic.Int64 // nanoseconds to sit out, as the caller wants it
+	// What follows is the caller's alone, a cache line away from what both write.
+	late    bool
+	debt    time.Duration // what waiting for this worker has cost, less a part of the time since
+	charged time.Time     // when debt was reckoned
+	benched time.Duration // the last rest
+	from    time.Time     // when it began
 }
 
 const (
@@ -144,12 +184,45 @@ const (
 	spinLooks = 256
 	// spinTime ends the spinning: longer than what lies between two steps of decoding.
 	spinTime = time.Millisecond
+	// late is how much longer than four usual chunks the caller waits before it takes a worker for one put aside: longer
+	// than a page fault or an interrupt, far shorter than a time slice.
+	late = 200 * time.Microsecond
+	// A worker whose lateness has cost mostDebt, and more than a quarter of the time of late, sits out for leastBench; twice as
+	// long each time that it happens again at once, up to mostBench: the longer, the rarer the slow regions that find out
+	// whether its core is free again.
+	mostDebt              = 6 * time.Millisecond
+	leastBench, mostBench = 20 * time.Millisecond, 640 * time.Millisecond
 )
+
+// charge adds what waiting for the worker has cost, and benches it when that is too much.
+func (s *sleeper) charge(start time.Time, cost time.Duration) {
+	since := start.Sub(s.charged)
+	s.debt = max(0, s.debt-since/4) + cost
+	s.charged = start.Add(cost)
+	if s.debt < mostDebt {
+		return
+	}
+	if s.charged.Sub(s.from) > s.benched+mostBench {
+		s.benched = leastBench
+	} else {
+		s.benched = min(2*s.benched, mostBench)
+	}
+	s.debt, s.from = 0, s.charged
+	s.rest.Store(int64(s.benched))
+}
+
+// sitOut sleeps, a few milliseconds at a time, so that close waits no longer.
+func (p *pool) sitOut(s *sleeper, rest time.Duration) {
+	for end := time.Now().Add(rest); time.Now().Before(end) && !p.quit.Load(); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	s.rest.Store(0)
+}
 
 // until returns when ready does; it may look again any number of times.
 func (p *pool) until(thread int, ready func() bool) {
 	for {
-		if p.spin(ready) {
+		if p.spin(ready, spinTime) {
 			return
 		}
 		s := &p.sleepers[thread]
@@ -161,8 +234,8 @@ func (p *pool) until(thread int, ready func() bool) {
 	}
 }
 
-// spin reports whether ready did within spinTime.
-func (p *pool) spin(ready func() bool) bool {
+// spin reports whether ready did within about the time given.
+func (p *pool) spin(ready func() bool, most time.Duration) bool {
 	var start time.Time // of the second round: most waits are over before
 	for {
 		for range spinLooks {
@@ -175,7 +248,7 @@ func (p *pool) spin(ready func() bool) bool {
 		if start.IsZero() {
 			start = now
 		}
-		if now.Sub(start) > spinTime {
+		if now.Sub(start) > most {
 			return false
 		}
 		runtime.Gosched()
@@ -189,9 +262,11 @@ func (s *sleeper) rouse() {
 	}
 }
 
-// A span cuts n items into blocks, one per chunk.
+// A span cuts n items into chunks of block items; with a round, the last two rounds' worth of them into rounds of half, a
+// quarter… of a block, down to least, so that threads end at about the same time without many claims.
 type span struct {
-	n, block int
+	n, block     int
+	round, least int // chunks of each size below block; 0: all are blocks
 }
 
 // leastWork is how many multiplications make a chunk worth handing out: some ten microseconds of plain Go.
@@ -202,13 +277,42 @@ const leastWork = 1 << 15
 func (p *pool) cut(n, cost int) span {
 	share := ceilDiv(n, 4*p.threads())
 	least := ceilDiv(leastWork, max(cost, 1))
-	return span{n: n, block: min(max(share, least), n)}
+	return span{n: n, block: min(max(share, least), n), round: 2 * p.threads(), least: least}
 }
 
-func (s span) chunks() int { return ceilDiv(s.n, s.block) }
+// blocks is how many chunks are whole blocks, if not all are.
+func (s span) blocks() int { return max(0, s.n/s.block-s.round) }
+
+func (s span) chunks() int {
+	if s.round == 0 || s.block <= s.least {
+		return ceilDiv(s.n, s.block)
+	}
+	count, size := s.blocks(), s.block
+	for left := s.n - count*size; left > 0; {
+		size = max(size/2, s.least)
+		some := ceilDiv(left, size)
+		if size > s.least {
+			some = min(some, s.round)
+		}
+		count += some
+		left -= some * size
+	}
+	return count
+}
 
 func (s span) at(chunk int) (from, to int) {
-	return chunk * s.block, min((chunk+1)*s.block, s.n)
+	size := s.block
+	if s.round > 0 && s.block > s.least {
+		blocks := s.blocks()
+		if chunk >= blocks {
+			from, chunk = blocks*size, chunk-blocks
+			for size = max(size/2, s.least); chunk >= s.round && size > s.least; size = max(size/2, s.least) {
+				from, chunk = from+s.round*size, chunk-s.round
+			}
+		}
+	}
+	from += chunk * size
+	return from, min(from+size, s.n)
 }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }

@@ -77,7 +77,7 @@ func testDots(t *testing.T, k *Kernels, what string, c *cacheOf, q []float32, n,
 	} {
 		got, alone := make([]float32, n), make([]float32, n)
 		dots(got, 0)
-		near(t, fmt.Sprint("dots ", i, ": ", what), got, [][]float32{want, want, rounded}[i], []float64{3e-5, 3e-5, 1e-3}[i]) // q of 16 bits
+		near(t, fmt.Sprint("dots ", i, ": ", what), got, [][]float32{want, want, rounded}[i], []float64{3e-5, 3e-5, 3e-3}[i]) // q of 16 bits
 		for j := range n {
 			dots(alone[j:j+1], j)
 		}
