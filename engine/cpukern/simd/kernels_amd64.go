@@ -43,7 +43,7 @@ func (k *Kernels) useAVX2() {
 	k.max, k.sum, k.expSum, k.squares = maxAVX2, sumAVX2, expSumAVX2, squaresAVX2
 	k.layerNorm, k.rmsNorm = layerNormAVX2, rmsNormAVX2
 	k.widen, k.narrow = widenAVX2, narrowAVX2
-	k.readSum, k.pause = readSumAVX2, pauseAMD64
+	k.readSum, k.fetch, k.pause = readSumAVX2, fetchAMD64, pauseAMD64
 }
 
 func (k *Kernels) useAVX512() {

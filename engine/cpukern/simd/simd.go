@@ -105,6 +105,7 @@ type Kernels struct {
 	widen   func(dst *float32, src *uint16, n int)
 	narrow  func(dst *uint16, src *float32, n int)
 	readSum func(p *byte, n int) uint64
+	fetch   func(p *byte, n int)
 	pause   func(n int)
 }
 

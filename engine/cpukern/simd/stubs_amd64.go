@@ -179,6 +179,9 @@ func readSumAVX2(p *byte, n int) uint64
 func readSumAVX512(p *byte, n int) uint64
 
 //go:noescape
+func fetchAMD64(p *byte, n int)
+
+//go:noescape
 func pauseAMD64(n int)
 
 //go:noescape

@@ -145,11 +145,17 @@ func fetchAhead(at Mem) {
 	PREFETCHT0(at)
 }
 
-// fetchFar asks for the line 192 lines on, into the second-level cache only. With 8 and 12 rows, whose loops are as long as
-// a line takes to come, it gains 5 % on fetchAhead.
+// fetchFar asks for the line 192 lines on, into the second-level cache only, where twelve kilobytes on their way are no burden;
+// fetchNear then brings the line 16 lines on from there. Together they gain 5 % on fetchAhead in products of bytes: two loops
+// that each take long for a line.
 func fetchFar(at Mem) {
 	at.Disp += 192 * 64
 	PREFETCHT1(at)
+}
+
+func fetchNear(at Mem) {
+	at.Disp += 16 * 64
+	PREFETCHT0(at)
 }
 
 func advance(bytes int, pointers ...Register) {
