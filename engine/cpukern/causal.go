@@ -19,8 +19,8 @@ import (
 
 const (
 	// blockColumns: long enough that a new stream from memory is a rare thing; a block's keys and values of 64 numbers each
-	// take 128 KiB in float16, at home in a second-level cache for the rows that share them.
-	blockColumns = 512
+	// take 256 KiB in float16, at home in a second-level cache for the rows that share them.
+	blockColumns = 1024
 	// stripRows is how many queries of a prefill make up one matrix product: whole tiles.
 	stripRows = 4 * simd.TileRows
 	// fetchBytes of the next keys or values are asked for while something else is computed, so that a stream is under way when

@@ -10061,23 +10061,29 @@ again:
 	RET
 
 // func maxAVX512(x *float32, n int) float32
-// Requires: AVX, AVX512F, AVX512VL, BMI2, CMOV, SSE
+// Requires: AVX, AVX512F, AVX512VL, BMI2, SSE
 TEXT ·maxAVX512(SB), NOSPLIT, $0-20
 	MOVQ         x+0(FP), AX
 	VBROADCASTSS (AX), Z0
 	MOVQ         n+8(FP), CX
 
-some:
-	MOVQ          $0x00000010, DX
-	CMPQ          CX, DX
-	CMOVQLT       CX, DX
-	MOVQ          $-1, BX
-	BZHIQ         DX, BX, BX
-	KMOVW         BX, K1
-	VMAXPS        (AX), Z0, K1, Z0
-	ADDQ          $+64, AX
-	SUBQ          DX, CX
-	JNE           some
+sixteen:
+	CMPQ   CX, $0x10
+	JL     lessThanSixteen
+	VMAXPS (AX), Z0, Z0
+	ADDQ   $+64, AX
+	SUBQ   $0x10, CX
+	JMP    sixteen
+
+lessThanSixteen:
+	TESTQ  CX, CX
+	JE     none
+	MOVQ   $-1, DX
+	BZHIQ  CX, DX, DX
+	KMOVW  DX, K1
+	VMAXPS (AX), Z0, K1, Z0
+
+none:
 	VEXTRACTI64X4 $0x01, Z0, Y1
 	VMAXPS        Y1, Y0, Y0
 	VEXTRACTI32X4 $0x01, Y0, X1
@@ -10091,7 +10097,7 @@ some:
 	RET
 
 // func expSumAVX512(x *float32, offset float32, n int) float32
-// Requires: AVX, AVX512F, AVX512VL, BMI2, CMOV, SSE
+// Requires: AVX, AVX512F, AVX512VL, BMI2, SSE
 TEXT ·expSumAVX512(SB), NOSPLIT, $0-28
 	VPXORD       Z0, Z0, Z0
 	MOVSS        offset+8(FP), X1
@@ -10111,38 +10117,65 @@ TEXT ·expSumAVX512(SB), NOSPLIT, $0-28
 	MOVQ         x+0(FP), AX
 	MOVQ         n+16(FP), CX
 
-some:
-	MOVQ          $0x00000010, DX
-	CMPQ          CX, DX
-	CMOVQLT       CX, DX
-	MOVQ          $-1, BX
-	BZHIQ         DX, BX, BX
-	KMOVW         BX, K1
-	VMOVUPS.Z     (AX), K1, Z14
-	VSUBPS        Z1, Z14, Z14
-	VMAXPS        Z2, Z14, Z14
-	VMINPS        Z3, Z14, Z14
-	VMULPS        Z4, Z14, Z15
-	VRNDSCALEPS   $0x00, Z15, Z15
-	VFNMADD231PS  Z5, Z15, Z14
-	VFNMADD231PS  Z6, Z15, Z14
-	VMOVAPS       Z8, Z17
-	VFMADD213PS   Z9, Z14, Z17
-	VFMADD213PS   Z10, Z14, Z17
-	VFMADD213PS   Z11, Z14, Z17
-	VFMADD213PS   Z12, Z14, Z17
-	VFMADD213PS   Z13, Z14, Z17
-	VMULPS        Z14, Z14, Z16
-	VFMADD213PS   Z14, Z16, Z17
-	VCVTPS2DQ     Z15, Z15
-	VPADDD        Z7, Z15, Z15
-	VPSLLD        $0x17, Z15, Z15
-	VFMADD213PS   Z15, Z15, Z17
-	VMOVUPS       Z17, K1, (AX)
-	VADDPS        Z17, Z0, K1, Z0
-	ADDQ          $+64, AX
-	SUBQ          DX, CX
-	JNE           some
+sixteen:
+	CMPQ         CX, $0x10
+	JL           lessThanSixteen
+	VMOVUPS      (AX), Z14
+	VSUBPS       Z1, Z14, Z14
+	VMAXPS       Z2, Z14, Z14
+	VMINPS       Z3, Z14, Z14
+	VMULPS       Z4, Z14, Z15
+	VRNDSCALEPS  $0x00, Z15, Z15
+	VFNMADD231PS Z5, Z15, Z14
+	VFNMADD231PS Z6, Z15, Z14
+	VMOVAPS      Z8, Z17
+	VFMADD213PS  Z9, Z14, Z17
+	VFMADD213PS  Z10, Z14, Z17
+	VFMADD213PS  Z11, Z14, Z17
+	VFMADD213PS  Z12, Z14, Z17
+	VFMADD213PS  Z13, Z14, Z17
+	VMULPS       Z14, Z14, Z16
+	VFMADD213PS  Z14, Z16, Z17
+	VCVTPS2DQ    Z15, Z15
+	VPADDD       Z7, Z15, Z15
+	VPSLLD       $0x17, Z15, Z15
+	VFMADD213PS  Z15, Z15, Z17
+	VMOVUPS      Z17, (AX)
+	VADDPS       Z17, Z0, Z0
+	ADDQ         $+64, AX
+	SUBQ         $0x10, CX
+	JMP          sixteen
+
+lessThanSixteen:
+	TESTQ        CX, CX
+	JE           none
+	MOVQ         $-1, DX
+	BZHIQ        CX, DX, DX
+	KMOVW        DX, K1
+	VMOVUPS.Z    (AX), K1, Z14
+	VSUBPS       Z1, Z14, Z14
+	VMAXPS       Z2, Z14, Z14
+	VMINPS       Z3, Z14, Z14
+	VMULPS       Z4, Z14, Z1
+	VRNDSCALEPS  $0x00, Z1, Z1
+	VFNMADD231PS Z5, Z1, Z14
+	VFNMADD231PS Z6, Z1, Z14
+	VMOVAPS      Z8, Z2
+	VFMADD213PS  Z9, Z14, Z2
+	VFMADD213PS  Z10, Z14, Z2
+	VFMADD213PS  Z11, Z14, Z2
+	VFMADD213PS  Z12, Z14, Z2
+	VFMADD213PS  Z13, Z14, Z2
+	VMULPS       Z14, Z14, Z3
+	VFMADD213PS  Z14, Z3, Z2
+	VCVTPS2DQ    Z1, Z1
+	VPADDD       Z7, Z1, Z1
+	VPSLLD       $0x17, Z1, Z1
+	VFMADD213PS  Z1, Z1, Z2
+	VMOVUPS      Z2, K1, (AX)
+	VADDPS       Z2, Z0, K1, Z0
+
+none:
 	VEXTRACTI64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y0
 	VEXTRACTI32X4 $0x01, Y0, X1

@@ -11,17 +11,21 @@ import (
 // The two passes of a softmax, 16 lanes at a time, the last ones under a mask. Beside attention over bytes, those of 8 lanes
 // take a tenth of the time.
 
-// masked runs body over n numbers at x, 16 and at last fewer at a time, with ones in keep for those that there are.
-func masked(x, n Register, body func(at Mem, keep Register)) {
-	some := GP64()
-	Label("some")
-	MOVQ(U32(16), some)
-	CMPQ(n, some)
-	CMOVQLT(n, some)
-	body(Mem{Base: x}, laneMask(some, 0))
+// bySixteen runs body over n numbers at x, 16 at a time, and over those that are left with ones in keep for them; keep is nil
+// for whole registers.
+func bySixteen(x, n Register, body func(at Mem, keep Register)) {
+	Label("sixteen")
+	CMPQ(n, U8(16))
+	JL(LabelRef("lessThanSixteen"))
+	body(Mem{Base: x}, nil)
 	advance(64, x)
-	SUBQ(some, n)
-	JNE(LabelRef("some"))
+	SUBQ(U8(16), n)
+	JMP(LabelRef("sixteen"))
+	Label("lessThanSixteen")
+	TESTQ(n, n)
+	JE(LabelRef("none"))
+	body(Mem{Base: x}, laneMask(n, 0))
+	Label("none")
 }
 
 func broadcast(f float64) VecVirtual {
@@ -34,7 +38,13 @@ func max512() {
 	function("maxAVX512", "func(x *float32, n int) float32")
 	x, top := param("x"), ZMM()
 	VBROADCASTSS(Mem{Base: x}, top)
-	masked(x, param("n"), func(at Mem, keep Register) { VMAXPS(at, top, keep, top) })
+	bySixteen(x, param("n"), func(at Mem, keep Register) {
+		if keep == nil {
+			VMAXPS(at, top, top)
+		} else {
+			VMAXPS(at, top, keep, top)
+		}
+	})
 	Store(largestLane(top), ReturnIndex(0))
 	VZEROUPPER()
 	RET()
@@ -46,8 +56,16 @@ func expSum512() {
 	VPXORD(total, total, total)
 	VBROADCASTSS(Load(Param("offset"), XMM()), top)
 	exp := exp512()
-	masked(param("x"), param("n"), func(at Mem, keep Register) {
+	bySixteen(param("x"), param("n"), func(at Mem, keep Register) {
 		v := ZMM()
+		if keep == nil {
+			VMOVUPS(at, v)
+			VSUBPS(top, v, v)
+			e := exp(v)
+			VMOVUPS(e, at)
+			VADDPS(e, total, total)
+			return
+		}
 		VMOVUPS_Z(at, keep, v)
 		VSUBPS(top, v, v)
 		e := exp(v)
