@@ -51,6 +51,7 @@ func (s *stream) Linear(a kern.Linear) {
 	x := s.floats("linear", "X", a.X, product(a.Rows, w.cols))
 	s.apart("linear", "X", t.dst, x)
 	s.same("linear", "Residual", t.dst, t.residual)
+	s.kernels.Fetch(w.packed[:min(len(w.packed), fetchBytes)]) // the weight is on its way while X is prepared
 	if a.Norm.Kind != kern.NoNorm {
 		x = s.normalised(a.Norm, x, a.Rows, w.cols)
 	}
