@@ -1,9 +1,13 @@
 package cpukern
 
-// A pool runs regions: a task cut into chunks that threads claim one by one. The caller of run takes part.
+// A pool runs regions: a task cut into chunks, of which each thread begins with a range of neighbours, so that it reads memory
+// in one stream; whoever has none left takes half of what another has left. The caller of run takes part.
 //
-//	state = chunks<<32 | next chunk      adding 1 claims the next chunk
-//	left  = chunks not reported done     0 ends the region
+//	ranges[i] = region, end, next     next → next+1 claims a chunk, end → middle takes the others away
+//	left      = chunks not reported done: 0 ends the region
+//
+// All changes are compare-and-swaps and name the region, so a thread that was put aside between looking and claiming does no
+// harm in a later region; one that has not been given its range of a region yet takes nothing from others.
 //
 // Between regions, workers spin for a short while (the next op is usually microseconds away) and then sleep: an idle pool
 // costs nothing. A region allocates nothing.
@@ -28,13 +32,13 @@ type task interface {
 
 type pool struct {
 	mutex sync.Mutex // streams of several goroutines take turns, region by region
-	task  task       // of the region; written before state announces it, read only by owners of a chunk
-	_     [64]byte   // state and left are written often by different threads: a cache line each
-	state atomic.Uint64
-	_     [56]byte
+	task  task       // of the region; written before ranges announce it, read only by owners of a chunk
+	_     [64]byte   // left is written by different threads: a cache line of its own
 	left  atomic.Int64
 	_     [56]byte
 
+	region   uint64       // counts them
+	ranges   []chunkRange // by thread
 	kernels  *simd.Kernels
 	sleepers []sleeper           // by thread
 	bug      atomic.Pointer[any] // what a chunk panicked with
@@ -43,7 +47,7 @@ type pool struct {
 }
 
 func newPool(threads int, kernels *simd.Kernels) *pool {
-	p := &pool{kernels: kernels, sleepers: make([]sleeper, threads)}
+	p := &pool{kernels: kernels, ranges: make([]chunkRange, threads), sleepers: make([]sleeper, threads)}
 	for i := range p.sleepers {
 		p.sleepers[i].wake = make(chan struct{}, 1)
 	}
@@ -66,7 +70,7 @@ func (p *pool) close() {
 
 // run does all chunks of t and returns when they are done. It panics with what a chunk panicked with, if one did.
 func (p *pool) run(t task, chunks int) {
-	if chunks == 1 || p.threads() == 1 {
+	if chunks == 1 || p.threads() == 1 || chunks > maxChunks {
 		for chunk := range chunks {
 			t.run(0, chunk)
 		}
@@ -76,8 +80,12 @@ func (p *pool) run(t task, chunks int) {
 	defer p.mutex.Unlock()
 	p.task = t
 	p.left.Store(int64(chunks))
-	p.state.Store(uint64(chunks) << 32)
-	for i := 1; i < min(p.threads(), chunks); i++ {
+	p.region++
+	busy := min(p.threads(), chunks)
+	for i := range p.ranges {
+		p.ranges[i].state.Store(packRange(p.region, min(i, busy)*chunks/busy, min(i+1, busy)*chunks/busy))
+	}
+	for i := 1; i < busy; i++ {
 		p.sleepers[i].rouse()
 	}
 	start := time.Now()
@@ -89,17 +97,17 @@ func (p *pool) run(t task, chunks int) {
 	}
 }
 
-// take claims and does chunks until there are none, reports them and returns how many they were. A thread that looks for
-// work looks before it claims, so that claims beyond the last chunk are few.
+// take claims and does chunks until there are none, reports them and returns how many they were.
 func (p *pool) take(thread int) (done int) {
-	for p.claimable() {
-		claimed := p.state.Add(1) - 1
-		chunk, chunks := uint32(claimed), uint32(claimed>>32)
-		if chunk >= chunks {
+	own := &p.ranges[thread]
+	for {
+		chunk, state := own.claim()
+		if chunk >= 0 {
+			p.perform(thread, chunk)
+			done++
+		} else if !p.rob(own, state) {
 			break
 		}
-		p.perform(thread, int(chunk))
-		done++
 	}
 	if done > 0 && p.left.Add(-int64(done)) == 0 {
 		p.sleepers[0].rouse()
@@ -107,9 +115,75 @@ func (p *pool) take(thread int) (done int) {
 	return done
 }
 
-func (p *pool) claimable() bool {
-	state := p.state.Load()
-	return uint32(state) < uint32(state>>32)
+// rob fills own, which was found empty, with half of what another thread has left of the same region, if any has.
+func (p *pool) rob(own *chunkRange, empty uint64) bool {
+	region, _, _ := unpackRange(empty)
+	for i := range p.ranges {
+		if from, to := p.ranges[i].takeAway(region); from < to {
+			own.state.Store(packRange(region, from, to)) // the region cannot end before these are done
+			return true
+		}
+	}
+	return false
+}
+
+// pending reports whether any chunk is there to claim.
+func (p *pool) pending() bool {
+	for i := range p.ranges {
+		if _, next, end := unpackRange(p.ranges[i].state.Load()); next < end {
+			return true
+		}
+	}
+	return false
+}
+
+// A chunkRange is chunks [next, end) of a region that nobody has claimed.
+type chunkRange struct {
+	state atomic.Uint64
+	_     [56]byte // a cache line each
+}
+
+const (
+	chunkBits = 22
+	maxChunks = 1<<chunkBits - 1
+)
+
+func packRange(region uint64, next, end int) uint64 {
+	return region<<(2*chunkBits) | uint64(end)<<chunkBits | uint64(next)
+}
+
+// unpackRange returns the region's lowest bits, which tell it from a million others.
+func unpackRange(state uint64) (region uint64, next, end int) {
+	return state >> (2 * chunkBits), int(state & maxChunks), int(state >> chunkBits & maxChunks)
+}
+
+// claim takes the next chunk, -1 if there is none in the state it found.
+func (r *chunkRange) claim() (chunk int, found uint64) {
+	for {
+		state := r.state.Load()
+		region, next, end := unpackRange(state)
+		if next >= end {
+			return -1, state
+		}
+		if r.state.CompareAndSwap(state, packRange(region, next+1, end)) {
+			return next, state
+		}
+	}
+}
+
+// takeAway takes the second half of a region's chunks, at least one, if there are any.
+func (r *chunkRange) takeAway(region uint64) (from, to int) {
+	for {
+		state := r.state.Load()
+		of, next, end := unpackRange(state)
+		if next >= end || of != region {
+			return 0, 0
+		}
+		middle := (next + end) / 2
+		if r.state.CompareAndSwap(state, packRange(region, next, middle)) {
+			return middle, end
+		}
+	}
 }
 
 // perform does a claimed chunk. A panic, which is a bug of an op, is kept for the caller of run: on a worker's goroutine
@@ -143,7 +217,7 @@ func (p *pool) await(usual time.Duration) {
 
 func (p *pool) work(thread int) {
 	s := &p.sleepers[thread]
-	pending := func() bool { return p.claimable() || p.quit.Load() }
+	pending := func() bool { return p.pending() || p.quit.Load() }
 	for !p.quit.Load() {
 		s.busy.Store(true)
 		p.take(thread)
@@ -262,57 +336,26 @@ func (s *sleeper) rouse() {
 	}
 }
 
-// A span cuts n items into chunks of block items; with a round, the last two rounds' worth of them into rounds of half, a
-// quarter… of a block, down to least, so that threads end at about the same time without many claims.
+// A span cuts n items into blocks, one per chunk.
 type span struct {
-	n, block     int
-	round, least int // chunks of each size below block; 0: all are blocks
+	n, block int
 }
 
 // leastWork is how many multiplications make a chunk worth handing out: some ten microseconds of plain Go.
 const leastWork = 1 << 15
 
-// cut spans n items of cost multiplications each: several chunks per thread, so that a slow thread leaves its share to
-// the others, and none too small.
+// cut spans n items of cost multiplications each: many chunks per thread, so that all end at about the same time, and none
+// too small.
 func (p *pool) cut(n, cost int) span {
-	share := ceilDiv(n, 4*p.threads())
+	share := ceilDiv(n, 16*p.threads())
 	least := ceilDiv(leastWork, max(cost, 1))
-	return span{n: n, block: min(max(share, least), n), round: 2 * p.threads(), least: least}
+	return span{n: n, block: min(max(share, least), n)}
 }
 
-// blocks is how many chunks are whole blocks, if not all are.
-func (s span) blocks() int { return max(0, s.n/s.block-s.round) }
-
-func (s span) chunks() int {
-	if s.round == 0 || s.block <= s.least {
-		return ceilDiv(s.n, s.block)
-	}
-	count, size := s.blocks(), s.block
-	for left := s.n - count*size; left > 0; {
-		size = max(size/2, s.least)
-		some := ceilDiv(left, size)
-		if size > s.least {
-			some = min(some, s.round)
-		}
-		count += some
-		left -= some * size
-	}
-	return count
-}
+func (s span) chunks() int { return ceilDiv(s.n, s.block) }
 
 func (s span) at(chunk int) (from, to int) {
-	size := s.block
-	if s.round > 0 && s.block > s.least {
-		blocks := s.blocks()
-		if chunk >= blocks {
-			from, chunk = blocks*size, chunk-blocks
-			for size = max(size/2, s.least); chunk >= s.round && size > s.least; size = max(size/2, s.least) {
-				from, chunk = from+s.round*size, chunk-s.round
-			}
-		}
-	}
-	from += chunk * size
-	return from, min(from+size, s.n)
+	return chunk * s.block, min((chunk+1)*s.block, s.n)
 }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }

@@ -201,20 +201,20 @@ func TestPoolPassesPanicsOn(t *testing.T) {
 	}
 }
 
-// Chunks of any span cover its items once and in order; with rounds, the last ones are the smallest.
-func TestSpan(t *testing.T) {
-	for _, s := range []span{{1, 1, 0, 0}, {10, 3, 0, 0}, {10, 3, 4, 1}, {192, 24, 4, 2}, {7, 7, 4, 1}, {1000, 16, 6, 3}, {1000, 300, 2, 1}, {5, 2, 4, 9}} {
-		next, last := 0, s.block
-		for chunk := range s.chunks() {
-			from, to := s.at(chunk)
-			if from != next || to <= from || to-from > last {
-				t.Errorf("%+v, chunk %d: got [%d, %d), want it from %d on, at most %d long", s, chunk, from, to, next, last)
+// Regions so short that workers are still looking around in one when the next begins: no chunk is lost, none done twice.
+func TestPoolShortRegions(t *testing.T) {
+	for _, threads := range []int{2, 3, 5} {
+		p := testPool(t, threads)
+		c := &countTask{runs: make([]atomic.Int32, 16)}
+		for range 200000 {
+			p.run(c, 8)
+		}
+		for chunk := range 8 {
+			if got := c.runs[chunk].Load(); got != 200000 {
+				t.Errorf("%d threads: chunk %d ran %d times, want 200000", threads, chunk, got)
 			}
-			next, last = to, to-from
 		}
-		if next != s.n {
-			t.Errorf("%+v: got %d items, want %d", s, next, s.n)
-		}
+		p.close()
 	}
 }
 
