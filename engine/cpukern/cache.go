@@ -145,19 +145,19 @@ func (v *vectors) fetch(k *simd.Kernels, first int) {
 	at := first * v.width
 	switch {
 	case v.floats != nil:
-		fetch(k, v.floats[at:])
+		fetch(k, v.floats[at:], fetchBytes)
 	case v.halves != nil:
-		fetch(k, v.halves[at:])
+		fetch(k, v.halves[at:], fetchBytes)
 	default:
-		fetch(k, v.bytes8[at:])
-		fetch(k, v.scales[first:])
+		fetch(k, v.bytes8[at:], fetchBytes)
+		fetch(k, v.scales[first:], fetchBytes/8)
 	}
 }
 
-func fetch[T any](k *simd.Kernels, x []T) {
+func fetch[T any](k *simd.Kernels, x []T, most int) {
 	if len(x) > 0 {
 		size := int(unsafe.Sizeof(x[0]))
-		k.Fetch(unsafe.Slice((*byte)(unsafe.Pointer(&x[0])), min(size*len(x), fetchBytes)))
+		k.Fetch(unsafe.Slice((*byte)(unsafe.Pointer(&x[0])), min(size*len(x), most)))
 	}
 }
 
