@@ -40,7 +40,7 @@ type causalTask struct {
 
 	// Of a step. A part is the largest score of a block, Σe^(s-largest) and Σe^(s-largest)·v.
 	prefixBlocks, ownBlocks int            // of a head
-	prefixItems             int            // prefix blocks of all heads and prefix rows
+	sharing                 int            // rows per prefix row, 1 without a prefix
 	parts                   []float32      // [query][head][block][2+depth], prefix blocks first
 	unfinished              []atomic.Int32 // [row][head]: blocks
 }
@@ -116,7 +116,8 @@ func (s *stream) causalFits(t *causalTask) bool {
 
 // each runs a phase over n items of cost multiplications. A phase is told whether the same thread goes on with the next item.
 func (t *causalTask) each(n, cost int, phase func(t *causalTask, thread, item int, more bool)) {
-	t.span, t.phase = t.stream.pool.cut(n, cost), phase
+	t.span = span{n: n, block: min(n, ceilDiv(leastWork, cost))} // items are large, and a claim costs next to nothing
+	t.phase = phase
 	t.stream.pool.run(t, t.chunks())
 }
 
@@ -149,21 +150,35 @@ func (t *causalTask) step() {
 	t.prefixBlocks = ceilDiv(t.PrefixColumns, blockColumns)
 	t.ownBlocks = ceilDiv(t.Column+t.Columns, blockColumns)
 	most := ceilDiv(t.cache.shape.Columns, blockColumns) // room for later steps too
-	groups := 0
+	t.sharing = 1
 	if t.prefixBlocks > 0 {
 		most += ceilDiv(t.prefix.shape.Columns, blockColumns)
-		groups = ceilDiv(t.Rows, t.Variations)
+		t.sharing = t.Variations
 	}
 	queries := t.Rows * t.Columns
 	t.parts = s.grow(queries * t.heads * most * (2 + t.depth))
 	s.growPrivate(t.depth + max(blockColumns, most))
-	cost := 2 * min(blockColumns, t.keys) * t.depth * t.Columns
-	t.prefixItems = groups * t.heads * t.prefixBlocks
 	t.unfinished = s.growCounters(t.Rows * t.heads)
 	for i := range t.unfinished {
 		t.unfinished[i].Store(int32(t.prefixBlocks + t.ownBlocks))
 	}
-	t.each(t.prefixItems+t.Rows*t.heads*t.ownBlocks, cost, (*causalTask).block)
+	cost := 2 * min(blockColumns, t.keys) * t.depth * t.Columns
+	t.each(ceilDiv(t.Rows, t.sharing)*t.heads*t.unit(), cost, (*causalTask).block)
+}
+
+// unit counts the items of one head of the rows that share a prefix row: the prefix's blocks, then each row's own. Items are in
+// the order of such units, so that ranges of them cost alike.
+func (t *causalTask) unit() int { return t.prefixBlocks + t.sharing*t.ownBlocks }
+
+// itemAt is what an item stands for: a block of a prefix row, or of a row's own columns.
+func (t *causalTask) itemAt(item int) (shared bool, row, head, block int) {
+	at, unit := item%t.unit(), item/t.unit()
+	group, head := unit/t.heads, unit%t.heads
+	if at < t.prefixBlocks {
+		return true, group, head, at
+	}
+	at -= t.prefixBlocks
+	return false, group*t.sharing + at/t.ownBlocks, head, at % t.ownBlocks
 }
 
 // growCounters returns n counters of the stream's, with stale contents.
@@ -174,27 +189,27 @@ func (s *stream) growCounters(n int) []atomic.Int32 {
 	return s.counters[:n]
 }
 
-// block computes the parts of a block, first those of prefixes.
+// block computes the parts of a block.
 func (t *causalTask) block(thread, item int, more bool) {
 	next := -1
 	if more {
 		next = item + 1
 	}
-	if item < t.prefixItems {
-		t.prefixBlock(thread, item, next)
-	} else {
-		t.ownBlock(thread, item-t.prefixItems, next)
+	shared, row, head, block := t.itemAt(item)
+	switch {
+	case shared:
+		t.prefixBlock(thread, row, head, block, next)
+	case row < t.Rows: // the last prefix row may have fewer
+		t.ownBlock(thread, row, head, block, next)
 	}
 }
 
-// prefixBlock computes the parts of all rows that share a block; items are (prefix row·heads + head)·blocks + block.
-func (t *causalTask) prefixBlock(thread, item, next int) {
-	block, head := item%t.prefixBlocks, item/t.prefixBlocks%t.heads
-	group := item / t.prefixBlocks / t.heads
+// prefixBlock computes the parts of all rows that share a block.
+func (t *causalTask) prefixBlock(thread, group, head, block, next int) {
 	keys, values := t.prefix.head(t.Layer, group, head)
 	first := block * blockColumns
 	count := min(blockColumns, t.PrefixColumns-first)
-	for row := group * t.Variations; row < min((group+1)*t.Variations, t.Rows); row++ {
+	for row := group * t.sharing; row < min((group+1)*t.sharing, t.Rows); row++ {
 		for i := range t.Columns {
 			t.attend(thread, row*t.Columns+i, head, block, next, &keys, &values, first, count)
 		}
@@ -202,10 +217,8 @@ func (t *causalTask) prefixBlock(thread, item, next int) {
 	}
 }
 
-// ownBlock computes the parts of one row's new columns; items are (row·heads + head)·blocks + block.
-func (t *causalTask) ownBlock(thread, item, next int) {
-	block, head := item%t.ownBlocks, item/t.ownBlocks%t.heads
-	row := item / t.ownBlocks / t.heads
+// ownBlock computes the parts of one row's new columns.
+func (t *causalTask) ownBlock(thread, row, head, block, next int) {
 	first := block * blockColumns
 	keys, values := t.store(row, head, first, first+blockColumns)
 	for i := range t.Columns {
@@ -215,16 +228,17 @@ func (t *causalTask) ownBlock(thread, item, next int) {
 	t.finish(thread, row, head)
 }
 
-// keysOf are those that an item of the block phase begins with.
-func (t *causalTask) keysOf(item int) (keys vectors, first int) {
-	if item < t.prefixItems {
-		row := item / t.prefixBlocks / t.heads
-		keys, _ = t.prefix.head(t.Layer, row, item/t.prefixBlocks%t.heads)
-		return keys, item % t.prefixBlocks * blockColumns
+// fetchKeys asks for those that an item begins with.
+func (t *causalTask) fetchKeys(item int) {
+	shared, row, head, block := t.itemAt(item)
+	of := t.cache
+	if shared {
+		of = t.prefix
+	} else if row >= t.Rows {
+		return
 	}
-	item -= t.prefixItems
-	keys, _ = t.cache.head(t.Layer, item/t.ownBlocks/t.heads, item/t.ownBlocks%t.heads)
-	return keys, item % t.ownBlocks * blockColumns
+	keys, _ := of.head(t.Layer, row, head)
+	keys.fetch(t.stream.kernels, block*blockColumns)
 }
 
 // attend computes one part, of count columns. next is the item that follows, or -1.
@@ -244,8 +258,7 @@ func (t *causalTask) attend(thread, n, head, block, next int, keys, values *vect
 	part[0] = k.Max(scores)
 	part[1] = k.ExpSum(scores, part[0])
 	if next >= 0 {
-		keys, first := t.keysOf(next)
-		keys.fetch(k, first)
+		t.fetchKeys(next)
 	}
 	values.weigh(k, part[2:], scores, first)
 }
