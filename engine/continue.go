@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"math"
 	"strings"
 	"time"
 
 	"segue/engine/lm"
+	"segue/weights/packed"
 )
 
 // Run makes the music that job asks for: a continuation of job.Path, or music from nothing without one. It waits for the
@@ -52,9 +54,20 @@ type run struct {
 	result  Result
 }
 
-// make is the whole journey of a request, once it has the device.
-func (r *run) make(ctx context.Context) (err error) {
+// make is the whole journey of a request, once it has the device. It begins anew where packed weights turn out to be
+// damaged on the way: they are dropped, and packed again.
+func (r *run) make(ctx context.Context) error {
 	r.started = time.Now()
+	err := r.attempt(ctx)
+	if errors.Is(err, packed.ErrDamaged) {
+		r.engine.discard(r.model)
+		r.model = nil
+		err = r.attempt(ctx)
+	}
+	return err
+}
+
+func (r *run) attempt(ctx context.Context) (err error) {
 	timing := &r.result.Timing
 	if err = r.timed(&timing.LoadMS, func() error { return r.load(ctx) }); err != nil {
 		return err
@@ -69,6 +82,9 @@ func (r *run) make(ctx context.Context) (err error) {
 	}
 	var takes [][]int32
 	if err = r.timed(&timing.DecodeMS, func() error { takes, err = r.decode(ctx, p, length); return err }); err != nil {
+		return err
+	}
+	if err = r.model.shelves.sound(codecPart); err != nil {
 		return err
 	}
 	if err = r.render(ctx, p, takes, length); err != nil {
@@ -90,7 +106,15 @@ func milliseconds(d time.Duration) float64 { return math.Round(d.Seconds()*1e6) 
 
 func (r *run) load(ctx context.Context) (err error) {
 	r.report(Progress{Stage: StageLoad})
-	r.model, err = r.engine.acquire(ctx, r.job.ModelOptions)
+	if r.model, err = r.engine.acquire(ctx, r.job.ModelOptions); err != nil {
+		return err
+	}
+	if r.source != nil {
+		err = r.model.shelves.sound(codecPart)
+	}
+	if r.job.Text != "" && err == nil {
+		err = r.model.shelves.sound(textPart)
+	}
 	return err
 }
 

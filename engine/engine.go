@@ -11,11 +11,14 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"segue/engine/kern"
 	"segue/weights/hub"
+	"segue/weights/packed"
 )
 
 // Options are what an Engine is given once.
@@ -25,10 +28,12 @@ type Options struct {
 	ModelsDir string     // folder of model folders; "" for none
 	Hub       hub.Config // where the Hugging Face cache is, and how to fill it
 	Base      string     // model that supplies text encoder and codec to audiocraft checkpoints; "" to look for the published one
+	Packed    string     // folder that keeps packed weights from one start to the next; "" for none
 	Memory    int64      // bytes that models may hold together; 0 for no limit
 	WorkDir   string     // what relative paths start from
 	Home      string     // what ~ means
 	Bundled   Bundled    // used when a job names no model
+	Log       *slog.Logger
 }
 
 // Bundled is the model that is part of the binary.
@@ -48,6 +53,13 @@ type Engine struct {
 
 	mu       sync.Mutex // guards resident and its models' uses
 	resident map[residentKey]*resident
+
+	packed      *packed.Cache // nil: nothing is kept
+	packedBytes atomic.Int64  // that it held when last looked at
+	saves       sync.WaitGroup
+	ending      chan struct{}   // closed by Close
+	saving      context.Context // of the saves
+	stopSaving  context.CancelCauseFunc
 }
 
 // Open makes an engine. It loads nothing: models come with the first job that needs them.
@@ -63,11 +75,22 @@ func Open(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{options: o, stream: stream, resident: map[residentKey]*resident{}}, nil
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	e := &Engine{options: o, stream: stream, resident: map[residentKey]*resident{}, ending: make(chan struct{})}
+	e.saving, e.stopSaving = context.WithCancelCause(context.Background())
+	if o.Packed != "" {
+		e.packed = packed.NewCache(o.Packed, o.Log)
+		e.packedBytes.Store(e.packed.Bytes())
+	}
+	return e, nil
 }
 
-// Close waits for the running job and load, unloads everything and closes the backend.
+// Close waits for the running job and load, and a little for packed weights that are being written; it unloads
+// everything and closes the backend.
 func (e *Engine) Close() error {
+	e.endSaves()
 	e.device.Lock()
 	defer e.device.Unlock()
 	e.loading.Lock()
@@ -87,7 +110,10 @@ func (e *Engine) Status() Status {
 	device := e.options.Backend.Device()
 	s := Status{
 		Device: device.Backend, DeviceDetail: device.Name + ", " + device.Detail, DeviceChoice: e.options.Choice,
-		MemoryBytes: residentMemory(), DeviceBytes: e.options.Backend.Allocated(), Models: []ModelInfo{},
+		MemoryBytes: residentMemory(), DeviceBytes: e.options.Backend.Allocated(), PackedBytes: e.packedBytes.Load(), Models: []ModelInfo{},
+	}
+	if e.packed != nil {
+		s.PackedFolder = e.packed.Dir()
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"segue/engine/musicgen"
 	"segue/weights"
 	"segue/weights/hub"
+	"segue/weights/packed"
 )
 
 // location is where a model's files are.
@@ -156,14 +157,17 @@ func modelError(l location, err error) error {
 		kind = ModelMissing
 	}
 	detail := "model " + l.name + ": " + err.Error()
-	if needed != nil {
+	switch {
+	case needed != nil:
 		detail += "; segue pull " + needed.Want + " downloads that"
+	case kind == ModelMissing && l.source == "huggingface":
+		detail += "; it has come in part only: segue pull " + l.name + " brings the rest"
 	}
 	return &Error{Kind: kind, Field: "model", Path: l.dir, Detail: detail, Err: err}
 }
 
 // describe fills in what a model's files tell about it, the reason included when it cannot be used.
-func (e *Engine) describe(l location) ModelInfo {
+func (e *Engine) describe(l location, entries []packed.Entry) ModelInfo {
 	info := ModelInfo{Name: l.name, Path: l.dir, Source: l.source, Description: e.about(l)}
 	c, err := e.open(l)
 	if err != nil {
@@ -172,6 +176,7 @@ func (e *Engine) describe(l location) ModelInfo {
 	}
 	defer c.Close()
 	e.fill(&info, c)
+	info.PackedBytes = packedOf(entries, sourcesOf(c))
 	return info
 }
 

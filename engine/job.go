@@ -142,7 +142,8 @@ type ModelInfo struct {
 	Source       string  `json:"source" enum:"bundled,path,models,huggingface,catalog"` // catalog: not on this machine
 	Layout       string  `json:"layout" enum:"huggingface,audiocraft"`
 	Description  string  `json:"description,omitempty"`
-	Bytes        int64   `json:"bytes"` // on disk
+	Bytes        int64   `json:"bytes"`                 // on disk
+	PackedBytes  int64   `json:"packedBytes,omitempty"` // of its packed weights on disk, which fine-tunes of one base partly share
 	Resident     bool    `json:"resident"`
 	MemoryBytes  int64   `json:"memoryBytes,omitempty"` // held on the device while resident
 	Quantization string  `json:"quantization,omitempty"`
@@ -161,7 +162,9 @@ type Status struct {
 	DeviceChoice  string      `json:"deviceChoice"` // why it is this device, and why others were passed over
 	MemoryBytes   int64       `json:"memoryBytes"`  // resident set of the process
 	DeviceBytes   int64       `json:"deviceBytes"`  // held by models and caches
-	Models        []ModelInfo `json:"models"`       // resident
+	PackedFolder  string      `json:"packedFolder,omitempty"`
+	PackedBytes   int64       `json:"packedBytes"` // of packed weights on disk, when last looked at
+	Models        []ModelInfo `json:"models"`      // resident
 	CachedPrompts int         `json:"cachedPrompts"`
 	CachedTexts   int         `json:"cachedTexts"`
 }

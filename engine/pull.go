@@ -102,7 +102,7 @@ func (e *Engine) usable(repo, revision string) (ModelInfo, bool) {
 	if !ok {
 		return ModelInfo{}, false
 	}
-	info := e.info(l)
+	info := e.info(l, e.countPacked())
 	return info, info.Problem == ""
 }
 
@@ -119,7 +119,7 @@ func (e *Engine) pulled(repo, revision string) (ModelInfo, error) {
 	if err := c.Close(); err != nil {
 		return ModelInfo{}, err
 	}
-	info := e.info(l)
+	info := e.info(l, e.countPacked())
 	if info.Problem != "" {
 		return ModelInfo{}, &Error{Kind: ModelInvalid, Field: "model", Path: l.dir, Detail: "model " + l.name + ": " + info.Problem}
 	}

@@ -213,3 +213,29 @@ func TestPullOffline(t *testing.T) {
 		t.Errorf("got %+v, %v", info, err)
 	}
 }
+
+// A model that has come in part is refused with the reason and the cure, and a pull completes it.
+func TestHalfPulled(t *testing.T) {
+	for _, test := range []struct{ golden, lost string }{{"mono", "model.safetensors"}, {"stereo-sharded", "model-00002-of-00004.safetensors"}} {
+		endpoint, _ := hubOf(t, map[string]string{"facebook/musicgen-small": golden(t, test.golden)})
+		w := newWorld(t, engine.Options{Hub: hub.Config{Dir: t.TempDir(), Endpoint: endpoint}})
+		info, err := w.engine.Pull(t.Context(), "small", "", quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(info.Path, test.lost)); err != nil {
+			t.Fatal(err)
+		}
+		_, err = w.engine.Load(t.Context(), engine.ModelOptions{Model: "small"}, quiet)
+		if kindOf(err) != engine.ModelMissing || !strings.Contains(err.Error(), test.lost) || !strings.Contains(err.Error(), "segue pull facebook/musicgen-small") {
+			t.Errorf("%s without %s: got %v", test.golden, test.lost, err)
+		}
+		if info, err := w.engine.Model(t.Context(), "small"); err != nil || info.Problem == "" {
+			t.Errorf("%s without %s: got %+v, %v, want a problem", test.golden, test.lost, info, err)
+		}
+		if _, err := w.engine.Pull(t.Context(), "small", "", quiet); err != nil {
+			t.Error(err)
+		}
+		w.run(t, func(j *engine.Job) { j.Model, j.Seconds = "small", 0.1 })
+	}
+}

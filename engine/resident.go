@@ -8,15 +8,18 @@ import (
 	"segue/engine/kern"
 	"segue/engine/musicgen"
 	"segue/weights"
+	"segue/weights/packed"
 )
 
 // resident is a model on the device, with what earlier requests left for later ones. Its insides belong to whoever has the
 // device.
 type resident struct {
-	info  ModelInfo
-	model *musicgen.Model
+	info    ModelInfo
+	model   *musicgen.Model
+	sources partSources
+	shelves shelves // of the packed weights that the model uses
 
-	// Guarded by Engine.mu.
+	// Guarded by Engine.mu, as info.PackedBytes is.
 	users    int
 	lastUse  time.Time
 	unloaded bool // while in use: the last user frees it
@@ -48,18 +51,19 @@ func (r *resident) cachedTexts() int   { return r.conditions.len() }
 func (r *resident) close() error {
 	r.prefixes.clear()
 	r.conditions.clear()
-	return r.model.Close()
+	return errors.Join(r.model.Close(), r.shelves.close())
 }
 
 // Models lists every model that can be named, resident or not; last those of the catalog that are not on this machine.
 func (e *Engine) Models(ctx context.Context) ([]ModelInfo, error) {
 	var list []ModelInfo
 	seen := map[string]bool{}
+	entries := e.countPacked()
 	for _, l := range e.locations() {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		info := e.info(l)
+		info := e.info(l, entries)
 		list, seen[info.Name] = append(list, info), true
 	}
 	for _, info := range e.Status().Models { // loaded by path
@@ -84,14 +88,15 @@ func (e *Engine) Model(_ context.Context, name string) (ModelInfo, error) {
 	if err != nil {
 		return ModelInfo{}, err
 	}
-	return e.info(l), nil
+	return e.info(l, e.countPacked()), nil
 }
 
-func (e *Engine) info(l location) ModelInfo {
+// info describes a model; entries are those of the cache of packed weights.
+func (e *Engine) info(l location, entries []packed.Entry) ModelInfo {
 	if info, ok := e.residentInfo(l.key()); ok {
 		return info
 	}
-	return e.describe(l)
+	return e.describe(l, entries)
 }
 
 func (e *Engine) residentInfo(model string) (ModelInfo, bool) {
@@ -131,6 +136,8 @@ func (e *Engine) Load(ctx context.Context, o ModelOptions, report func(Progress)
 	}
 	defer e.letGo(r)
 	report(Progress{Stage: StageLoad, Fraction: 1})
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	return r.info, nil
 }
 
@@ -185,6 +192,19 @@ func (e *Engine) letGo(r *resident) {
 	}
 }
 
+// discard ends the last use of a model whose packed weights are damaged: the next who needs it loads it anew.
+func (e *Engine) discard(damaged *resident) {
+	e.mu.Lock()
+	for key, r := range e.resident {
+		if r == damaged {
+			delete(e.resident, key)
+		}
+	}
+	damaged.unloaded = true
+	e.mu.Unlock()
+	e.letGo(damaged)
+}
+
 // load makes room and brings a model to the device, with one user.
 func (e *Engine) load(ctx context.Context, l location, key residentKey) (*resident, error) {
 	checkpoint, err := e.open(l)
@@ -194,16 +214,24 @@ func (e *Engine) load(ctx context.Context, l location, key residentKey) (*reside
 	info := ModelInfo{Name: l.name, Path: l.dir, Source: l.source, Resident: true, Description: e.about(l),
 		Quantization: key.precisions.Decoder.Linears.String(), KVCache: key.precisions.Decoder.Cache.String()}
 	e.fill(&info, checkpoint)
-	if err := e.makeRoom(packedBytes(checkpoint, key.precisions)); err != nil {
+	sources := sourcesOf(checkpoint)
+	keys := e.keysOf(checkpoint, sources, key.precisions)
+	bytes := packedBytes(checkpoint, key.precisions)
+	if err := e.makeRoom(bytes, func() int64 { return e.sharedBytes(keys) }); err != nil {
 		checkpoint.Close()
 		return nil, err
 	}
-	model, err := musicgen.Load(ctx, e.options.Backend, checkpoint, key.precisions)
+	backends, shelves := e.shelve(l.name, keys)
+	model, err := musicgen.LoadParts(ctx, backends, checkpoint, key.precisions)
 	if err != nil {
+		_ = shelves.close() // only unmaps files
 		return nil, err
 	}
 	info.MemoryBytes = model.Bytes()
-	return newResident(info, model), nil
+	r := newResident(info, model)
+	r.sources, r.shelves = sources, shelves
+	e.afterLoad(r)
+	return r, nil
 }
 
 // packedBytes estimates what a checkpoint will hold on the device: nearly all of the decoder is its linears.
@@ -219,8 +247,9 @@ func packedBytes(c *weights.Checkpoint, p musicgen.Precisions) int64 {
 	return c.Bytes() - decoder + decoder*bits/int64(8*c.DType().Size())
 }
 
-// makeRoom frees models that nobody uses, the longest unused first, until bytes more fit into the memory budget.
-func (e *Engine) makeRoom(bytes int64) error {
+// makeRoom frees models that nobody uses, the longest unused first, until bytes more fit into the memory budget, of which
+// those that stay may hold some already.
+func (e *Engine) makeRoom(bytes int64, shared func() int64) error {
 	budget := e.options.Memory
 	if budget <= 0 {
 		return nil
@@ -228,10 +257,15 @@ func (e *Engine) makeRoom(bytes int64) error {
 	if bytes > budget {
 		return Errorf(OutOfMemory, "model", "memory: the model needs about %d MB, want at most the budget of %d MB; quantization q4 needs least, --memory raises the budget", bytes>>20, budget>>20)
 	}
-	for e.options.Backend.Allocated()+bytes > budget {
+	for waited := false; e.options.Backend.Allocated()+bytes-shared() > budget; {
 		r := e.evict()
-		if r == nil {
+		if r == nil && waited {
 			return nil // what is left is in use: the budget yields to the running job
+		}
+		if r == nil {
+			e.saves.Wait() // one whose packed weights are being written is free soon
+			waited = true
+			continue
 		}
 		_ = r.close() // only unmaps files
 	}

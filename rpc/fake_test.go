@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -70,6 +71,11 @@ func (e *fakeEngine) Pull(ctx context.Context, name, _ string, report func(engin
 		return engine.ModelInfo{}, engine.Errorf(engine.DownloadFailed, "model", "model: no such repository")
 	}
 	return engine.ModelInfo{Name: name, Source: "huggingface", Layout: "huggingface"}, nil
+}
+
+func (e *fakeEngine) Prune(_ context.Context, o engine.PruneOptions) (engine.PruneResult, error) {
+	file := engine.PackedFile{Path: "/cache/decoder-q4-1.safetensors", Bytes: 5, Reason: fmt.Sprintf("was not used for %g days", o.UnusedDays)}
+	return engine.PruneResult{Folder: "/cache", DryRun: o.DryRun, Removed: []engine.PackedFile{file}, RemovedBytes: 5, Kept: []engine.PackedFile{}}, nil
 }
 
 func (e *fakeEngine) Status() engine.Status { return engine.Status{Device: "cpu"} }

@@ -74,6 +74,7 @@ func methods() []method {
 		define(method{name: "models/info", summary: "Describe a model.", lane: laneAside}, ModelParams{}, (*server).describeModel),
 		define(method{name: "models/load", summary: "Make a model resident. One that is resident stays so. It does not wait for a running job.", lane: laneAside}, LoadParams{}, (*server).loadModel),
 		define(method{name: "models/pull", summary: "Bring a model from the hub to this machine. What is there is not fetched again.", lane: laneAside}, PullParams{}, (*server).pullModel),
+		define(method{name: "models/prune", summary: "Remove packed weights that are of no use any more from segue's cache.", lane: laneAside}, engine.NewPruneOptions(), (*server).pruneModels),
 		define(method{name: "models/unload", summary: "Free what a model holds. One that is not resident stays so; one in use goes after its job.", lane: laneAside}, ModelParams{}, (*server).unloadModel),
 		define(method{name: "status", summary: "Tell what the worker is doing and holding."}, None{}, (*server).status),
 		define(method{name: cancelMethod, summary: "Cancel a request that waits or works; it is answered with an error. Unknown ones are ignored.", notification: true}, CancelParams{}, (*server).cancel),
@@ -145,6 +146,10 @@ func (s *server) loadModel(c call, p *LoadParams) (engine.ModelInfo, error) {
 
 func (s *server) pullModel(c call, p *PullParams) (engine.ModelInfo, error) {
 	return s.engine.Pull(c.ctx, p.Model, p.Revision, c.report)
+}
+
+func (s *server) pruneModels(c call, p *engine.PruneOptions) (engine.PruneResult, error) {
+	return s.engine.Prune(c.ctx, *p)
 }
 
 func (s *server) unloadModel(c call, p *ModelParams) (UnloadResult, error) {

@@ -39,6 +39,7 @@ type Engine interface {
 	Load(ctx context.Context, o engine.ModelOptions, report func(engine.Progress)) (engine.ModelInfo, error)
 	Unload(ctx context.Context, name string) error
 	Pull(ctx context.Context, name, revision string, report func(engine.Progress)) (engine.ModelInfo, error)
+	Prune(ctx context.Context, o engine.PruneOptions) (engine.PruneResult, error)
 	// Status must not wait for a job.
 	Status() engine.Status
 }

@@ -160,7 +160,13 @@ func (c *Checkpoint) borrow(section string) error {
 		}
 	}
 	c.sections[section] = c.base.sections[section]
-	return c.add(c.base.Dir, tensors)
+	err := c.add(c.base.Dir, tensors)
+	for _, t := range tensors {
+		if source, ok := c.base.origins[t.Name]; ok {
+			c.origins[t.Name] = source
+		}
+	}
+	return err
 }
 
 // describeDecoder fills the sections of the decoder, the top level and the generation defaults.

@@ -32,7 +32,8 @@ func (b *Binder) Tensor(name string, shape ...int) *Tensor {
 		return t
 	}
 	if b.invented != nil {
-		return b.invented.tensor(name, shape)
+		b.tensors[name], b.used[name] = b.invented.tensor(name, shape), true
+		return b.tensors[name]
 	}
 	if b.tensors[name] == nil {
 		b.problem.Missing = append(b.problem.Missing, name)
@@ -61,7 +62,7 @@ func (b *Binder) Optional(name string, shape ...int) *Tensor {
 	return t
 }
 
-// Conv returns the weight of a convolution: prefix.weight, or weight_g and weight_v folded into one. weight_v has the
+// Conv returns the weight of a convolution: prefix.weight, or weight_g and weight_v, derived by folding them into one. weight_v has the
 // weight's shape, weight_g one factor for each index of the first dimension (the input channel of a transposed
 // convolution).
 func (b *Binder) Conv(prefix string, shape ...int) *Tensor {
@@ -77,7 +78,7 @@ func (b *Binder) Conv(prefix string, shape ...int) *Tensor {
 	if g.Len() == 0 || v.Len() == 0 || g.Len() != v.Shape[0] {
 		return placeholder(name, shape)
 	}
-	return FromFloats(name, foldWeightNorm(g.Floats(), v.Floats()), v.Shape...)
+	return Derive(name, func() []float32 { return foldWeightNorm(g.Floats(), v.Floats()) }, v.Shape...)
 }
 
 // foldWeightNorm: w[i] = g[i] · v[i] / ‖v[i]‖, one i per element of g; the norm in float64. A zero v stays zero.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -34,6 +36,8 @@ type Checkpoint struct {
 	folder   folder
 	base     *Checkpoint // lends what this one lacks; may be nil
 	tensors  map[string]*Tensor
+	origins  map[string]Source // by tensor
+	sources  map[string]Source // by file
 	sections map[string]json.RawMessage
 	mappings []*mapping
 	invented *inventor // Synthetic only
@@ -57,9 +61,16 @@ func OpenFS(fsys fs.FS, options Options) (*Checkpoint, error) {
 	return open(folder{fsys: fsys}, options)
 }
 
+func newCheckpoint(f folder) *Checkpoint {
+	return &Checkpoint{
+		Dir: f.dir, folder: f, tensors: map[string]*Tensor{}, sections: map[string]json.RawMessage{},
+		origins: map[string]Source{}, sources: map[string]Source{},
+	}
+}
+
 // open chooses the layout. Released folders hold both; Hugging Face wins because it is complete in itself.
 func open(f folder, options Options) (*Checkpoint, error) {
-	c := &Checkpoint{Dir: f.dir, folder: f, tensors: map[string]*Tensor{}, sections: map[string]json.RawMessage{}}
+	c := newCheckpoint(f)
 	layout, err := f.weightFiles()
 	switch {
 	case err == nil && f.has(configFile):
@@ -96,6 +107,18 @@ func (c *Checkpoint) Close() error {
 	return errors.Join(errs...)
 }
 
+// Forget lets go of what has been read of the files, which stay mapped: what is used again comes back by itself.
+func (c *Checkpoint) Forget() {
+	for _, m := range c.mappings {
+		if m.info != nil {
+			forget(m.data)
+		}
+	}
+	if c.base != nil {
+		c.base.Forget()
+	}
+}
+
 // Section returns a part of the configuration: "decoder", "text_encoder", "audio_encoder"; "" for the top level without
 // these; "generation" for the generation defaults, nil if there are none.
 func (c *Checkpoint) Section(name string) json.RawMessage { return c.sections[name] }
@@ -107,6 +130,11 @@ func (c *Checkpoint) File(name string) ([]byte, error) {
 		return c.base.File(name)
 	}
 	return c.folder.read(name)
+}
+
+// Tensors are all tensors, by name; of a Synthetic checkpoint those that a Binder was asked for.
+func (c *Checkpoint) Tensors() []*Tensor {
+	return slices.SortedFunc(maps.Values(c.tensors), func(a, b *Tensor) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // Bytes is the size of all tensors as stored.
@@ -176,16 +204,23 @@ func (c *Checkpoint) mapWeights(name string) ([]byte, error) {
 		return nil, err
 	}
 	c.mappings = append(c.mappings, m)
+	if m.info != nil {
+		c.sources[c.folder.path(name)] = newSource(c.folder.path(name), m.info)
+	}
 	return m.data, nil
 }
 
-// add takes tensors over under our names. Two tensors must not claim the same one.
+// add takes tensors of a file over under our names. Two tensors must not claim the same one.
 func (c *Checkpoint) add(path string, tensors []*Tensor) error {
 	for _, t := range tensors {
 		if c.tensors[t.Name] != nil {
 			return formatErrorf(path, "two tensors are both %s", t.Name)
 		}
 		c.tensors[t.Name] = t
+		if source, ok := c.sources[path]; ok {
+			c.origins[t.Name] = source
+		}
+		t.mapped = t.mapped || slices.ContainsFunc(c.mappings, func(m *mapping) bool { return m.info != nil && m.holds(t.Data) })
 	}
 	return nil
 }

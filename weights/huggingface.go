@@ -76,7 +76,7 @@ func (f folder) shards(index string) (map[string][]string, error) {
 			return nil, formatErrorf(f.path(index), "weight_map: got file %q, want a plain name in the same folder", shard)
 		}
 		if !f.has(shard) {
-			return nil, formatErrorf(f.path(shard), "shard is missing; %s lists it", index)
+			return nil, fmt.Errorf("weights: %s: %w: shard is missing; %s lists it", f.path(shard), ErrNoCheckpoint, index)
 		}
 	}
 	return shards, nil

@@ -3,7 +3,9 @@ package weights
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
+	"unsafe"
 )
 
 // A mapping is the bytes of a whole file, read-only. On disk they are mapped, so that opening a model costs no memory
@@ -12,6 +14,7 @@ import (
 type mapping struct {
 	data    []byte
 	release func([]byte) error // nil: nothing to release
+	info    fs.FileInfo        // of the file when it was opened; nil: not on disk
 }
 
 // mapFile maps a regular file that is not empty.
@@ -34,12 +37,24 @@ func mapFile(path string) (*mapping, error) {
 	if err != nil {
 		return nil, fmt.Errorf("weights: %w", err)
 	}
-	defer file.Close() // a mapping outlives its file handle
+	defer file.Close()                       // a mapping outlives its file handle
+	if info, err = file.Stat(); err != nil { // of this very file, whatever has the name by now
+		return nil, fmt.Errorf("weights: %w", err)
+	}
 	data, err := mmap(file, int(info.Size()))
 	if err != nil {
 		return nil, fmt.Errorf("weights: %s: map %d bytes: %w", path, info.Size(), err)
 	}
-	return &mapping{data: data, release: munmap}, nil
+	return &mapping{data: data, release: munmap, info: info}, nil
+}
+
+// holds says whether data is a window of the mapping.
+func (m *mapping) holds(data []byte) bool {
+	if len(data) == 0 || len(m.data) == 0 {
+		return false
+	}
+	offset := uintptr(unsafe.Pointer(&data[0])) - uintptr(unsafe.Pointer(&m.data[0]))
+	return offset < uintptr(len(m.data))
 }
 
 // Close is harmless when repeated.

@@ -13,3 +13,6 @@ func mmap(file *os.File, size int) ([]byte, error) {
 }
 
 func munmap(data []byte) error { return unix.Munmap(data) }
+
+// forget gives back the memory of a mapping; its pages come from the file again when they are touched.
+func forget(data []byte) { _ = unix.Madvise(data, unix.MADV_DONTNEED) } // a wish

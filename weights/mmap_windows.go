@@ -23,6 +23,12 @@ func mmap(file *os.File, size int) ([]byte, error) {
 	return unsafe.Slice((*byte)(start), size), nil
 }
 
+// prefetch does nothing: the system reads ahead by itself.
+func prefetch([]byte) {}
+
+// forget does nothing: the system takes the pages of mapped files back when it needs them.
+func forget([]byte) {}
+
 func munmap(data []byte) error {
 	return windows.UnmapViewOfFile(uintptr(unsafe.Pointer(&data[0])))
 }

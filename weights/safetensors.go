@@ -28,8 +28,14 @@ type File struct {
 	mapping  *mapping
 }
 
+// Bytes is the whole file.
+func (f *File) Bytes() []byte { return f.mapping.data }
+
 // Close unmaps the file.
 func (f *File) Close() error { return f.mapping.Close() }
+
+// Prefetch tells the system that all of the file is about to be read: in large pages, where it has such for files.
+func (f *File) Prefetch() { prefetch(f.mapping.data) }
 
 // OpenSafetensors maps a file and reads its header.
 func OpenSafetensors(path string) (*File, error) {
@@ -180,6 +186,11 @@ func elements(shape []int) (count int, ok bool) {
 // WriteSafetensors writes tensors so that each is aligned to its element: widest dtype first, then by name. The same
 // tensors give the same bytes.
 func WriteSafetensors(w io.Writer, tensors []*Tensor, metadata map[string]string) error {
+	return WriteSafetensorsAt(w, tensors, metadata, 8)
+}
+
+// WriteSafetensorsAt is WriteSafetensors with the first tensor at a multiple of align, itself a multiple of 8.
+func WriteSafetensorsAt(w io.Writer, tensors []*Tensor, metadata map[string]string, align int) error {
 	tensors = slices.Clone(tensors)
 	slices.SortFunc(tensors, func(a, b *Tensor) int {
 		return cmp.Or(cmp.Compare(b.DType.Size(), a.DType.Size()), cmp.Compare(a.Name, b.Name))
@@ -203,7 +214,7 @@ func WriteSafetensors(w io.Writer, tensors []*Tensor, metadata map[string]string
 	if err != nil {
 		return fmt.Errorf("weights: write safetensors: %w", err)
 	}
-	text = append(text, strings.Repeat(" ", -len(text)&7)...) // data begins at a multiple of 8
+	text = append(text, strings.Repeat(" ", (align-(8+len(text))%align)%align)...)
 	if _, err := w.Write(append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...)); err != nil {
 		return err
 	}

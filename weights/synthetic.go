@@ -6,7 +6,6 @@ package weights
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"hash/fnv"
 	"io/fs"
 	"math"
@@ -22,7 +21,8 @@ const (
 // Synthetic makes a checkpoint with random weights for the config.json in fsys. Measuring speed needs no more; the music is
 // noise. Other files of fsys, such as a tokenizer, belong to it too.
 func Synthetic(fsys fs.FS) (*Checkpoint, error) {
-	c := &Checkpoint{Layout: HuggingFace, folder: folder{fsys: fsys}, tensors: map[string]*Tensor{}, sections: map[string]json.RawMessage{}}
+	c := newCheckpoint(folder{fsys: fsys})
+	c.Layout = HuggingFace
 	if err := c.readConfig(); err != nil {
 		return nil, err
 	}

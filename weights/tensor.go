@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"os"
 	"unsafe"
 )
 
@@ -52,9 +53,47 @@ type Tensor struct {
 	Name  string
 	DType DType
 	Shape []int
-	Data  []byte // exactly Len()·DType.Size() bytes
+	Data  []byte // exactly Len()·DType.Size() bytes; nil of a derived tensor
+
 	// Scales makes an I8 matrix one of real numbers: float16 [rows, groups], see grouped.go. nil for all others.
 	Scales []byte
+
+	derive func() []float32 // of a derived tensor, else nil
+	mapped bool             // Data lies in a mapped file
+}
+
+// Forget lets go of the memory that a tensor of a mapped file occupies since it was read; it may be read again.
+func (t *Tensor) Forget() {
+	if t.mapped && len(t.Data) > 0 {
+		forget(wholePages(t.Data))
+	}
+}
+
+// wholePages is what of data is in no page with anything else.
+func wholePages(data []byte) []byte {
+	page := os.Getpagesize()
+	skip := int(-uintptr(unsafe.Pointer(&data[0])) & uintptr(page-1))
+	if skip >= len(data) {
+		return nil
+	}
+	return data[skip:][:(len(data)-skip)&^(page-1)]
+}
+
+// Derive makes a float32 tensor that is computed when its elements are asked for, each time: who has kept what was made
+// of it needs neither the time nor the memory.
+func Derive(name string, compute func() []float32, shape ...int) *Tensor {
+	return &Tensor{Name: name, DType: F32, Shape: shape, derive: compute}
+}
+
+// Derived says that the tensor has no Data before Settled.
+func (t *Tensor) Derived() bool { return t.derive != nil }
+
+// Settled is the tensor with its Data: itself unless it is derived.
+func (t *Tensor) Settled() *Tensor {
+	if t.derive == nil {
+		return t
+	}
+	return FromFloats(t.Name, t.derive(), t.Shape...)
 }
 
 // Len is the number of elements.
@@ -68,6 +107,7 @@ func (t *Tensor) Len() int {
 
 // Rows is a window of rows [from, to) of the first dimension, without a copy.
 func (t *Tensor) Rows(name string, from, to int) *Tensor {
+	t = t.Settled()
 	row := t.Len() / t.Shape[0] * t.DType.Size()
 	shape := append([]int{to - from}, t.Shape[1:]...)
 	window := &Tensor{Name: name, DType: t.DType, Shape: shape, Data: t.Data[from*row : to*row]}
@@ -92,6 +132,9 @@ func FromFloats(name string, values []float32, shape ...int) *Tensor {
 
 // Floats returns the elements as float32: a view of the file where it holds aligned float32, a converted copy otherwise.
 func (t *Tensor) Floats() []float32 {
+	if t.derive != nil {
+		return t.derive()
+	}
 	if t.DType == F32 && len(t.Data) > 0 && uintptr(unsafe.Pointer(&t.Data[0]))%4 == 0 && littleEndian {
 		return unsafe.Slice((*float32)(unsafe.Pointer(&t.Data[0])), len(t.Data)/4)
 	}
@@ -108,7 +151,7 @@ func (t *Tensor) Decode(dst []float32, from int) {
 		t.decodeGroups(dst, from)
 		return
 	}
-	data := t.Data[from*t.DType.Size():]
+	data := t.Settled().Data[from*t.DType.Size():]
 	switch t.DType {
 	case F32:
 		for i := range dst {

@@ -95,6 +95,7 @@ func (d *diagnosis) examine(ctx context.Context, machine *machineFlags) {
 	}
 	d.folder("models", models)
 	d.folder("hub cache", hubConfig().Dir)
+	d.folder("packed", packedDir())
 	list, err := e.Models(ctx)
 	if err != nil {
 		d.add("list", false, "%v", err)

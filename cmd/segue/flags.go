@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -177,7 +178,8 @@ func (f *jobFlag) Set(s string) error {
 type machineFlags struct {
 	device, models, base string
 	threads              int
-	memory               int64 // MB
+	memory               int64        // MB
+	log                  *slog.Logger // nil: warnings to stderr
 }
 
 func (m *machineFlags) register(set *flag.FlagSet) {
@@ -197,6 +199,19 @@ func defaultModels() string {
 		return ""
 	}
 	return filepath.Join(home, "segue", "models")
+}
+
+// packedDir is where packed weights are kept, "" where the system has no folder for such.
+func packedDir() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "segue", "packed")
+}
+
+func newLog(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
 // hubConfig is the Hugging Face hub and cache, by the rules of its own clients.
@@ -219,8 +234,13 @@ func (m *machineFlags) openEngine() (*engine.Engine, error) {
 	if models == "" {
 		models = defaultModels()
 	}
+	log := m.log
+	if log == nil {
+		log = newLog(os.Stderr, slog.LevelWarn)
+	}
 	return engine.Open(engine.Options{
-		Backend: backend, Choice: choice, ModelsDir: models, Hub: hubConfig(), Base: m.base, Memory: m.budget(backend), Home: home,
+		Backend: backend, Choice: choice, ModelsDir: models, Hub: hubConfig(), Packed: packedDir(), Base: m.base,
+		Memory: m.budget(backend), Home: home, Log: log,
 		Bundled: engine.Bundled{Name: bundled.Name, Description: bundled.Description, Files: bundled.FS()},
 	})
 }

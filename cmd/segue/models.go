@@ -10,9 +10,14 @@ import (
 
 const aboutModels = `Lists the models that can be used by name, in the order in which names are looked up: the bundled one, the folders in
 the models folder, the MusicGen models in the Hugging Face cache. A path to a folder works too.
+
+segue models prune removes what segue has kept of models that are gone, changed or long unused; --help tells more.
 `
 
 func runModels(ctx context.Context, env *environment, args []string) error {
+	if len(args) > 0 && args[0] == "prune" {
+		return runPrune(ctx, env, args[1:])
+	}
 	set := newFlags(env, "models", "models [flags]", aboutModels)
 	var machine machineFlags
 	machine.register(set)
@@ -39,13 +44,17 @@ func runModels(ctx context.Context, env *environment, args []string) error {
 
 func printModels(env *environment, list []engine.ModelInfo) error {
 	table := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tFROM\tSIZE\tCHANNELS\tWINDOW\tABOUT")
+	fmt.Fprintln(table, "NAME\tFROM\tSIZE\tPACKED\tCHANNELS\tWINDOW\tABOUT")
 	for _, m := range list {
 		about := m.Description
 		if m.Problem != "" {
 			about = "cannot be used: " + m.Problem
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%.0f s\t%s\n", m.Name, m.Source, megabytes(m.Bytes), m.Channels, m.MaxSeconds, about)
+		packed := "-"
+		if m.PackedBytes > 0 {
+			packed = megabytes(m.PackedBytes)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%.0f s\t%s\n", m.Name, m.Source, megabytes(m.Bytes), packed, m.Channels, m.MaxSeconds, about)
 	}
 	return table.Flush()
 }

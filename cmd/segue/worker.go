@@ -34,7 +34,8 @@ func runWorker(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return usageError{err.Error()}
 	}
-	log := slog.New(slog.NewTextHandler(env.stderr, &slog.HandlerOptions{Level: level}))
+	log := newLog(env.stderr, level)
+	machine.log = log
 	return machine.withEngine(ctx, func(e *engine.Engine) error {
 		parent := os.Getppid()
 		code := rpc.Serve(ctx, env.stdin, env.stdout, e, rpc.Options{

@@ -4,6 +4,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"segue/weights"
@@ -17,14 +18,25 @@ var shapeNames = []string{"small", "medium", "large"}
 
 // OpenShape makes a checkpoint of a published size with random weights.
 func OpenShape(name string) (*weights.Checkpoint, error) {
-	for _, known := range shapeNames {
-		if name == known {
-			files, err := fs.Sub(shapes, "shapes/"+name)
-			if err != nil {
-				return nil, err
-			}
-			return weights.Synthetic(files)
-		}
+	files, err := shape(name)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("bench: shape: got %q, want %s", name, strings.Join(shapeNames, ", "))
+	return weights.Synthetic(files)
+}
+
+// ShapeConfig is the config.json of a published size.
+func ShapeConfig(name string) ([]byte, error) {
+	files, err := shape(name)
+	if err != nil {
+		return nil, err
+	}
+	return fs.ReadFile(files, "config.json")
+}
+
+func shape(name string) (fs.FS, error) {
+	if !slices.Contains(shapeNames, name) {
+		return nil, fmt.Errorf("bench: shape: got %q, want %s", name, strings.Join(shapeNames, ", "))
+	}
+	return fs.Sub(shapes, "shapes/"+name)
 }

@@ -5,6 +5,10 @@ package cpukern
 
 import "segue/engine/kern"
 
+// strided is how many times longer than its multiplications a head takes: keys and values lie far apart, and each is waited
+// for.
+const strided = 8
+
 type attentionTask struct {
 	span // over row·Heads + head
 	kern.Attention
@@ -35,7 +39,7 @@ func (s *stream) Attention(a kern.Attention) {
 	if s.err != nil {
 		return
 	}
-	t.span = s.pool.cut(a.Rows*a.Heads, 2*a.Keys*a.HeadDim)
+	t.span = s.pool.cut(a.Rows*a.Heads, strided*2*a.Keys*a.HeadDim)
 	s.growPrivate(a.Keys)
 	s.pool.run(t, t.chunks())
 }

@@ -13,6 +13,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"runtime"
+	"sync"
 	"sync/atomic"
 
 	"segue/engine/cpukern/simd"
@@ -37,6 +38,9 @@ type backend struct {
 	device    kern.Device
 	allocated atomic.Int64
 	closed    atomic.Bool
+
+	viewing sync.Mutex // guards views
+	views   map[*byte]int
 }
 
 // Open starts a backend and its threads; Close stops them.
@@ -56,6 +60,7 @@ func Open(o Options) (kern.Backend, error) {
 		}
 	}
 	return &backend{
+		views:   map[*byte]int{},
 		pool:    newPool(threads, kernels),
 		kernels: kernels,
 		device: kern.Device{
@@ -106,11 +111,23 @@ type holding struct {
 	owner *backend
 	bytes int64
 	freed atomic.Bool
+	view  view // memory of a shelf; nil: of its own
 }
 
 func (h *holding) hold(owner *backend, bytes int64) {
 	h.owner, h.bytes = owner, bytes
+	if h.view != nil {
+		owner.holdView(h.view)
+		return
+	}
 	owner.allocated.Add(bytes)
+}
+
+// drop frees memory of its own.
+func (h *holding) drop(memory []byte) {
+	if h.view == nil {
+		freeMemory(memory)
+	}
 }
 
 // Bytes is what the object holds, or held.
@@ -120,6 +137,10 @@ func (h *holding) Bytes() int64 { return h.bytes }
 func (h *holding) release() bool {
 	if h.freed.Swap(true) {
 		return false
+	}
+	if h.view != nil {
+		h.owner.releaseView(h.view)
+		return true
 	}
 	h.owner.allocated.Add(-h.bytes)
 	return true
@@ -190,7 +211,7 @@ func (b *backend) checkTensor(what string, t *weights.Tensor) error {
 		return fmt.Errorf("cpukern: %s: no tensor", what)
 	}
 	n := product(t.Shape...)
-	if n < 1 || n > maxElements || len(t.Data) != n*t.DType.Size() {
+	if n < 1 || n > maxElements || len(t.Data) != n*t.DType.Size() && !t.Derived() {
 		return fmt.Errorf("cpukern: %s: %s: got %d bytes of %s for shape %v", what, t.Name, len(t.Data), t.DType, t.Shape)
 	}
 	return nil

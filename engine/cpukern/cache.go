@@ -140,6 +140,27 @@ func (v *vectors) weigh(k *simd.Kernels, dst, p []float32, first int) {
 	}
 }
 
+// fetch asks for the vectors from first on, while something else is computed.
+func (v *vectors) fetch(k *simd.Kernels, first int) {
+	at := first * v.width
+	switch {
+	case v.floats != nil:
+		fetch(k, v.floats[at:], fetchBytes)
+	case v.halves != nil:
+		fetch(k, v.halves[at:], fetchBytes)
+	default:
+		fetch(k, v.bytes8[at:], fetchBytes)
+		fetch(k, v.scales[first:], fetchBytes/8)
+	}
+}
+
+func fetch[T any](k *simd.Kernels, x []T, most int) {
+	if len(x) > 0 {
+		size := int(unsafe.Sizeof(x[0]))
+		k.Fetch(unsafe.Slice((*byte)(unsafe.Pointer(&x[0])), min(size*len(x), most)))
+	}
+}
+
 // widen converts len(dst)/width columns to float32, from first on.
 func (v *vectors) widen(k *simd.Kernels, dst []float32, first int) {
 	at := first * v.width

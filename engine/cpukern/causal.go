@@ -2,7 +2,8 @@ package cpukern
 
 // CausalAttention over a cache, in one of two ways, by the number of new columns alone:
 //
-//	few (a step)     keys in blocks ──► each (block, head): scores, Σe^(s-max), Σe^(s-max)·v ──► joined in order of blocks
+//	few (a step)     keys in blocks ──► each (block, head): new columns stored, scores, Σe^(s-max), Σe^(s-max)·v
+//	                 ──► joined in order of blocks by whoever ends the last one of a head
 //	many (a prefill) each (row, head): keys and values packed once, then strips of queries as two matrix products
 //
 // A block of a prefix is computed for all the rows that share it at once, so that memory gives it only once. The blocks do
@@ -10,6 +11,7 @@ package cpukern
 
 import (
 	"math"
+	"sync/atomic"
 
 	"segue/engine/cpukern/simd"
 	"segue/engine/kern"
@@ -17,26 +19,30 @@ import (
 
 const (
 	// blockColumns: long enough that a new stream from memory is a rare thing; a block's keys and values of 64 numbers each
-	// take 128 KiB in float16, at home in a second-level cache for the rows that share them.
-	blockColumns = 512
+	// take 256 KiB in float16, at home in a second-level cache for the rows that share them.
+	blockColumns = 1024
 	// stripRows is how many queries of a prefill make up one matrix product: whole tiles.
 	stripRows = 4 * simd.TileRows
+	// fetchBytes of the next keys or values are asked for while something else is computed, so that a stream is under way when
+	// it is read: about what memory gives in the time that a softmax of a block takes.
+	fetchBytes = 4096
 )
 
 type causalTask struct {
 	span // over the items of a phase
 	kern.CausalAttention
 	stream        *stream
-	phase         func(t *causalTask, thread, item int)
+	phase         func(t *causalTask, thread, item int, more bool)
 	cache, prefix *cache
 	dst, qkv      []float32
 	heads, depth  int // depth = HeadDim
 	keys          int // prefix and own columns, the new ones included
 
 	// Of a step. A part is the largest score of a block, Σe^(s-largest) and Σe^(s-largest)·v.
-	prefixBlocks, ownBlocks int       // of a head
-	prefixItems             int       // prefix blocks of all heads and prefix rows
-	parts                   []float32 // [query][head][block][2+depth], prefix blocks first
+	prefixBlocks, ownBlocks int            // of a head
+	sharing                 int            // rows per prefix row, 1 without a prefix
+	parts                   []float32      // [query][head][block][2+depth], prefix blocks first
+	unfinished              []atomic.Int32 // [row][head]: blocks
 }
 
 func (s *stream) CausalAttention(a kern.CausalAttention) {
@@ -108,27 +114,28 @@ func (s *stream) causalFits(t *causalTask) bool {
 	return s.err == nil
 }
 
-// each runs a phase over n items of cost multiplications.
-func (t *causalTask) each(n, cost int, phase func(t *causalTask, thread, item int)) {
-	t.span, t.phase = t.stream.pool.cut(n, cost), phase
+// each runs a phase over n items of cost multiplications. A phase is told whether the same thread goes on with the next item.
+func (t *causalTask) each(n, cost int, phase func(t *causalTask, thread, item int, more bool)) {
+	t.span = span{n: n, block: min(n, ceilDiv(leastWork, cost))} // items are large, and a claim costs next to nothing
+	t.phase = phase
 	t.stream.pool.run(t, t.chunks())
 }
 
 func (t *causalTask) run(thread, chunk int) {
 	from, to := t.at(chunk)
 	for n := from; n < to; n++ {
-		t.phase(t, thread, n)
+		t.phase(t, thread, n, n+1 < to)
 	}
 }
 
-// store puts the new keys and values of one head of a row into the cache.
-func (t *causalTask) store(row, head int) (keys, values vectors) {
+// store puts those of the new keys and values of one head of a row into the cache that belong to columns [from, to).
+func (t *causalTask) store(row, head, from, to int) (keys, values vectors) {
 	keys, values = t.cache.head(t.Layer, row, head)
 	width := t.heads * t.depth
-	for i := range t.Columns {
-		qkv := t.qkv[3*(row*t.Columns+i)*width+head*t.depth:]
-		keys.put(t.stream.kernels, t.Column+i, qkv[width:][:t.depth])
-		values.put(t.stream.kernels, t.Column+i, qkv[2*width:][:t.depth])
+	for column := max(from, t.Column); column < min(to, t.Column+t.Columns); column++ {
+		qkv := t.qkv[3*(row*t.Columns+column-t.Column)*width+head*t.depth:]
+		keys.put(t.stream.kernels, column, qkv[width:][:t.depth])
+		values.put(t.stream.kernels, column, qkv[2*width:][:t.depth])
 	}
 	return keys, values
 }
@@ -143,57 +150,99 @@ func (t *causalTask) step() {
 	t.prefixBlocks = ceilDiv(t.PrefixColumns, blockColumns)
 	t.ownBlocks = ceilDiv(t.Column+t.Columns, blockColumns)
 	most := ceilDiv(t.cache.shape.Columns, blockColumns) // room for later steps too
-	groups := 0
+	t.sharing = 1
 	if t.prefixBlocks > 0 {
 		most += ceilDiv(t.prefix.shape.Columns, blockColumns)
-		groups = ceilDiv(t.Rows, t.Variations)
+		t.sharing = t.Variations
 	}
 	queries := t.Rows * t.Columns
 	t.parts = s.grow(queries * t.heads * most * (2 + t.depth))
 	s.growPrivate(t.depth + max(blockColumns, most))
+	t.unfinished = s.growCounters(t.Rows * t.heads)
+	for i := range t.unfinished {
+		t.unfinished[i].Store(int32(t.prefixBlocks + t.ownBlocks))
+	}
 	cost := 2 * min(blockColumns, t.keys) * t.depth * t.Columns
-	t.prefixItems = groups * t.heads * t.prefixBlocks
-	t.each(t.Rows*t.heads, 2*t.Columns*t.depth, func(t *causalTask, _, item int) { t.store(item/t.heads, item%t.heads) })
-	t.each(t.prefixItems+t.Rows*t.heads*t.ownBlocks, cost, (*causalTask).block)
-	t.each(queries*t.heads, (t.prefixBlocks+t.ownBlocks)*t.depth, (*causalTask).join)
+	t.each(ceilDiv(t.Rows, t.sharing)*t.heads*t.unit(), cost, (*causalTask).block)
 }
 
-// block computes the parts of a block, first those of prefixes.
-func (t *causalTask) block(thread, item int) {
-	if item < t.prefixItems {
-		t.prefixBlock(thread, item)
-	} else {
-		t.ownBlock(thread, item-t.prefixItems)
+// unit counts the items of one head of the rows that share a prefix row: the prefix's blocks, then each row's own. Items are in
+// the order of such units, so that ranges of them cost alike.
+func (t *causalTask) unit() int { return t.prefixBlocks + t.sharing*t.ownBlocks }
+
+// itemAt is what an item stands for: a block of a prefix row, or of a row's own columns.
+func (t *causalTask) itemAt(item int) (shared bool, row, head, block int) {
+	at, unit := item%t.unit(), item/t.unit()
+	group, head := unit/t.heads, unit%t.heads
+	if at < t.prefixBlocks {
+		return true, group, head, at
+	}
+	at -= t.prefixBlocks
+	return false, group*t.sharing + at/t.ownBlocks, head, at % t.ownBlocks
+}
+
+// growCounters returns n counters of the stream's, with stale contents.
+func (s *stream) growCounters(n int) []atomic.Int32 {
+	if len(s.counters) < n {
+		s.counters = make([]atomic.Int32, n)
+	}
+	return s.counters[:n]
+}
+
+// block computes the parts of a block.
+func (t *causalTask) block(thread, item int, more bool) {
+	next := -1
+	if more {
+		next = item + 1
+	}
+	shared, row, head, block := t.itemAt(item)
+	switch {
+	case shared:
+		t.prefixBlock(thread, row, head, block, next)
+	case row < t.Rows: // the last prefix row may have fewer
+		t.ownBlock(thread, row, head, block, next)
 	}
 }
 
-// prefixBlock computes the parts of all rows that share a block; items are (prefix row·heads + head)·blocks + block.
-func (t *causalTask) prefixBlock(thread, item int) {
-	block, head := item%t.prefixBlocks, item/t.prefixBlocks%t.heads
-	group := item / t.prefixBlocks / t.heads
+// prefixBlock computes the parts of all rows that share a block.
+func (t *causalTask) prefixBlock(thread, group, head, block, next int) {
 	keys, values := t.prefix.head(t.Layer, group, head)
 	first := block * blockColumns
 	count := min(blockColumns, t.PrefixColumns-first)
-	last := min((group+1)*t.Variations, t.Rows) * t.Columns
-	for n := group * t.Variations * t.Columns; n < last; n++ {
-		t.attend(thread, n, head, block, &keys, &values, first, count)
+	for row := group * t.sharing; row < min((group+1)*t.sharing, t.Rows); row++ {
+		for i := range t.Columns {
+			t.attend(thread, row*t.Columns+i, head, block, next, &keys, &values, first, count)
+		}
+		t.finish(thread, row, head)
 	}
 }
 
-// ownBlock computes the parts of one row's new columns; items are (row·heads + head)·blocks + block.
-func (t *causalTask) ownBlock(thread, item int) {
-	block, head := item%t.ownBlocks, item/t.ownBlocks%t.heads
-	row := item / t.ownBlocks / t.heads
-	keys, values := t.cache.head(t.Layer, row, head)
+// ownBlock computes the parts of one row's new columns.
+func (t *causalTask) ownBlock(thread, row, head, block, next int) {
 	first := block * blockColumns
+	keys, values := t.store(row, head, first, first+blockColumns)
 	for i := range t.Columns {
 		count := max(0, min(blockColumns, t.Column+i+1-first))
-		t.attend(thread, row*t.Columns+i, head, t.prefixBlocks+block, &keys, &values, first, count)
+		t.attend(thread, row*t.Columns+i, head, t.prefixBlocks+block, next, &keys, &values, first, count)
 	}
+	t.finish(thread, row, head)
 }
 
-// attend computes one part, of count columns.
-func (t *causalTask) attend(thread, n, head, block int, keys, values *vectors, first, count int) {
+// fetchKeys asks for those that an item begins with.
+func (t *causalTask) fetchKeys(item int) {
+	shared, row, head, block := t.itemAt(item)
+	of := t.cache
+	if shared {
+		of = t.prefix
+	} else if row >= t.Rows {
+		return
+	}
+	keys, _ := of.head(t.Layer, row, head)
+	keys.fetch(t.stream.kernels, block*blockColumns)
+}
+
+// attend computes one part, of count columns. next is the item that follows, or -1.
+func (t *causalTask) attend(thread, n, head, block, next int, keys, values *vectors, first, count int) {
 	part := t.part(n*t.heads+head, block)
 	clear(part)
 	if count == 0 {
@@ -205,9 +254,22 @@ func (t *causalTask) attend(thread, n, head, block int, keys, values *vectors, f
 	copy(q, t.query(n, head))
 	k.Scale(q, t.Scale)
 	keys.dots(k, scores, q, first)
+	values.fetch(k, first)
 	part[0] = k.Max(scores)
 	part[1] = k.ExpSum(scores, part[0])
+	if next >= 0 {
+		t.fetchKeys(next)
+	}
 	values.weigh(k, part[2:], scores, first)
+}
+
+// finish counts a block of a row's head; whoever counts the last one joins them all.
+func (t *causalTask) finish(thread, row, head int) {
+	if t.unfinished[row*t.heads+head].Add(-1) == 0 {
+		for i := range t.Columns {
+			t.join(thread, (row*t.Columns+i)*t.heads+head)
+		}
+	}
 }
 
 // part is that of a block for query n and a head, as item = n·heads + head.

@@ -27,7 +27,7 @@ func (f *filter) Transposed() bool { return f.transposed }
 
 func (f *filter) Free() {
 	if f.release() {
-		freeMemory(f.memory)
+		f.drop(f.memory)
 		f.memory, f.packed = nil, nil
 	}
 }
@@ -36,6 +36,10 @@ func (f *filter) Free() {
 func (f *filter) single() bool { return f.out == 1 && !f.transposed }
 
 func (b *backend) Filter(t *weights.Tensor, transposed bool) (kern.Filter, error) {
+	return b.newFilter(emptyShelf{}, t, transposed)
+}
+
+func (b *backend) newFilter(shelf kern.Shelf, t *weights.Tensor, transposed bool) (kern.Filter, error) {
 	if err := b.checkTensor("filter", t); err != nil {
 		return nil, err
 	}
@@ -50,12 +54,18 @@ func (b *backend) Filter(t *weights.Tensor, transposed bool) (kern.Filter, error
 	if size > maxElements {
 		return nil, fmt.Errorf("cpukern: filter: %s: got shape %v, want at most %d bytes", t.Name, t.Shape, maxElements)
 	}
-	var err error
-	if f.memory, err = newMemory(size); err != nil {
-		return nil, fmt.Errorf("cpukern: filter: %d bytes of memory: %w", size, err)
+	name := shelfName(fmt.Sprintf("filter %v", transposed), t)
+	if f.memory = shelf.Take(name, size); f.memory != nil {
+		f.packed, f.view = floatsOf(f.memory), f.memory
+	} else {
+		var err error
+		if f.memory, err = newMemory(size); err != nil {
+			return nil, fmt.Errorf("cpukern: filter: %d bytes of memory: %w", size, err)
+		}
+		f.packed = floatsOf(f.memory)
+		f.pack(t.Floats())
+		shelf.Put(name, f.memory)
 	}
-	f.packed = floatsOf(f.memory)
-	f.pack(t.Floats())
 	f.hold(b, int64(size))
 	return f, nil
 }

@@ -27,6 +27,9 @@ const (
 	linearRows = 4 * simd.TileRows
 	// linearBytes bounds the weight of a chunk: about as much as simd reads in one call.
 	linearBytes = 256 << 10
+	// stepBytes is the weight of a chunk for few rows: a thread reads one after the other in one stream, and ends a
+	// microsecond after the others at most.
+	stepBytes = 32 << 10
 )
 
 func (s *stream) Linear(a kern.Linear) {
@@ -49,6 +52,7 @@ func (s *stream) Linear(a kern.Linear) {
 	x := s.floats("linear", "X", a.X, product(a.Rows, w.cols))
 	s.apart("linear", "X", t.dst, x)
 	s.same("linear", "Residual", t.dst, t.residual)
+	s.kernels.Fetch(w.packed[:min(len(w.packed), fetchBytes)]) // the weight is on its way while X is prepared
 	if a.Norm.Kind != kern.NoNorm {
 		x = s.normalised(a.Norm, x, a.Rows, w.cols)
 	}
@@ -56,16 +60,21 @@ func (s *stream) Linear(a kern.Linear) {
 		return
 	}
 	t.x = s.operand(w, x, a.Rows)
-	t.span = s.linearSpan(w)
+	t.span = s.linearSpan(w, a.Rows)
 	s.growPrivate(min(a.Rows, linearRows) * t.block * w.panelRows())
 	t.private = s.private
 	s.pool.run(t, t.chunks())
 }
 
-// linearSpan cuts a weight into several chunks per thread, so that a slow thread leaves its share to the others.
-func (b *backend) linearSpan(w *matrix) span {
+// linearSpan cuts a weight into many chunks per thread; for many rows, into no smaller ones than threads need, since the rows
+// are read again for each.
+func (b *backend) linearSpan(w *matrix, rows int) span {
+	most := stepBytes
+	if rows > simd.TileRows {
+		most = linearBytes
+	}
 	share := ceilDiv(w.panels(), 4*b.pool.threads())
-	return span{n: w.panels(), block: min(share, max(1, linearBytes/w.panelBytes()))}
+	return span{n: w.panels(), block: min(share, max(1, most/w.panelBytes()))}
 }
 
 func (t *linearTask) run(thread, chunk int) {

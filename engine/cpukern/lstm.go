@@ -32,7 +32,7 @@ func (s *stream) LSTM(a kern.LSTM) {
 		return
 	}
 	t, n := &s.lstm, w.cols
-	*t = lstmTask{kernels: s.kernels, w: w, hidden: n, span: s.linearSpan(w)}
+	*t = lstmTask{kernels: s.kernels, w: w, hidden: n, span: s.linearSpan(w, 1)}
 	t.dst = s.floats("lstm", "Dst", a.Dst, product(a.T, n))
 	t.gates = s.floats("lstm", "Gates", a.Gates, product(a.T, 4, n))
 	t.residual = s.optional("lstm", "Residual", a.Residual, product(a.T, n))

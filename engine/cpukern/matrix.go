@@ -28,12 +28,16 @@ func (m *matrix) Cols() int { return m.cols }
 
 func (m *matrix) Free() {
 	if m.release() {
-		freeMemory(m.packed)
+		m.drop(m.packed)
 		m.packed = nil
 	}
 }
 
 func (b *backend) Matrix(p kern.Precision, parts ...*weights.Tensor) (kern.Matrix, error) {
+	return b.newMatrix(emptyShelf{}, p, parts)
+}
+
+func (b *backend) newMatrix(shelf kern.Shelf, p kern.Precision, parts []*weights.Tensor) (kern.Matrix, error) {
 	m := &matrix{precision: p}
 	for _, t := range parts {
 		if err := b.checkTensor("matrix", t); err != nil {
@@ -55,8 +59,16 @@ func (b *backend) Matrix(p kern.Precision, parts ...*weights.Tensor) (kern.Matri
 	default:
 		return nil, fmt.Errorf("cpukern: matrix: got precision %d, want %d to %d", p, kern.Stored, kern.Q4)
 	}
-	if err := b.pack(m, parts); err != nil {
+	name := shelfName("matrix "+m.precision.String(), parts...)
+	if m.packed = shelf.Take(name, product(m.panels(), m.panelBytes())); m.packed != nil {
+		m.view = m.packed
+	} else if err := b.pack(m, parts); err != nil {
 		return nil, err
+	} else {
+		for _, t := range parts {
+			t.Forget()
+		}
+		shelf.Put(name, m.packed)
 	}
 	m.hold(b, int64(len(m.packed)))
 	return m, nil

@@ -32,7 +32,11 @@ func (b *backend) pack(m *matrix, parts []*weights.Tensor) error {
 	if m.packed, err = newMemory(size); err != nil {
 		return fmt.Errorf("cpukern: matrix: %d bytes of memory: %w", size, err)
 	}
-	t := &packTask{kernels: b.kernels, m: m, parts: parts, private: make([][]float32, b.pool.threads())}
+	settled := make([]*weights.Tensor, len(parts))
+	for i, part := range parts {
+		settled[i] = part.Settled()
+	}
+	t := &packTask{kernels: b.kernels, m: m, parts: settled, private: make([][]float32, b.pool.threads())}
 	t.span = b.pool.cut(m.panels(), m.panelRows()*m.cols)
 	b.pool.run(t, t.chunks())
 	if t.err != nil {

@@ -1,13 +1,20 @@
 package cpukern
 
-// A pool runs regions: a task cut into chunks that threads claim one by one. The caller of run takes part.
+// A pool runs regions: a task cut into chunks, of which each thread begins with a range of neighbours, so that it reads memory
+// in one stream; whoever has none left takes half of what another has left. The caller of run takes part.
 //
-//	state = chunks<<32 | next chunk      a thread owns chunk c once its compare-and-swap c → c+1 succeeded
-//	left  = chunks not finished          0 ends the region
+//	ranges[i] = region, end, next     next → next+1 claims a chunk, end → middle takes the others away
+//	left      = chunks not reported done: 0 ends the region
 //
-// A region ends when its chunks are done, not when every worker has checked in, so a worker that the system has put
-// aside between chunks holds nobody up. Between regions, workers spin for a short while (the next op is usually
-// microseconds away) and then sleep: an idle pool costs nothing. A region allocates nothing.
+// All changes are compare-and-swaps and name the region, so a thread that was put aside between looking and claiming does no
+// harm in a later region; one that has not been given its range of a region yet takes nothing from others.
+//
+// Between regions, workers spin for a short while (the next op is usually microseconds away) and then sleep: an idle pool
+// costs nothing. A region allocates nothing.
+//
+// A region ends when its chunks are done, not when every worker has checked in, so a worker that the system has put aside
+// between chunks holds nobody up. One put aside within a chunk does, for milliseconds: such a worker sits out for a while
+// (see charge), because another process wants its core, and the others finish sooner without it.
 
 import (
 	"runtime"
@@ -25,13 +32,13 @@ type task interface {
 
 type pool struct {
 	mutex sync.Mutex // streams of several goroutines take turns, region by region
-	task  task       // of the region; written before state announces it, read only by owners of a chunk
-	_     [64]byte   // state and left are written often by different threads: a cache line each
-	state atomic.Uint64
-	_     [56]byte
+	task  task       // of the region; written before ranges announce it, read only by owners of a chunk
+	_     [64]byte   // left is written by different threads: a cache line of its own
 	left  atomic.Int64
 	_     [56]byte
 
+	region   uint64       // counts them
+	ranges   []chunkRange // by thread
 	kernels  *simd.Kernels
 	sleepers []sleeper           // by thread
 	bug      atomic.Pointer[any] // what a chunk panicked with
@@ -40,7 +47,7 @@ type pool struct {
 }
 
 func newPool(threads int, kernels *simd.Kernels) *pool {
-	p := &pool{kernels: kernels, sleepers: make([]sleeper, threads)}
+	p := &pool{kernels: kernels, ranges: make([]chunkRange, threads), sleepers: make([]sleeper, threads)}
 	for i := range p.sleepers {
 		p.sleepers[i].wake = make(chan struct{}, 1)
 	}
@@ -63,7 +70,7 @@ func (p *pool) close() {
 
 // run does all chunks of t and returns when they are done. It panics with what a chunk panicked with, if one did.
 func (p *pool) run(t task, chunks int) {
-	if chunks == 1 || p.threads() == 1 {
+	if chunks == 1 || p.threads() == 1 || chunks > maxChunks {
 		for chunk := range chunks {
 			t.run(0, chunk)
 		}
@@ -73,29 +80,110 @@ func (p *pool) run(t task, chunks int) {
 	defer p.mutex.Unlock()
 	p.task = t
 	p.left.Store(int64(chunks))
-	p.state.Store(uint64(chunks) << 32)
-	for i := 1; i < min(p.threads(), chunks); i++ {
+	p.region++
+	busy := min(p.threads(), chunks)
+	for i := range p.ranges {
+		p.ranges[i].state.Store(packRange(p.region, min(i, busy)*chunks/busy, min(i+1, busy)*chunks/busy))
+	}
+	for i := 1; i < busy; i++ {
 		p.sleepers[i].rouse()
 	}
-	for p.step(0) {
+	start := time.Now()
+	if done := p.take(0); p.left.Load() > 0 {
+		p.await(time.Since(start) / time.Duration(max(done, 1)))
 	}
-	p.until(0, func() bool { return p.left.Load() == 0 })
 	if bug := p.bug.Swap(nil); bug != nil {
 		panic(*bug)
 	}
 }
 
-// step claims one chunk and does it; false means that there is none.
-func (p *pool) step(thread int) bool {
-	state := p.state.Load()
-	chunk, chunks := uint32(state), uint32(state>>32)
-	if chunk >= chunks {
-		return false
+// take claims and does chunks until there are none, reports them and returns how many they were.
+func (p *pool) take(thread int) (done int) {
+	own := &p.ranges[thread]
+	for {
+		chunk, state := own.claim()
+		if chunk >= 0 {
+			p.perform(thread, chunk)
+			done++
+		} else if !p.rob(own, state) {
+			break
+		}
 	}
-	if p.state.CompareAndSwap(state, state+1) {
-		p.perform(thread, int(chunk))
+	if done > 0 && p.left.Add(-int64(done)) == 0 {
+		p.sleepers[0].rouse()
 	}
-	return true
+	return done
+}
+
+// rob fills own, which was found empty, with half of what another thread has left of the same region, if any has.
+func (p *pool) rob(own *chunkRange, empty uint64) bool {
+	region, _, _ := unpackRange(empty)
+	for i := range p.ranges {
+		if from, to := p.ranges[i].takeAway(region); from < to {
+			own.state.Store(packRange(region, from, to)) // the region cannot end before these are done
+			return true
+		}
+	}
+	return false
+}
+
+// pending reports whether any chunk is there to claim.
+func (p *pool) pending() bool {
+	for i := range p.ranges {
+		if _, next, end := unpackRange(p.ranges[i].state.Load()); next < end {
+			return true
+		}
+	}
+	return false
+}
+
+// A chunkRange is chunks [next, end) of a region that nobody has claimed.
+type chunkRange struct {
+	state atomic.Uint64
+	_     [56]byte // a cache line each
+}
+
+const (
+	chunkBits = 22
+	maxChunks = 1<<chunkBits - 1
+)
+
+func packRange(region uint64, next, end int) uint64 {
+	return region<<(2*chunkBits) | uint64(end)<<chunkBits | uint64(next)
+}
+
+// unpackRange returns the region's lowest bits, which tell it from a million others.
+func unpackRange(state uint64) (region uint64, next, end int) {
+	return state >> (2 * chunkBits), int(state & maxChunks), int(state >> chunkBits & maxChunks)
+}
+
+// claim takes the next chunk, -1 if there is none in the state it found.
+func (r *chunkRange) claim() (chunk int, found uint64) {
+	for {
+		state := r.state.Load()
+		region, next, end := unpackRange(state)
+		if next >= end {
+			return -1, state
+		}
+		if r.state.CompareAndSwap(state, packRange(region, next+1, end)) {
+			return next, state
+		}
+	}
+}
+
+// takeAway takes the second half of a region's chunks, at least one, if there are any.
+func (r *chunkRange) takeAway(region uint64) (from, to int) {
+	for {
+		state := r.state.Load()
+		of, next, end := unpackRange(state)
+		if next >= end || of != region {
+			return 0, 0
+		}
+		middle := (next + end) / 2
+		if r.state.CompareAndSwap(state, packRange(region, next, middle)) {
+			return middle, end
+		}
+	}
 }
 
 // perform does a claimed chunk. A panic, which is a bug of an op, is kept for the caller of run: on a worker's goroutine
@@ -105,20 +193,37 @@ func (p *pool) perform(thread, chunk int) {
 		if bug := recover(); bug != nil {
 			p.keep(bug)
 		}
-		if p.left.Add(-1) == 0 {
-			p.sleepers[0].rouse()
-		}
 	}()
 	p.task.run(thread, chunk)
 }
 
-func (p *pool) work(thread int) {
-	pending := func() bool {
-		state := p.state.Load()
-		return uint32(state) < uint32(state>>32) || p.quit.Load()
+// await waits for chunks that others have claimed. usual is how long a chunk took here.
+func (p *pool) await(usual time.Duration) {
+	ended := func() bool { return p.left.Load() == 0 }
+	if p.spin(ended, late+4*usual) {
+		return
 	}
+	for i := range p.sleepers {
+		p.sleepers[i].late = p.sleepers[i].busy.Load()
+	}
+	start := time.Now()
+	p.until(0, ended)
+	for i := 1; i < p.threads(); i++ {
+		if s := &p.sleepers[i]; s.late {
+			s.charge(start, time.Since(start))
+		}
+	}
+}
+
+func (p *pool) work(thread int) {
+	s := &p.sleepers[thread]
+	pending := func() bool { return p.pending() || p.quit.Load() }
 	for !p.quit.Load() {
-		for p.step(thread) {
+		s.busy.Store(true)
+		p.take(thread)
+		s.busy.Store(false)
+		if rest := time.Duration(s.rest.Load()); rest > 0 {
+			p.sitOut(s, rest)
 		}
 		p.until(thread, pending)
 	}
@@ -133,8 +238,17 @@ func (p *pool) keep(bug any) { p.bug.Store(&bug) }
 // itself, so at most one token is ever on its way.
 type sleeper struct {
 	asleep atomic.Bool
+	busy   atomic.Bool // with a region
 	wake   chan struct{}
 	_      [48]byte
+
+	rest atomic.Int64 // nanoseconds to sit out, as the caller wants it
+	// What follows is the caller's alone, a cache line away from what both write.
+	late    bool
+	debt    time.Duration // what waiting for this worker has cost, less a part of the time since
+	charged time.Time     // when debt was reckoned
+	benched time.Duration // the last rest
+	from    time.Time     // when it began
 }
 
 const (
@@ -144,12 +258,45 @@ const (
 	spinLooks = 256
 	// spinTime ends the spinning: longer than what lies between two steps of decoding.
 	spinTime = time.Millisecond
+	// late is how much longer than four usual chunks the caller waits before it takes a worker for one put aside: longer
+	// than a page fault or an interrupt, far shorter than a time slice.
+	late = 200 * time.Microsecond
+	// A worker whose lateness has cost mostDebt, and more than a quarter of the time of late, sits out for leastBench; twice as
+	// long each time that it happens again at once, up to mostBench: the longer, the rarer the slow regions that find out
+	// whether its core is free again.
+	mostDebt              = 6 * time.Millisecond
+	leastBench, mostBench = 20 * time.Millisecond, 640 * time.Millisecond
 )
+
+// charge adds what waiting for the worker has cost, and benches it when that is too much.
+func (s *sleeper) charge(start time.Time, cost time.Duration) {
+	since := start.Sub(s.charged)
+	s.debt = max(0, s.debt-since/4) + cost
+	s.charged = start.Add(cost)
+	if s.debt < mostDebt {
+		return
+	}
+	if s.charged.Sub(s.from) > s.benched+mostBench {
+		s.benched = leastBench
+	} else {
+		s.benched = min(2*s.benched, mostBench)
+	}
+	s.debt, s.from = 0, s.charged
+	s.rest.Store(int64(s.benched))
+}
+
+// sitOut sleeps, a few milliseconds at a time, so that close waits no longer.
+func (p *pool) sitOut(s *sleeper, rest time.Duration) {
+	for end := time.Now().Add(rest); time.Now().Before(end) && !p.quit.Load(); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	s.rest.Store(0)
+}
 
 // until returns when ready does; it may look again any number of times.
 func (p *pool) until(thread int, ready func() bool) {
 	for {
-		if p.spin(ready) {
+		if p.spin(ready, spinTime) {
 			return
 		}
 		s := &p.sleepers[thread]
@@ -161,8 +308,8 @@ func (p *pool) until(thread int, ready func() bool) {
 	}
 }
 
-// spin reports whether ready did within spinTime.
-func (p *pool) spin(ready func() bool) bool {
+// spin reports whether ready did within about the time given.
+func (p *pool) spin(ready func() bool, most time.Duration) bool {
 	var start time.Time // of the second round: most waits are over before
 	for {
 		for range spinLooks {
@@ -175,7 +322,7 @@ func (p *pool) spin(ready func() bool) bool {
 		if start.IsZero() {
 			start = now
 		}
-		if now.Sub(start) > spinTime {
+		if now.Sub(start) > most {
 			return false
 		}
 		runtime.Gosched()
@@ -197,10 +344,10 @@ type span struct {
 // leastWork is how many multiplications make a chunk worth handing out: some ten microseconds of plain Go.
 const leastWork = 1 << 15
 
-// cut spans n items of cost multiplications each: several chunks per thread, so that a slow thread leaves its share to
-// the others, and none too small.
+// cut spans n items of cost multiplications each: many chunks per thread, so that all end at about the same time, and none
+// too small.
 func (p *pool) cut(n, cost int) span {
-	share := ceilDiv(n, 4*p.threads())
+	share := ceilDiv(n, 16*p.threads())
 	least := ceilDiv(leastWork, max(cost, 1))
 	return span{n: n, block: min(max(share, least), n)}
 }

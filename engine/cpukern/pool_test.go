@@ -200,3 +200,68 @@ func TestPoolPassesPanicsOn(t *testing.T) {
 		p.run(buggyTask{-1}, 40)
 	}
 }
+
+// Regions so short that workers are still looking around in one when the next begins: no chunk is lost, none done twice.
+func TestPoolShortRegions(t *testing.T) {
+	for _, threads := range []int{2, 3, 5} {
+		p := testPool(t, threads)
+		c := &countTask{runs: make([]atomic.Int32, 16)}
+		for range 200000 {
+			p.run(c, 8)
+		}
+		for chunk := range 8 {
+			if got := c.runs[chunk].Load(); got != 200000 {
+				t.Errorf("%d threads: chunk %d ran %d times, want 200000", threads, chunk, got)
+			}
+		}
+		p.close()
+	}
+}
+
+// A worker put aside within a chunk again and again is told to sit out, and comes back.
+func TestPoolBenchesLateWorkers(t *testing.T) {
+	p := testPool(t, 2)
+	defer p.close()
+	c := &countTask{runs: make([]atomic.Int32, 2)}
+	var late atomic.Bool
+	c.work = func(thread, _ int) {
+		if thread == 1 && late.Swap(false) {
+			time.Sleep(20 * time.Millisecond)
+		} else if thread == 0 {
+			time.Sleep(50 * time.Microsecond) // so that the worker takes the other chunk
+		}
+	}
+	for i := 0; p.sleepers[1].benched == 0; i++ {
+		if i == 1000 {
+			t.Fatal("a worker was late in up to 1000 regions and still takes part in each")
+		}
+		late.Store(true)
+		p.run(c, 2)
+	}
+	late.Store(false)
+	c.threads[1].Store(0)
+	for start := time.Now(); c.threads[1].Load() < 2; { // one chunk may come before it notices
+		if p.run(c, 2); time.Since(start) > 10*time.Second {
+			t.Fatal("the worker never came back")
+		}
+	}
+}
+
+// What waiting costs is forgiven with time; only much of it within a short time makes a worker sit out, longer each time.
+func TestCharge(t *testing.T) {
+	var s sleeper
+	at := time.Now()
+	for range 100 { // 3 ms in each 100
+		s.charge(at, 3*time.Millisecond)
+		at = at.Add(100 * time.Millisecond)
+	}
+	if s.benched != 0 {
+		t.Errorf("rarely late: sits out %v, want 0", s.benched)
+	}
+	for _, want := range []time.Duration{0, leastBench, leastBench, 2 * leastBench, 2 * leastBench, 4 * leastBench} {
+		s.charge(at, 4*time.Millisecond)
+		if at = at.Add(6 * time.Millisecond); s.benched != want {
+			t.Errorf("late a third of the time: sits out %v, want %v", s.benched, want)
+		}
+	}
+}

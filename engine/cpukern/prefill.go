@@ -33,14 +33,14 @@ func (t *causalTask) prefill() {
 }
 
 // prefillHead computes all new columns of one head; items are row·heads + head.
-func (t *causalTask) prefillHead(thread, item int) {
+func (t *causalTask) prefillHead(thread, item int, _ bool) {
 	row, head := item/t.heads, item%t.heads
 	m := t.headScratch(t.stream.private[thread])
 	if t.PrefixColumns > 0 {
 		keys, values := t.prefix.head(t.Layer, row/t.Variations, head)
 		t.pack(&m, &keys, &values, 0, t.PrefixColumns)
 	}
-	keys, values := t.store(row, head)
+	keys, values := t.store(row, head, t.Column, t.Column+t.Columns)
 	t.pack(&m, &keys, &values, t.PrefixColumns, t.keys-t.PrefixColumns)
 	for first := 0; first < t.Columns; first += stripRows {
 		t.strip(&m, row, head, first, min(stripRows, t.Columns-first))

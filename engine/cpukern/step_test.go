@@ -102,7 +102,7 @@ func BenchmarkStep(b *testing.B) {
 			if shape.name == "large" && p == kern.F16 {
 				continue // 6.5 GB
 			}
-			for _, rows := range []int{1, 2, 8, 16} {
+			for _, rows := range []int{1, 2, 8, 16, 300} {
 				b.Run(fmt.Sprintf("%s/%s/rows=%d", shape.name, p, rows), func(b *testing.B) { benchStep(b, shape, p, rows) })
 			}
 		}

@@ -6,6 +6,7 @@ package cpukern
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"unsafe"
 
 	"segue/engine/kern"
@@ -19,10 +20,11 @@ type stream struct {
 	fence  kern.Fence
 	closed bool
 
-	shared  []float32   // of one op: the normalised or padded input
-	private [][]float32 // by thread
-	tiles   []byte      // of Linear: activations of 8 bits
-	keys    [][]uint64  // by thread, for Sample
+	shared   []float32      // of one op: the normalised or padded input
+	private  [][]float32    // by thread
+	tiles    []byte         // of Linear: activations of 8 bits
+	keys     [][]uint64     // by thread, for Sample
+	counters []atomic.Int32 // of one op
 
 	// One task per op, so that handing it to the pool allocates nothing.
 	linear    linearTask

@@ -45,13 +45,17 @@ func (t *table) Cols() int { return t.cols }
 func (t *table) Free() {
 	if t.release() {
 		if t.own {
-			freeMemory(t.data)
+			t.drop(t.data)
 		}
 		t.data = nil
 	}
 }
 
 func (b *backend) Table(p kern.Precision, source *weights.Tensor) (kern.Matrix, error) {
+	return b.newTable(emptyShelf{}, p, source)
+}
+
+func (b *backend) newTable(shelf kern.Shelf, p kern.Precision, source *weights.Tensor) (kern.Matrix, error) {
 	if err := b.checkTensor("table", source); err != nil {
 		return nil, err
 	}
@@ -73,10 +77,15 @@ func (b *backend) Table(p kern.Precision, source *weights.Tensor) (kern.Matrix, 
 	default:
 		return nil, fmt.Errorf("cpukern: table: got precision %d, want %d to %d", p, kern.Stored, kern.Q4)
 	}
+	name := shelfName(fmt.Sprintf("table %d", t.format), source)
 	if t.format == stored && t.rows*t.rowBytes() == len(source.Data) && littleEndian && aligned(source.Data) {
 		t.data = source.Data
+	} else if t.data = shelf.Take(name, product(t.rows, t.rowBytes())); t.data != nil {
+		t.own, t.view = true, t.data
 	} else if err := t.copyOf(source); err != nil {
 		return nil, err
+	} else {
+		shelf.Put(name, t.data)
 	}
 	t.hold(b, int64(len(t.data)))
 	return t, nil
@@ -116,6 +125,7 @@ func (t *table) copyOf(source *weights.Tensor) error {
 	}
 	t.own = true
 	row := make([]float32, t.cols)
+	source = source.Settled()
 	for r := range t.rows {
 		source.Decode(row, r*t.cols)
 		if err := t.put(r, row); err != nil {

@@ -124,7 +124,7 @@ func (l *loader) conv(w convWeights) conv {
 	if l.err != nil {
 		return v
 	}
-	v.filter, l.err = l.codec.backend.Filter(w.weight, w.transposed)
+	v.filter, l.err = l.codec.backend.Filter(kern.Ready(l.codec.backend, w.weight), w.transposed)
 	if l.err != nil {
 		return v
 	}
@@ -157,7 +157,7 @@ func (l *loader) vector(t *weights.Tensor) kern.Slice {
 		return kern.Slice{}
 	}
 	var buffer kern.Buffer
-	if buffer, l.err = l.codec.backend.Vector(t); l.err != nil {
+	if buffer, l.err = l.codec.backend.Vector(kern.Ready(l.codec.backend, t)); l.err != nil {
 		return kern.Slice{}
 	}
 	l.codec.owned = append(l.codec.owned, buffer)
@@ -172,25 +172,32 @@ func (l *loader) sum(a, b *weights.Tensor) kern.Slice {
 	if l.err != nil {
 		return kern.Slice{}
 	}
-	sum := append([]float32(nil), a.Floats()...)
-	for i, x := range b.Floats() {
-		sum[i] += x
-	}
-	return l.vector(weights.FromFloats(a.Name, sum, len(sum)))
+	return l.vector(weights.Derive(a.Name+"+"+b.Name, func() []float32 {
+		sum := append([]float32(nil), a.Floats()...)
+		for i, x := range b.Floats() {
+			sum[i] += x
+		}
+		return sum
+	}, a.Len()))
 }
 
 // books uploads the codebooks as one [Q, V, D].
 func (l *loader) books(books []*weights.Tensor) kern.Slice {
-	c := l.codec.config
-	var stacked []float32
+	c, got := l.codec.config, 0
 	for _, book := range books {
-		stacked = append(stacked, book.Floats()...)
+		got += book.Len()
 	}
-	if want := c.Codebooks * c.CodebookSize * c.HiddenSize; len(stacked) != want && l.err == nil {
-		l.err = fmt.Errorf("codebooks: got %d values, want %d", len(stacked), want)
+	if want := c.Codebooks * c.CodebookSize * c.HiddenSize; got != want && l.err == nil {
+		l.err = fmt.Errorf("codebooks: got %d values, want %d", got, want)
 	}
 	if l.err != nil {
 		return kern.Slice{}
 	}
-	return l.vector(weights.FromFloats("codebooks", stacked, c.Codebooks, c.CodebookSize, c.HiddenSize))
+	return l.vector(weights.Derive("codebooks", func() []float32 {
+		var stacked []float32
+		for _, book := range books {
+			stacked = append(stacked, book.Floats()...)
+		}
+		return stacked
+	}, c.Codebooks, c.CodebookSize, c.HiddenSize))
 }

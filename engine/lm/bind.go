@@ -43,7 +43,9 @@ func Bind(b *weights.Binder, c Config) *Weights {
 	}
 	// Older checkpoints store the table; its last digits differ from a computed one, so it is used as it is.
 	if w.Positions = b.Optional(model+"embed_positions.weights", c.Positions, c.Width); w.Positions == nil {
-		w.Positions = sinusoids(c.Positions, c.Width, w.Embed[0].DType)
+		stored := w.Embed[0].DType
+		w.Positions = weights.Derive("embed_positions.weights",
+			func() []float32 { return sinusoids(c.Positions, c.Width, stored) }, c.Positions, c.Width)
 	}
 	for i := range c.Layers {
 		w.Layers = append(w.Layers, bindLayer(b, fmt.Sprintf("%slayers.%d.", model, i), c))
@@ -89,7 +91,7 @@ func bindNorm(b *weights.Binder, name string, c Config) NormTensors {
 // with the position rounded to float32, then all cosines, then all sines. That rounding moves the phase by up to 1e-4 near
 // the end of the table, so it is repeated here. A reference that holds the model in half precision holds its table in it too:
 // stored is the precision of the other weights.
-func sinusoids(positions, width int, stored weights.DType) *weights.Tensor {
+func sinusoids(positions, width int, stored weights.DType) []float32 {
 	half := width / 2
 	table := make([]float32, positions*width)
 	scale := float32(math.Log(10000) / float64(max(half-1, 1)))
@@ -106,5 +108,5 @@ func sinusoids(positions, width int, stored weights.DType) *weights.Tensor {
 			table[i] = stored.Round(v)
 		}
 	}
-	return weights.FromFloats("embed_positions.weights", table, positions, width)
+	return table
 }

@@ -64,7 +64,7 @@ func TestDelayed(t *testing.T) {
 
 // Check values of the published table, to the rounding of its float32 phases.
 func TestSinusoids(t *testing.T) {
-	table := sinusoids(1500, 1024, weights.F32).Floats()
+	table := sinusoids(1500, 1024, weights.F32)
 	for _, check := range []struct {
 		position, index int
 		want            float64

@@ -50,7 +50,7 @@ func Load(backend kern.Backend, c Config, w *Weights, p Precisions) (*Model, err
 	for _, t := range w.Embed {
 		m.embed = append(m.embed, u.keep(backend.Table(p.Embeddings, t)))
 	}
-	m.positions = u.buffer(backend.Vector(w.Positions))
+	m.positions = u.buffer(backend.Vector(kern.Ready(backend, w.Positions)))
 	for i := range w.Layers {
 		m.layers = append(m.layers, u.layer(&w.Layers[i], c.Chroma == 0))
 	}

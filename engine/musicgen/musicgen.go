@@ -97,21 +97,34 @@ type Model struct {
 // Load binds and uploads a checkpoint. The model owns it from here on, also when Load fails. Missing, extra and
 // wrong-shaped tensors of all parts are reported in one error.
 func Load(ctx context.Context, backend kern.Backend, c *weights.Checkpoint, p Precisions) (*Model, error) {
+	return LoadParts(ctx, Backends{backend, backend, backend}, c, p)
+}
+
+// Backends are one device as each part of a model sees it: perhaps with a shelf of its own for packed weights.
+type Backends struct{ Text, Codec, Decoder kern.Backend }
+
+// LoadParts is Load for a device with shelves.
+func LoadParts(ctx context.Context, backends Backends, c *weights.Checkpoint, p Precisions) (*Model, error) {
 	m := &Model{checkpoint: c}
-	if err := m.load(ctx, backend, c, p); err != nil {
+	if err := m.load(ctx, backends, c, p); err != nil {
 		m.Close()
 		return nil, err
 	}
+	c.Forget()
 	return m, nil
 }
 
-func (m *Model) load(ctx context.Context, backend kern.Backend, c *weights.Checkpoint, p Precisions) (err error) {
+func (m *Model) load(ctx context.Context, backends Backends, c *weights.Checkpoint, p Precisions) (err error) {
 	if m.Config, err = ParseConfig(c); err != nil {
 		return err
 	}
-	if m.Tokenizer, err = openTokenizer(c); err != nil {
-		return err
-	}
+	tokenizer := make(chan error, 1) // some 40 ms for T5's, beside all else
+	go func() {
+		var err error
+		m.Tokenizer, err = openTokenizer(c)
+		tokenizer <- err
+	}()
+	defer func() { err = errors.Join(err, <-tokenizer) }()
 	binder := c.Bind()
 	text := t5.Bind(binder, m.Config.Text)
 	codec := encodec.Bind(binder, m.Config.Codec)
@@ -119,16 +132,16 @@ func (m *Model) load(ctx context.Context, backend kern.Backend, c *weights.Check
 	if err = binder.Err(); err != nil {
 		return err
 	}
-	if m.Text, err = t5.Load(backend, m.Config.Text, text, p.Text); err != nil {
+	if m.Text, err = t5.Load(backends.Text, m.Config.Text, text, p.Text); err != nil {
 		return err
 	}
-	if m.Codec, err = encodec.Load(backend, m.Config.Codec, codec, p.Codec); err != nil {
+	if m.Codec, err = encodec.Load(backends.Codec, m.Config.Codec, codec, p.Codec); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	m.LM, err = lm.Load(backend, m.Config.Decoder, decoder, p.Decoder)
+	m.LM, err = lm.Load(backends.Decoder, m.Config.Decoder, decoder, p.Decoder)
 	return err
 }
 

@@ -11,12 +11,15 @@ package t5
 // Whatever would change the ids and is not understood is an error.
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 type tokenizerFile struct {
@@ -68,6 +71,9 @@ type preTokenizerFile struct {
 
 // UnmarshalJSON reads the pair [text, score].
 func (p *piece) UnmarshalJSON(b []byte) error {
+	if p.readPlain(b) {
+		return nil
+	}
 	pair := []any{&p.text, &p.score}
 	if err := json.Unmarshal(b, &pair); err != nil {
 		return err
@@ -76,6 +82,28 @@ func (p *piece) UnmarshalJSON(b []byte) error {
 		return fmt.Errorf("t5: tokenizer.json: piece, got %d values, want text and score", len(pair))
 	}
 	return nil
+}
+
+// readPlain reads the pair where nothing in it is escaped, which is nearly always so, in a tenth of the time: there are
+// 32,100 of them in T5's file. It returns false for all else.
+func (p *piece) readPlain(b []byte) bool {
+	const blanks = " \t\r\n"
+	open, rest, ok := bytes.Cut(b, []byte{'"'})
+	if !ok || string(bytes.Trim(open, blanks)) != "[" {
+		return false
+	}
+	text, rest, ok := bytes.Cut(rest, []byte{'"'})
+	if !ok || bytes.IndexByte(text, '\\') >= 0 || !utf8.Valid(text) {
+		return false
+	}
+	number, comma := bytes.CutPrefix(bytes.TrimLeft(rest, blanks), []byte{','})
+	number, end := bytes.CutSuffix(bytes.TrimRight(number, blanks), []byte{']'})
+	score, err := strconv.ParseFloat(string(bytes.Trim(number, blanks)), 64)
+	if !comma || !end || err != nil {
+		return false
+	}
+	p.text, p.score = string(text), score
+	return true
 }
 
 // NewTokenizer reads a tokenizer.json.

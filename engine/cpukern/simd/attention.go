@@ -30,7 +30,11 @@ func (k *Kernels) DotsF16(scores, q []float32, keys []uint16, stride int) {
 	})
 }
 
-// DotsI8: scores[j] = scales[j]·Σ_d q[d]·keys[j·stride + d].
+// byteWidth is the width that kernels of bytes are written for: that of a head of all published models.
+const byteWidth = 64
+
+// DotsI8: scores[j] = scales[j]·Σ_d q[d]·keys[j·stride + d]. With VNNI and a width of 64, q is rounded to 16 bits: steps of
+// max|q|/32639.
 func (k *Kernels) DotsI8(scores, q []float32, keys []int8, scales []float32, stride int) {
 	kernel := k.dotsI8
 	if len(q)%8 != 0 {
@@ -39,6 +43,10 @@ func (k *Kernels) DotsI8(scores, q []float32, keys []int8, scales []float32, str
 	scales = scales[:len(scores)]
 	forKeys(len(scores), len(q), func(from, n int) {
 		at := keys[from*stride:][:(n-1)*stride+len(q)]
+		if len(q) == byteWidth && k.dotsI8x64 != nil {
+			k.dotsI8x64(&scores[from], &q[0], &at[0], &scales[from], stride, n)
+			return
+		}
 		kernel(&scores[from], &q[0], &at[0], &scales[from], stride, len(q), n)
 	})
 }
@@ -67,7 +75,8 @@ func (k *Kernels) WeighF16(dst, p []float32, values []uint16, stride int) {
 	})
 }
 
-// WeighI8: dst[d] += Σ_j (p[j]·scales[j])·values[j·stride + d].
+// WeighI8: dst[d] += Σ_j (p[j]·scales[j])·values[j·stride + d], p not negative. With VNNI and a width of 64, p·scales is rounded
+// to 16 bits: steps of its maximum/65535, of 2048 keys at a time, whose sums are exact.
 func (k *Kernels) WeighI8(dst, p []float32, values []int8, scales []float32, stride int) {
 	kernel := k.weighI8
 	if len(dst)%8 != 0 {
@@ -76,6 +85,10 @@ func (k *Kernels) WeighI8(dst, p []float32, values []int8, scales []float32, str
 	scales = scales[:len(p)]
 	forKeys(len(p), len(dst), func(from, n int) {
 		at := values[from*stride:][:(n-1)*stride+len(dst)]
+		if len(dst) == byteWidth && k.weighI8x64 != nil {
+			k.weighI8x64(&dst[0], &p[from], &at[0], &scales[from], stride, n)
+			return
+		}
 		kernel(&dst[0], &p[from], &at[0], &scales[from], stride, len(dst), n)
 	})
 }

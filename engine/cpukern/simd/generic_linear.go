@@ -20,7 +20,7 @@ func generic() *Kernels {
 		gelu: geluGeneric, sigmoid: sigmoidGeneric, tanh: tanhGeneric, elu: eluGeneric,
 		add: addGeneric, scale: scaleGeneric, max: maxGeneric, sum: sumGeneric, expSum: expSumGeneric,
 		squares: squaresGeneric, layerNorm: layerNormGeneric, rmsNorm: rmsNormGeneric,
-		widen: widenGeneric, narrow: narrowGeneric, readSum: readSumGeneric, pause: pauseGeneric,
+		widen: widenGeneric, narrow: narrowGeneric, readSum: readSumGeneric, fetch: fetchGeneric, pause: pauseGeneric,
 	}
 	for _, n := range k.quantHeights {
 		k.q8[n], k.q4[n] = quantGeneric(8, n), quantGeneric(4, n)

@@ -243,6 +243,9 @@ func readSumGeneric(p *byte, n int) uint64 {
 	return a + b
 }
 
+// fetchGeneric does without.
+func fetchGeneric(*byte, int) {}
+
 // pauseGeneric has no instruction to give the other half of a core its turn; it only passes time.
 //
 //go:noinline

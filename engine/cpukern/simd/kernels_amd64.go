@@ -2,8 +2,8 @@
 
 package simd
 
-// Which of the kernels in kernels_amd64.s this processor runs. Element-wise kernels and those of attention are the same
-// for both instruction sets: 256 bits read memory as fast as it comes.
+// Which of the kernels in kernels_amd64.s this processor runs. Most element-wise kernels and those of attention over floats
+// are the same for both instruction sets: 256 bits read memory as fast as it comes.
 
 import "golang.org/x/sys/cpu"
 
@@ -43,7 +43,7 @@ func (k *Kernels) useAVX2() {
 	k.max, k.sum, k.expSum, k.squares = maxAVX2, sumAVX2, expSumAVX2, squaresAVX2
 	k.layerNorm, k.rmsNorm = layerNormAVX2, rmsNormAVX2
 	k.widen, k.narrow = widenAVX2, narrowAVX2
-	k.readSum, k.pause = readSumAVX2, pauseAMD64
+	k.readSum, k.fetch, k.pause = readSumAVX2, fetchAMD64, pauseAMD64
 }
 
 func (k *Kernels) useAVX512() {
@@ -53,5 +53,7 @@ func (k *Kernels) useAVX512() {
 	k.q4 = [...]quantKernel{1: q4x1AVX512, 2: q4x2AVX512, 4: q4x4AVX512, 8: q4x8AVX512, 12: q4x12AVX512}
 	k.f16 = [...]halfKernel{1: f16x1AVX512, 2: f16x2AVX512, 4: f16x4AVX512, 8: f16x8AVX512, 12: f16x12AVX512}
 	k.gemm = [...]gemmKernel{1: gemm1x32AVX512, 2: gemm2x32AVX512, 4: gemm4x32AVX512, 8: gemm8x32AVX512, 12: gemm12x32AVX512}
+	k.dotsI8x64, k.weighI8x64 = dotsI8x64AVX512, weighI8x64AVX512
+	k.max, k.expSum = maxAVX512, expSumAVX512
 	k.readSum = readSumAVX512
 }

@@ -91,6 +91,8 @@ type Kernels struct {
 	dotsF32, weighF32 func(dst, q, keys *float32, stride, width, n int)
 	dotsF16, weighF16 func(dst, q *float32, keys *uint16, stride, width, n int)
 	dotsI8, weighI8   func(dst, q *float32, keys *int8, scales *float32, stride, width, n int)
+	// By products of bytes; nil where the instruction set has none.
+	dotsI8x64, weighI8x64 func(dst, q *float32, keys *int8, scales *float32, stride, n int)
 
 	gelu, sigmoid, tanh func(x *float32, n int)
 	elu, add            func(dst, x *float32, n int)
@@ -103,6 +105,7 @@ type Kernels struct {
 	widen   func(dst *float32, src *uint16, n int)
 	narrow  func(dst *uint16, src *float32, n int)
 	readSum func(p *byte, n int) uint64
+	fetch   func(p *byte, n int)
 	pause   func(n int)
 }
 

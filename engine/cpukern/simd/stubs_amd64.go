@@ -125,6 +125,12 @@ func dotsI8AVX2(dst *float32, q *float32, keys *int8, scales *float32, stride in
 func weighI8AVX2(dst *float32, q *float32, keys *int8, scales *float32, stride int, width int, n int)
 
 //go:noescape
+func dotsI8x64AVX512(dst *float32, q *float32, keys *int8, scales *float32, stride int, n int)
+
+//go:noescape
+func weighI8x64AVX512(dst *float32, p *float32, values *int8, scales *float32, stride int, n int)
+
+//go:noescape
 func geluAVX2(x *float32, n int)
 
 //go:noescape
@@ -173,4 +179,13 @@ func readSumAVX2(p *byte, n int) uint64
 func readSumAVX512(p *byte, n int) uint64
 
 //go:noescape
+func fetchAMD64(p *byte, n int)
+
+//go:noescape
 func pauseAMD64(n int)
+
+//go:noescape
+func maxAVX512(x *float32, n int) float32
+
+//go:noescape
+func expSumAVX512(x *float32, offset float32, n int) float32

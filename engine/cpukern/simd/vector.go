@@ -164,6 +164,14 @@ func (k *Kernels) ReadSum(p []byte) uint64 {
 	return total
 }
 
+// Fetch asks for p to come into the core's second-level cache while something else is computed; a hint, which some
+// instruction sets ignore.
+func (k *Kernels) Fetch(p []byte) {
+	if len(p) > 0 {
+		k.fetch(&p[0], len(p))
+	}
+}
+
 // Pause spends n short waits, of the kind that a spinning thread owes its neighbour.
 func (k *Kernels) Pause(n int) {
 	if n > 0 {

@@ -69,11 +69,8 @@ func quantAVX512(bits, rows int) {
 		}
 		for c := range lines(bits) {
 			weight, at := ZMM(), Mem{Base: w, Disp: (g*lines(bits) + c) * 64}
-			if rows < 8 {
-				fetchAhead(at)
-			} else {
-				fetchFar(at)
-			}
+			fetchNear(at)
+			fetchFar(at)
 			VMOVDQU32(at, weight)
 			if bits == 8 {
 				for n, s := range sum {

@@ -25,6 +25,7 @@ func vectors() {
 	largest()
 	readSum("readSumAVX2", 32, ymms(4))
 	readSum("readSumAVX512", 64, zmms(4))
+	fetch()
 	pause()
 }
 
@@ -370,6 +371,18 @@ func readSum(name string, lane int, sums []VecVirtual) {
 	VMOVQ(low, total)
 	Store(total, ReturnIndex(0))
 	VZEROUPPER()
+	RET()
+}
+
+// fetch asks for n bytes, more than none, line by line.
+func fetch() {
+	function("fetchAMD64", "func(p *byte, n int)")
+	p, n := param("p"), param("n")
+	Label("line")
+	PREFETCHT1(Mem{Base: p})
+	advance(64, p)
+	SUBQ(I32(64), n)
+	JG(LabelRef("line"))
 	RET()
 }
 

@@ -1,0 +1,6 @@
+package main
+
+import "time"
+
+// processorTime is unknown here.
+func processorTime() time.Duration { return 0 }
