@@ -22,12 +22,13 @@ type Sanitizer struct {
 	Name    string
 	options []string
 	environ string
+	orders  int // of threads; results must be the same in all
 }
 
 // Sanitizers: steps outside buffers and undefined arithmetic; threads that touch the same memory without a barrier.
 var Sanitizers = []Sanitizer{
-	{"address+undefined", []string{"-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"}, "ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0"},
-	{"thread", []string{"-fsanitize=thread"}, "TSAN_OPTIONS=halt_on_error=1:exitcode=66:history_size=4"},
+	{"address+undefined", []string{"-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"}, "ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0", 3},
+	{"thread", []string{"-fsanitize=thread"}, "TSAN_OPTIONS=halt_on_error=1:exitcode=66:history_size=4", 1},
 }
 
 // Compile makes a program of kernels, as translate emits them for the processor, and cpp/replay.cc.
@@ -57,7 +58,7 @@ func (s Sanitizer) Compile(text []byte, program string) error {
 // Replay runs recorded dispatches with a compiled program; suffix is added to the names of their kernels. The error holds
 // the sanitizer's words.
 func (s Sanitizer) Replay(program, suffix string, files []string) error {
-	c := exec.Command(program, append([]string{"-suffix", suffix}, files...)...)
+	c := exec.Command(program, append([]string{fmt.Sprint(s.orders), suffix}, files...)...)
 	c.Env = append(os.Environ(), s.environ)
 	var output bytes.Buffer
 	c.Stdout, c.Stderr = &output, &output

@@ -4,6 +4,7 @@ package mtltest
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -52,7 +53,7 @@ func recordGood(t *testing.T) []string {
 	r.queue.Barrier()
 	r.dispatch("double_rows", 1, 32, 5, 150, 3)
 	got, err := r.read()
-	Record("")
+	Record(os.Getenv(RecordVariable))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +153,7 @@ func TestMutants(t *testing.T) {
 		r.dispatch("sum_rows", 6, 128, 5, 150, 3)
 		r.dispatch("double_rows", 1, 32, 5, 150, 3)
 		_, err := r.read()
-		Record("")
+		Record(os.Getenv(RecordVariable))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,7 +10,7 @@
 #include "metal.h"
 
 namespace standin {
-enum { sample = 12, most_content = 4 << 20 };
+enum { sample = 6, most_content = 4 << 20 };
 
 static std::mutex recording;
 static std::string& into() { static auto* s = new std::string; return *s; }

@@ -3,11 +3,11 @@
 // beyond. Threadgroups are shared out among threads that nothing orders, as are the dispatches of one stretch, so that
 // ThreadSanitizer sees what they share.
 //
-// Each file runs three times, in the natural order of threads and in two others: results that differ depend on the order.
+// Each file runs in as many orders of threads as asked for: results that differ depend on the order.
 //
-//   replay [-suffix TEXT] FILE...
+//   replay ORDERS SUFFIX FILE...
 //
-// A suffix, if given, is added to the names of kernels: so one program holds a text and its mutants.
+// The suffix is added to the names of kernels: so one program holds a text and its mutants.
 // Format: "MTLR1\n", count of buffers, each with length and content; count of dispatches, each with
 //                      name, threadgroups, threads, count of bindings, each with index, buffer, offset (no buffer: length
 //                      and bytes)
@@ -176,17 +176,16 @@ std::vector<std::vector<char>> run(const char* file, Stretch& s, uint64_t seed) 
 }
 }  // namespace
 
-int main(int count, char** files) {
-	int first_file = 1;
-	if (count > 2 && !strcmp(files[1], "-suffix")) {
-		suffix = files[2];
-		first_file = 3;
-	}
+int main(int count, char** arguments) {
+	enum { first_file = 3 };
+	if (count <= first_file) stop("arguments", "want ORDERS SUFFIX FILE...");
+	uint64_t orders = strtoull(arguments[1], nullptr, 10);
+	suffix = arguments[2];
 	for (int i = first_file; i < count; i++) {
-		const char* file = files[i];
+		const char* file = arguments[i];
 		Stretch s = load(file);
-		auto first = run(file, s, 0);
-		for (uint64_t seed : {1, 2}) {
+		auto first = run(file, s, 1);
+		for (uint64_t seed = 2; seed <= orders; seed++) {
 			auto other = run(file, s, seed);
 			for (size_t b = 0; b < first.size(); b++)
 				if (first[b] != other[b]) {
