@@ -4,6 +4,7 @@ GO       ?= go
 PYTHON   ?= python3
 FUZZTIME ?= 10s
 BENCH    ?= .
+CLIP     ?= clips/house-119.wav
 
 export CGO_ENABLED = 0
 
@@ -15,13 +16,13 @@ help: ## list the targets
 build: ## build ./segue
 	$(GO) build -trimpath -o segue$$($(GO) env GOEXE) ./cmd/segue
 
-demo: build ## continue the bundled clip by 4 s: build/demo.wav
+demo: build ## continue a loop by 10 s: build/demo.wav is the loop, then what follows; CLIP=clips/… picks another
 	@mkdir -p build
-	./segue continue testdata/clip.wav --seconds 4 --output-path build/demo.wav --overwrite
+	./segue continue $(CLIP) --prompt-seconds 9 --include full --output-path build/demo.wav --overwrite
 
 test: ## run all tests but those of the GPU (needs node for the Node example)
 	@command -v node >/dev/null || { echo "test: node is missing; the Node example is tested with it (Debian: apt-get install nodejs)" >&2; exit 1; }
-	$(GO) test $$($(GO) list ./... | grep -v /metalkern)
+	$(GO) test -skip OnMetal $$($(GO) list ./... | grep -v /metalkern)
 	$(GO) test -tags noasm ./engine/cpukern/...
 
 test-arm64: ## run the kernels' tests for arm64 (needs qemu-aarch64 unless this is one)
@@ -31,6 +32,7 @@ test-arm64: ## run the kernels' tests for arm64 (needs qemu-aarch64 unless this 
 test-metal: ## run the GPU's kernels on the processor, checked in every way, and the Metal driver (needs g++ and clang)
 	rm -rf build/mtltest/dispatches
 	SEGUE_REQUIRE='g++ clang' SEGUE_METAL_RECORD=$(CURDIR)/build/mtltest/dispatches $(GO) test ./metalkern/...
+	SEGUE_REQUIRE='g++ clang' $(GO) test -run OnMetal ./cmd/segue
 	$(GO) run ./metalkern/mtltest/sanitize build/mtltest/dispatches
 
 check: ## imports, format, vet, modules, generated files, builds for every system
@@ -53,9 +55,9 @@ fuzz: ## run every fuzz target for FUZZTIME=10s
 		done; \
 	done
 
-generate: ## write the generated files again: protocol document, bundled model
+generate: ## write the generated files again: protocol document, the tests' model
 	$(GO) generate ./...
-	$(GO) run ./scripts/bundled weights/bundled
+	$(GO) run ./scripts/tiny testdata/tiny
 
 # NVRTC is NVIDIA's runtime compiler; this version's PTX is read by drivers from 525 on.
 NVRTC = 12.0.140

@@ -18,7 +18,6 @@ import (
 	"segue/engine/audio"
 	"segue/engine/cpukern"
 	"segue/engine/kern"
-	"segue/weights/bundled"
 	"segue/weights/hub"
 )
 
@@ -39,7 +38,7 @@ func newWorld(t testing.TB, options engine.Options) world {
 	}
 	dir := t.TempDir()
 	options.Backend, options.WorkDir, options.Home = backend, dir, dir
-	options.Bundled = engine.Bundled{Name: bundled.Name, Description: bundled.Description, Files: bundled.FS()}
+	options.Bundled = engine.Bundled{Name: "random-tiny", Description: "untrained", Files: os.DirFS("../testdata/tiny")}
 	e, err := engine.Open(options)
 	if err != nil {
 		t.Fatal(err)

@@ -209,6 +209,9 @@ func (e *Engine) load(ctx context.Context, l location, key residentKey) (*reside
 // packedBytes estimates what a checkpoint will hold on the device: nearly all of the decoder is its linears.
 func packedBytes(c *weights.Checkpoint, p musicgen.Precisions) int64 {
 	bits := map[kern.Precision]int64{kern.F32: 32, kern.F16: 16, kern.Q8: 9, kern.Q4: 5}[p.Decoder.Linears]
+	if c.DType() == weights.I8 && bits == 0 {
+		bits = 32 // the values of stored integers and scales, exactly
+	}
 	if bits == 0 {
 		return c.Bytes()
 	}

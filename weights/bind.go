@@ -51,7 +51,10 @@ func (b *Binder) Optional(name string, shape ...int) *Tensor {
 	case !sameShape(t.Shape, shape):
 		b.refuse(name, "shape %v, want %v", t.Shape, shape)
 		return placeholder(name, shape)
-	case !t.DType.float():
+	case t.DType == I8 && t.Scales == nil:
+		b.refuse(name, "dtype I8 without %s%s, want both, or floats", name, scaleSuffix)
+		return placeholder(name, shape)
+	case !t.float():
 		b.refuse(name, "dtype %s, want floats", t.DType)
 		return placeholder(name, shape)
 	}
@@ -135,7 +138,9 @@ func sameShape(got, want []int) bool {
 	return slices.EqualFunc(got, want, func(g, w int) bool { return g == w || w == -1 })
 }
 
-func (d DType) float() bool { return d == F32 || d == F16 || d == BF16 || d == F64 }
+func (t *Tensor) float() bool {
+	return t.DType == F32 || t.DType == F16 || t.DType == BF16 || t.DType == F64 || t.Scales != nil
+}
 
 // BindError lists everything in which a checkpoint's tensors differ from what its configuration promises.
 type BindError struct {

@@ -117,7 +117,7 @@ func (c *Checkpoint) BytesOf(prefix string) int64 {
 	total := int64(0)
 	for name, t := range c.tensors {
 		if strings.HasPrefix(name, prefix) {
-			total += int64(len(t.Data))
+			total += int64(len(t.Data) + len(t.Scales))
 		}
 	}
 	return total

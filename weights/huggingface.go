@@ -101,6 +101,9 @@ func (c *Checkpoint) loadHuggingFace(files map[string][]string) error {
 			return err
 		}
 	}
+	if err := c.joinScales(); err != nil {
+		return err
+	}
 	c.dropAliases()
 	return nil
 }

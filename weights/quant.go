@@ -26,7 +26,7 @@ type Quantized struct {
 }
 
 // Groups is the number of scales of a row.
-func (q *Quantized) Groups() int { return (q.Cols + GroupSize - 1) / GroupSize }
+func (q *Quantized) Groups() int { return groups(q.Cols) }
 
 // Quantize rounds whole rows of cols numbers to 8 or 4 bits. Rows do not depend on each other, so that a large matrix can
 // pass through in parts.

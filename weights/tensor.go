@@ -24,10 +24,11 @@ const (
 	I32
 	I64
 	U8
+	I8
 )
 
-var dtypeNames = [...]string{F32: "F32", F16: "F16", BF16: "BF16", F64: "F64", I32: "I32", I64: "I64", U8: "U8"}
-var dtypeSizes = [...]int{F32: 4, F16: 2, BF16: 2, F64: 8, I32: 4, I64: 8, U8: 1}
+var dtypeNames = [...]string{F32: "F32", F16: "F16", BF16: "BF16", F64: "F64", I32: "I32", I64: "I64", U8: "U8", I8: "I8"}
+var dtypeSizes = [...]int{F32: 4, F16: 2, BF16: 2, F64: 8, I32: 4, I64: 8, U8: 1, I8: 1}
 
 func (d DType) String() string { return dtypeNames[d] }
 
@@ -52,6 +53,8 @@ type Tensor struct {
 	DType DType
 	Shape []int
 	Data  []byte // exactly Len()·DType.Size() bytes
+	// Scales makes an I8 matrix one of real numbers: float16 [rows, groups], see grouped.go. nil for all others.
+	Scales []byte
 }
 
 // Len is the number of elements.
@@ -67,7 +70,12 @@ func (t *Tensor) Len() int {
 func (t *Tensor) Rows(name string, from, to int) *Tensor {
 	row := t.Len() / t.Shape[0] * t.DType.Size()
 	shape := append([]int{to - from}, t.Shape[1:]...)
-	return &Tensor{Name: name, DType: t.DType, Shape: shape, Data: t.Data[from*row : to*row]}
+	window := &Tensor{Name: name, DType: t.DType, Shape: shape, Data: t.Data[from*row : to*row]}
+	if t.Scales != nil {
+		scales := len(t.Scales) / t.Shape[0]
+		window.Scales = t.Scales[from*scales : to*scales]
+	}
+	return window
 }
 
 // FromFloats makes a tensor of float32 values; it aliases values.
@@ -96,6 +104,10 @@ var littleEndian = func() bool { x := uint16(1); return *(*byte)(unsafe.Pointer(
 
 // Decode converts len(dst) elements, beginning with element from, to float32.
 func (t *Tensor) Decode(dst []float32, from int) {
+	if t.Scales != nil {
+		t.decodeGroups(dst, from)
+		return
+	}
 	data := t.Data[from*t.DType.Size():]
 	switch t.DType {
 	case F32:
@@ -125,6 +137,10 @@ func (t *Tensor) Decode(dst []float32, from int) {
 	case U8:
 		for i := range dst {
 			dst[i] = float32(data[i])
+		}
+	case I8:
+		for i := range dst {
+			dst[i] = float32(int8(data[i]))
 		}
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"segue/weights/bundled"
 )
 
 // These tests drive the built binary as hosts and people do.
@@ -179,7 +181,19 @@ func (c *conversation) hear(t testing.TB, want func(answer) bool) answer {
 
 func decoding(a answer) bool { return a.Params.Value.Stage == "decode" }
 
-const longJob = `{"jsonrpc":"2.0","id":"long","method":"continue","params":{"path":"clip.wav","seconds":24,"variations":16,"progress":true}}`
+// tiny is the model of testdata, for jobs longer than the bundled one's window.
+func tiny(t testing.TB) string {
+	t.Helper()
+	dir, err := filepath.Abs("../../testdata/tiny")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func longJob(t testing.TB) string {
+	return fmt.Sprintf(`{"jsonrpc":"2.0","id":"long","method":"continue","params":{"path":"clip.wav","model":%q,"seconds":24,"variations":16,"progress":true}}`, tiny(t))
+}
 
 func onlyClip(t testing.TB, dir string) {
 	t.Helper()
@@ -192,7 +206,7 @@ func onlyClip(t testing.TB, dir string) {
 func TestCancel(t *testing.T) {
 	dir := folder(t)
 	c := talk(t, dir)
-	c.say(t, longJob)
+	c.say(t, longJob(t))
 	c.hear(t, decoding)
 	c.say(t, `{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":"long"}}`)
 	a := c.hear(t, func(a answer) bool { return a.ID == "long" })
@@ -281,7 +295,7 @@ func TestCommandLine(t *testing.T) {
 		{"generate tune.wav", 2, "", "tune.wav"},
 		{"probe clip.wav", 0, "44100 Hz", ""},
 		{"probe clip.wav --json", 0, `"tempo": 1`, ""},
-		{"models", 0, "untrained", ""},
+		{"models", 0, bundled.Description, ""},
 		{"models --json --models " + goldens, 0, `"name": "mono"`, ""},
 		{"verify " + goldens + "/mono", 0, "0 failed", ""},
 		{"verify " + goldens + "/mono --golden " + goldens + "/stereo/golden.safetensors", 1, "", ""},

@@ -17,7 +17,7 @@ import (
 func TestSignal(t *testing.T) {
 	dir := folder(t)
 	c := talk(t, dir)
-	c.say(t, longJob)
+	c.say(t, longJob(t))
 	c.hear(t, decoding)
 	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

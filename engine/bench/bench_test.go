@@ -18,14 +18,13 @@ import (
 	"segue/engine/kern"
 	"segue/engine/musicgen"
 	"segue/weights"
-	"segue/weights/bundled"
 )
 
-// tiny measures the bundled model for as short as can be.
+// tiny measures testdata/tiny for as short as can be.
 func tiny() Options {
 	return Options{
 		Model: "tiny",
-		Open:  func() (*weights.Checkpoint, error) { return weights.OpenFS(bundled.FS(), weights.Options{}) },
+		Open:  func() (*weights.Checkpoint, error) { return weights.Open("../../testdata/tiny", weights.Options{}) },
 		OpenBackend: func(threads int) (kern.Backend, error) {
 			return cpukern.Open(cpukern.Options{Threads: threads})
 		},

@@ -12,6 +12,7 @@ import (
 func TestGoldens(t *testing.T) {
 	const goldens = "../../testdata/goldens/"
 	for _, test := range []struct{ folder, base, golden string }{
+		{"../../weights/bundled", "", "bundled"},
 		{"mono", "", "mono"},
 		{"stereo", "", "stereo"},
 		{"stereo-sharded", "", "stereo"},

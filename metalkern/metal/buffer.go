@@ -43,6 +43,12 @@ func (d *device) Buffer(bytes int64) (driver.Buffer, error) {
 		return nil, err
 	}
 	clear(b.slice(0, bytes)) // Metal does not promise zeros
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	if d.closed {
+		return nil, errClosed
+	}
+	d.buffers[b] = true
 	d.allocated.Add(bytes)
 	return b, nil
 }
@@ -58,7 +64,14 @@ func (b *buffer) Free() {
 		return
 	}
 	b.device.allocated.Add(-b.bytes)
-	// An error means that the device is closed, and the memory went with the process's last reference to it.
+	b.device.lock.Lock()
+	held := b.device.buffers[b]
+	delete(b.device.buffers, b)
+	b.device.lock.Unlock()
+	if !held {
+		return // the device is closed, and freed it
+	}
+	// An error would mean that the device was closed meanwhile; then it has no buffer left, and nobody uses this one.
 	_ = b.device.thread.do(func(c *caller) error {
 		c.send(b.id, objectRelease)
 		return nil

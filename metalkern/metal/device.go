@@ -47,6 +47,7 @@ type device struct {
 	lock      sync.Mutex
 	libraries map[string]*shaders
 	queues    map[*queue]bool
+	buffers   map[*buffer]bool
 	closed    bool
 }
 
@@ -68,7 +69,7 @@ func open(source func(name string) (string, error)) (*device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &device{thread: newThread(l), source: source, libraries: map[string]*shaders{}, queues: map[*queue]bool{}}
+	d := &device{thread: newThread(l), source: source, libraries: map[string]*shaders{}, queues: map[*queue]bool{}, buffers: map[*buffer]bool{}}
 	if err := d.thread.do(d.find); err != nil {
 		d.thread.close()
 		return nil, err
@@ -134,16 +135,19 @@ func (d *device) Info() driver.Info { return d.info }
 
 func (d *device) Allocated() int64 { return d.allocated.Load() }
 
-// Close frees the queues and libraries, then the device. Buffers that are still held keep their memory.
+// Close frees queues, buffers and libraries, then the device.
 func (d *device) Close() error {
 	d.lock.Lock()
-	queues := d.queues
-	d.queues, d.closed = nil, true
+	queues, buffers := d.queues, d.buffers
+	d.queues, d.buffers, d.closed = nil, nil, true
 	d.lock.Unlock()
 	for q := range queues {
 		q.finish()
 	}
 	err := d.thread.do(func(c *caller) error {
+		for b := range buffers {
+			c.send(b.id, objectRelease)
+		}
 		for _, s := range d.libraries {
 			s.release(c)
 		}

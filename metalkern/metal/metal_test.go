@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"segue/engine/kern"
 	"segue/metalkern/driver"
@@ -178,6 +179,9 @@ func TestManyCommitsUnderWay(t *testing.T) {
 	}
 	if got := b.value(); got != 200 {
 		t.Errorf("got %d, want 200", got)
+	}
+	if busy := b.queue.(interface{ Busy() time.Duration }).Busy(); busy <= 0 || busy > time.Minute {
+		t.Errorf("busy: got %v, want the time of 200 command buffers", busy)
 	}
 }
 
@@ -511,7 +515,12 @@ func TestClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	held, err := d.Buffer(4) // Close frees it; the stand-in would tell
+	if err != nil {
+		t.Fatal(err)
+	}
 	b.Free()
+	defer held.Free()
 	for range 2 {
 		if err := d.Close(); err != nil {
 			t.Error(err)

@@ -31,7 +31,7 @@ def main():
     o = p.parse_args()
     torch.set_num_threads(1)  # one order of sums
     shutil.copytree(o.checkpoint, o.out, dirs_exist_ok=True)
-    net = transformers.MusicgenForConditionalGeneration.from_pretrained(o.out, dtype=torch.float16).float().eval()
+    net = transformers.MusicgenForConditionalGeneration.from_pretrained(o.out, dtype="auto").float().eval()
     tokenizer = tokenizers.Tokenizer.from_file(str(o.out / "tokenizer.json"))
     ids = [tokenizer.encode(t).ids for t in TEXTS]
     recorder = record.Recorder(net, o.seed, FRAMES)

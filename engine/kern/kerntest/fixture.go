@@ -93,7 +93,13 @@ func (f *fixture) below(n, limit int) []int32 {
 func (f *fixture) tensor(dtype weights.DType, shape ...int) (*weights.Tensor, []float64) {
 	t := &weights.Tensor{Name: "random", DType: dtype, Shape: shape}
 	values := f.normal(t.Len())
-	t.Data = encode(dtype, values)
+	if dtype == weights.I8 {
+		integers, scales, err := weights.Group(weights.FromFloats("random", values, shape...))
+		f.must(err)
+		t.Data, t.Scales = integers.Data, scales.Data
+	} else {
+		t.Data = encode(dtype, values)
+	}
 	t.Decode(values, 0)
 	return t, wide(values)
 }

@@ -11,9 +11,9 @@ import (
 
 func attentionRows() []row {
 	var rows []row
-	for i, keys := range []int{1, 3, 17, 33, 65} {
+	for i, keys := range []int{1, 3, 17, 33, 65, 5, 34} {
 		for _, heads := range []int{1, 3} {
-			dim := []int{1, 8, 17, 64, 16}[i]
+			dim := []int{1, 8, 17, 64, 16, 256, 129}[i]
 			rows = append(rows,
 				attentionRow(kern.Attention{Rows: []int{1, 2, 13}[i%3], Keys: keys, Heads: heads, HeadDim: dim}, false),
 				attentionRow(kern.Attention{Rows: keys, Keys: keys, Heads: heads, HeadDim: dim}, true))

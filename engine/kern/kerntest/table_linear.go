@@ -19,6 +19,7 @@ type weightKind struct {
 var weightKinds = []weightKind{
 	{weights.F32, kern.Stored}, {weights.F16, kern.Stored}, {weights.BF16, kern.Stored},
 	{weights.F16, kern.F32}, {weights.F32, kern.F16}, {weights.F32, kern.Q8}, {weights.BF16, kern.Q4},
+	{weights.I8, kern.Stored}, {weights.I8, kern.Q8},
 }
 
 func (k weightKind) String() string { return k.dtype.String() + "-" + k.precision.String() }

@@ -242,6 +242,7 @@ static MK_UNSEEN bool run_group(Runtime* r) {
 static MK_UNSEEN void stand_at_entry(Runtime* r) {
 	for (uint i = 0; i < r->capacity; i++) {
 		Fiber* f = r->fibers + i;
+		sanitizer_new_stack(f->stack, stack_bytes);
 		f->stack_pointer = mk_first_frame(f->stack + stack_bytes, entry);
 		sanitizer_new_fiber(f->sanitizer);
 	}

@@ -36,6 +36,7 @@ void __tsan_release(void*);
 extern "C" {
 void __sanitizer_start_switch_fiber(void**, const void*, size_t);
 void __sanitizer_finish_switch_fiber(void*, const void**, size_t*);
+void __asan_unpoison_memory_region(void const volatile*, size_t);
 }
 #endif
 
@@ -60,6 +61,7 @@ static MK_UNSEEN void sanitizer_new_fiber(Sanitizer& s) {
 	if (s.fiber) __tsan_destroy_fiber(s.fiber);
 	s.fiber = __tsan_create_fiber(0);
 }
+static MK_UNSEEN void sanitizer_new_stack(void*, size_t) {}
 static MK_UNSEEN void sanitizer_leave(Sanitizer&, Sanitizer& to, const void*, size_t) { __tsan_switch_to_fiber(to.fiber, 1); }
 static MK_UNSEEN void sanitizer_enter(Sanitizer&) {}
 static MK_UNSEEN void sanitizer_start(Sanitizer&) {}
@@ -68,6 +70,8 @@ static inline void sanitizer_acquire(void*) {}
 static inline void sanitizer_release(void*) {}
 static inline void sanitizer_main(Sanitizer& s) { s.main = true; }
 static inline void sanitizer_new_fiber(Sanitizer& s) { s.fake_stack = nullptr; }
+// A stack may lie where another was, whose frames are still marked.
+static inline void sanitizer_new_stack(void* stack, size_t size) { __asan_unpoison_memory_region(stack, size); }
 static inline void sanitizer_leave(Sanitizer& from, Sanitizer& to, const void* stack, size_t size) {
 	if (to.main) { stack = to.bottom; size = to.size; }
 	__sanitizer_start_switch_fiber(&from.fake_stack, stack, size);
@@ -87,6 +91,7 @@ static inline void sanitizer_acquire(void*) {}
 static inline void sanitizer_release(void*) {}
 static inline void sanitizer_main(Sanitizer&) {}
 static inline void sanitizer_new_fiber(Sanitizer&) {}
+static inline void sanitizer_new_stack(void*, size_t) {}
 static inline void sanitizer_leave(Sanitizer&, Sanitizer&, const void*, size_t) {}
 static inline void sanitizer_enter(Sanitizer&) {}
 static inline void sanitizer_start(Sanitizer&) {}

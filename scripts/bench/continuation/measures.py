@@ -15,6 +15,7 @@ SILENT = 10 ** (-50 / 20)
 SAME_LEVEL = 2.0  # dB
 SAME_TEMPO = 0.02
 SAME_PHASE = 0.030  # seconds
+SEAM = 4.0  # seconds of the new part in which the beat's phase is looked at: enough beats to be sure, too few to drift
 
 _onset_mel = torchaudio.transforms.MelSpectrogram(RATE, n_fft=1024, hop_length=HOP, n_mels=64, power=1)
 _colour_mel = torchaudio.transforms.MelSpectrogram(RATE, n_fft=2048, hop_length=512, n_mels=80, power=1)
@@ -27,36 +28,46 @@ def onsets(audio):
     return (rise - slow).clamp(min=0)
 
 
-def beat_period(audio, bpm):
-    """Seconds between beats: the strongest autocorrelation of the onsets within an eighth of the true period."""
-    o = onsets(audio)
-    o = o - o.mean()
+def correlated(onset):
+    """Autocorrelation of onsets by lag, 1 at lag 0."""
+    o = onset - onset.mean()
     spectrum = torch.fft.rfft(o, 2 * len(o))
     correlation = torch.fft.irfft(spectrum.abs().square())[: len(o)] / (torch.arange(len(o), 0, -1) / len(o))
+    return correlation / correlation[0].clamp(min=1e-9)
+
+
+def beat_strength(correlation, bpm):
+    """The autocorrelation at the true beat, or within 2 % of it."""
+    true = 60 / bpm / FRAME
+    return correlation[math.floor(true * (1 - SAME_TEMPO)) : math.ceil(true * (1 + SAME_TEMPO)) + 1].max().item()
+
+
+def beat_period(correlation, bpm):
+    """Seconds between beats: the strongest autocorrelation of the onsets within an eighth of the true period."""
     true = 60 / bpm / FRAME
     lags = torch.arange(math.ceil(true * 0.875), math.floor(true * 1.125) + 1)
     best = lags[correlation[lags].argmax()].item()
     a, b, c = correlation[best - 1 : best + 2].tolist()
     bend = a - 2 * b + c
     peak = best + (0.5 * (a - c) / bend if bend < 0 else 0)
-    return peak * FRAME if b > 0.05 * correlation[0] else math.inf
+    return peak * FRAME if b > 0.05 else math.inf
 
 
-def tempo_kept(audio, bpm):
-    return abs(beat_period(audio, bpm) * bpm / 60 - 1) <= SAME_TEMPO
+def tempo_kept(correlation, bpm):
+    return abs(beat_period(correlation, bpm) * bpm / 60 - 1) <= SAME_TEMPO
 
 
-def beat_profile(audio, bpm, begin):
-    """Onset strength over the phase of a beat, in 5 ms; begin: seconds of the audio's start on the clock of the beats."""
-    o, period = onsets(audio), 60 / bpm
+def beat_profile(onset, bpm, begin):
+    """Onset strength over the phase of a beat, in 5 ms; begin: seconds of the first onset on the clock of the beats."""
+    period = 60 / bpm
     bins = round(period / FRAME)
-    phase = ((begin + torch.arange(len(o)) * FRAME) % period / period * bins).long().clamp(max=bins - 1)
-    return torch.zeros(bins).index_add_(0, phase, o)
+    phase = ((begin + torch.arange(len(onset)) * FRAME) % period / period * bins).long().clamp(max=bins - 1)
+    return torch.zeros(bins).index_add_(0, phase, onset)
 
 
-def phase_error(prompt, audio, bpm):
-    """Seconds by which the beats of audio, which follows prompt, are early or late."""
-    a, b = beat_profile(prompt, bpm, 0), beat_profile(audio, bpm, len(prompt) / RATE)
+def phase_error(prompt, onset, bpm):
+    """Seconds by which the beats of onsets that follow prompt are early or late after the seam."""
+    a, b = beat_profile(onsets(prompt), bpm, 0), beat_profile(onset[: int(SEAM / FRAME)], bpm, len(prompt) / RATE)
     match = torch.fft.irfft(torch.fft.rfft(b) * torch.fft.rfft(a).conj(), len(a))
     late = match.argmax().item()
     return (late if late <= len(a) / 2 else late - len(a)) * FRAME
@@ -98,8 +109,10 @@ def distance(audio, true):
 
 def measure(prompt, audio, true, bpm):
     """All measures of one continuation."""
+    onset = onsets(audio)
+    correlation = correlated(onset)
     return {
-        "tempo": float(tempo_kept(audio, bpm)), "phase": float(abs(phase_error(prompt, audio, bpm)) <= SAME_PHASE),
+        "tempo": float(tempo_kept(correlation, bpm)), "beat": beat_strength(correlation, bpm), "phase": float(abs(phase_error(prompt, onset, bpm)) <= SAME_PHASE),
         "chroma": key_kept(prompt, audio), "level": float(abs(level(audio) - level(true)) <= SAME_LEVEL),
         "silent": float(silent(audio)), "distance": distance(audio, true),
     }

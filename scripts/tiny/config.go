@@ -1,6 +1,6 @@
 package main
 
-// The sizes of the bundled model, and its configuration files in the words of Hugging Face transformers.
+// The sizes of the model, and its configuration files in the words of Hugging Face transformers.
 
 import "encoding/json"
 
