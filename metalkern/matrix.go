@@ -11,8 +11,12 @@ package metalkern
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"segue/engine/kern"
 	"segue/metalkern/driver"
@@ -107,32 +111,63 @@ func exactPrecision(parts []*weights.Tensor) kern.Precision {
 	return kern.F16
 }
 
-// fillBytes bounds the memory that a weight passes through on its way to the device.
+// fillBytes bounds the memory that a weight passes through on its way to the device, for each thread that rounds.
 const fillBytes = 8 << 20
 
-// fill rounds the parts a run of rows at a time and sends them to the device.
+// A run is some rows of a part, the first of which is row of the whole.
+type run struct {
+	part          *weights.Tensor
+	from, to, row int
+}
+
+// fill rounds the parts a run at a time, on all threads, and sends them to the device.
 func (b *backend) fill(m *matrix, parts []*weights.Tensor) error {
-	run := max(1, fillBytes/(4*m.cols))
-	scales := make([]uint16, 0, (m.scales().to-m.scales().from)/2)
-	row := 0
+	var runs []run
+	row, most := 0, max(1, fillBytes/(4*m.cols))
 	for _, part := range parts {
-		for from := 0; from < part.Shape[0]; from += run {
-			to := min(from+run, part.Shape[0])
-			data, itsScales, err := m.rounded(part.Rows(part.Name, from, to).Floats())
-			if err == nil {
-				err = b.upload(driver.Binding{Buffer: m.memory, Offset: int64(row+from) * int64(m.rowBytes())}, data)
-			}
-			if err != nil {
-				return fmt.Errorf("%s: rows %d to %d: %w", part.Name, from, to-1, err)
-			}
-			scales = append(scales, itsScales...)
+		for from := 0; from < part.Shape[0]; from += most {
+			runs = append(runs, run{part, from, min(from+most, part.Shape[0]), row + from})
 		}
 		row += part.Shape[0]
 	}
-	if !m.quantized() {
-		return nil
+	scales := make([]uint16, (m.scales().to-m.scales().from)/2)
+	failed := make([]error, len(runs))
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range min(len(runs), runtime.GOMAXPROCS(0)) {
+		group.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(runs)); i = next.Add(1) - 1 {
+				failed[i] = b.fillRun(m, runs[i], scales)
+			}
+		})
 	}
-	return b.upload(driver.Binding{Buffer: m.memory, Offset: m.scales().from}, bytesOf(scales[:cap(scales)]))
+	group.Wait()
+	if err := errors.Join(failed...); err != nil || !m.quantized() {
+		return err
+	}
+	return b.upload(driver.Binding{Buffer: m.memory, Offset: m.scales().from}, bytesOf(scales))
+}
+
+// fillRun sends the numbers of a run and puts its scales in their place among all.
+func (b *backend) fillRun(m *matrix, r run, scales []uint16) error {
+	rows := r.part.Rows(r.part.Name, r.from, r.to)
+	data, its := rows.Data, []uint16(nil)
+	if !m.asStored(rows) {
+		var err error
+		if data, its, err = m.rounded(rows.Floats()); err != nil {
+			return fmt.Errorf("%s: rows %d to %d: %w", r.part.Name, r.from, r.to-1, err)
+		}
+	}
+	if m.quantized() {
+		copy(scales[r.row*m.groups():], its)
+	}
+	return b.upload(driver.Binding{Buffer: m.memory, Offset: int64(r.row) * int64(m.rowBytes())}, data)
+}
+
+// asStored reports whether rows lie in the file as they do in the memory.
+func (m *matrix) asStored(rows *weights.Tensor) bool {
+	same := m.precision == kern.F32 && rows.DType == weights.F32 || m.precision == kern.F16 && rows.DType == weights.F16
+	return same && m.cols%weights.GroupSize == 0
 }
 
 // rounded is whole rows as the memory holds them.
