@@ -41,8 +41,8 @@ FRAMES = 50  # per second
 PLANS = {
     "gpu": Plan(
         filters=16, latent=64, entries=1024, width=320, layers=9, heads=5, text_width=128, text_layers=3, pieces=256,
-        codec=Stage(60000, 7.5, 64, 1.0, 5e-4, 1024, 16, 1),
-        polish=Stage(60000, 3.3, 32, 1.0, 3e-4, 1024, 8, 1),
+        codec=Stage(60000, 7.5, 64, 1.0, 5e-4, 1024, 16, 8),  # copying in 16 windows takes longer than a step
+        polish=Stage(60000, 3.3, 32, 1.0, 3e-4, 1024, 8, 4),
         language=Stage(60000, 11.5, 64, 20.0, 1e-3, 20000, 32, 1),
     ),
     "cpu": Plan(
