@@ -4,7 +4,7 @@
 //	metalkern's stream ── Dispatch, Barrier ──► Queue ── Commit ──► the device
 //	                   ◄── Wait, Read ────────
 //
-// The model is Metal's with untracked resources and a concurrent encoder: dispatches may run in any order and at the
+// The model is Metal's with a concurrent encoder: dispatches may run in any order and at the
 // same time, unless a Barrier stands between them. Everything before a barrier is finished and visible to everything
 // after it. Commits of one queue run in order, with a barrier between.
 package driver
