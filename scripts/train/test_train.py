@@ -8,13 +8,17 @@ import unittest
 import numpy as np
 import torch
 
+import codec
 import compose
 import describe
 import effects
+import export
 import language
 import piece
+import restore
 import synth
 import theory
+from plan import PLANS
 from quantizer import Quantizer
 
 SEEDS = range(40)
