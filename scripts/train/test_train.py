@@ -3,6 +3,8 @@
     python -m unittest discover -s scripts/train
 """
 
+import pathlib
+import tempfile
 import unittest
 
 import numpy as np
@@ -14,6 +16,7 @@ import describe
 import effects
 import export
 import language
+import model
 import piece
 import restore
 import synth
@@ -133,6 +136,30 @@ class Training(unittest.TestCase):
         codes = torch.arange(12).view(1, 4, 3)
         grid = language.delayed(codes, 99)[0].tolist()
         self.assertEqual(grid, [[99, 0, 1, 2, 99, 99, 99], [99, 99, 3, 4, 5, 99, 99], [99, 99, 99, 6, 7, 8, 99], [99, 99, 99, 99, 9, 10, 11]])
+
+
+class Checkpoint(unittest.TestCase):
+    def test_taken_apart_again(self):
+        """What export put together comes apart into the same weights, but for float16."""
+        plan = PLANS["smoke"]
+        torch.manual_seed(0)
+        trained, net = codec.Codec(plan), model.build(plan)
+        trained.quantizer.begin(torch.randn(2, plan.latent, 200))
+        parts = torch.nn.ModuleList([net.text_encoder, net.enc_to_dec_proj, net.decoder])
+        with tempfile.TemporaryDirectory() as scratch, torch.no_grad():
+            source, folder, out = (pathlib.Path(scratch) / name for name in ("source", "folder", "out"))
+            model.save(source / "codec.pt", codec=trained.state_dict())
+            model.save(source / "language.pt", parts=parts.state_dict())
+            (source / "tokenizer.json").write_text("{}")
+            export.write(export.assemble(plan, source), plan, source, folder)
+            restore.restore(folder, out, 7)
+            again, language_again = model.load(out / "codec.pt", "cpu"), model.load(out / "language.pt", "cpu")
+        self.assertEqual((again["seed"], language_again["step"]), (7, 0))
+        for name, value in trained.state_dict().items():
+            if name.startswith(("encoder", "decoder", "quantizer.embed")):
+                torch.testing.assert_close(again["codec"][name], value, rtol=1e-3, atol=1e-4)
+        for name, value in parts.state_dict().items():
+            torch.testing.assert_close(language_again["parts"][name], value, rtol=1e-3, atol=1e-4)
 
 
 if __name__ == "__main__":
