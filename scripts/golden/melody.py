@@ -19,7 +19,7 @@ class MelodyRecorder(Recorder):
         self.out |= {"melody.audio": wave, "melody.features": self.melody}
 
     def logits(self, columns=19):
-        tokens = torch.randint(0, self.special + 1, (4, columns), generator=self.generator)
+        tokens = torch.randint(0, self.special + 1, (self.config.decoder.num_codebooks, columns), generator=self.generator)
         self.out |= {"lm.tokens": tokens, "lm.logits": self.rows(tokens, self.mask, self.melody)}
 
     def rows(self, tokens, mask, melody):
@@ -35,20 +35,23 @@ class MelodyRecorder(Recorder):
 
     def greedy(self, name, guidance, melody, frames):
         """Column after column from the start; what lies outside the delay pattern is special, not chosen."""
-        codes = torch.zeros((1, 4, frames), dtype=torch.long)
-        for column in range(1, frames + 4):
-            grid = delayed(codes, self.special, 1)[0, :, :column]
+        books = self.config.decoder.num_codebooks
+        codes = torch.zeros((1, books, frames), dtype=torch.long)
+        for column in range(1, frames + books // self.channels):
+            grid = delayed(codes, self.special, self.channels)[0, :, :column]
             last = self.rows(grid, self.mask, melody)[:, -1]
             if guidance != 1:
                 without = self.rows(grid, torch.zeros_like(self.mask), self.nothing)[:, -1]
                 last = without + guidance * (last - without)
-            for q in range(4):
-                frame = column - 1 - q
+            for q in range(books):
+                frame = column - 1 - q // self.channels
                 if 0 <= frame < frames:
                     codes[0, q, frame] = last[q].argmax()
                     self.tie(name, last[q], q, frame)
-        wave = self.model.audio_encoder.decode(codes[None], [None]).audio_values
-        self.out |= {f"{name}.codes": codes[None], f"{name}.audio": wave}
+        sides = [codes[None, :, c :: self.channels] for c in range(self.channels)]  # channels are interleaved
+        wave = torch.cat([self.model.audio_encoder.decode(side, [None]).audio_values for side in sides], dim=1)
+        names = [f"{name}.codes"] if self.channels == 1 else [f"{name}.codes{c}" for c in range(self.channels)]
+        self.out |= dict(zip(names, sides)) | {f"{name}.audio": wave}
 
     def tie(self, name, logits, codebook, frame):
         best = logits.topk(2).values
