@@ -35,6 +35,7 @@ const RecordVariable = "SEGUE_METAL_RECORD"
 var standin struct {
 	once   sync.Once
 	err    error
+	path   string
 	handle uintptr
 }
 
@@ -88,6 +89,7 @@ func Load(t testing.TB) {
 	if standin.err != nil {
 		t.Fatal(standin.err)
 	}
+	t.Setenv(metal.LibraryVariable, standin.path) // for this test alone: others take the device that the machine has
 }
 
 // required says whether the environment asks that a test fails, instead of being skipped, where what is missing.
@@ -104,9 +106,7 @@ func load() error {
 	if err != nil {
 		return err
 	}
-	if err := os.Setenv(metal.LibraryVariable, path); err != nil {
-		return err
-	}
+	standin.path = path
 	standin.handle, err = purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_GLOBAL)
 	if err != nil {
 		return fmt.Errorf("mtltest: %w", err)
