@@ -173,12 +173,12 @@ func TestRecommend(t *testing.T) {
 		want     string
 		says     []string
 	}{
-		{"fastest", []Variant{variant("f16", 3000, quality(1e-5, 0)), variant("q8", 2000, quality(0.001, 3)), variant("q4", 1000, quality(0.09, 4))},
+		{"fastest", []Variant{variant("f16", 3000, quality(1e-5, 0)), variant("q8", 2000, quality(0.001, 3)), variant("q4", 1000, quality(0.04, 4))},
 			"q4", []string{"inaudible", "4.0 × real time", "q8 weights, f16 cache, 2 threads: takes 2.00 times as long."}},
-		{"audible divergence", []Variant{variant("q4", 1000, quality(0.11, 1)), variant("q8", 2000, quality(0.001, 3))},
-			"q8", []string{"q4 weights, f16 cache, 2 threads: audible, KL 0.11"}},
+		{"audible divergence", []Variant{variant("q4", 1000, quality(0.06, 1)), variant("q8", 2000, quality(0.001, 3))},
+			"q8", []string{"q4 weights, f16 cache, 2 threads: audible, KL 0.06"}},
 		{"audible sound", []Variant{variant("q4", 1000, quality(0.01, 5.1)), variant("q8", 2000, quality(0.001, 3))}, "q8", []string{"audible"}},
-		{"as fast", []Variant{variant("q4", 1000, quality(0.09, 3)), variant("q8", 1020, quality(0.001, 3))},
+		{"as fast", []Variant{variant("q4", 1000, quality(0.04, 3)), variant("q8", 1020, quality(0.001, 3))},
 			"q8", []string{"q4 weights, f16 cache, 2 threads: as fast, and no nearer."}},
 		{"none good", []Variant{variant("q4", 1000, quality(0.4, 3)), variant("q8", 1500, quality(0.2, 3))}, "q8", []string{"No variant"}},
 		{"speed only", []Variant{variant("q8", 2000, nil), variant("q4", 1000, nil)}, "q4", []string{"Random weights tell nothing"}},
