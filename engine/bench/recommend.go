@@ -9,9 +9,9 @@ import (
 
 // What a listener is not expected to hear.
 const (
-	// maxKL is in nats per code, of the worst codebook; a code carries two to six. Taken from the bundled model's card: over a
-	// hundred pieces 0.08 (q8, guidance 3) changes none of its measures, and 0.4 (q4) most: tempo, chroma, distance.
-	maxKL = 0.1
+	// maxKL is in nats per code, of the worst codebook. A code carries four to six nats, so that this is a hundredth of what is
+	// drawn anyway.
+	maxKL = 0.05
 	// maxMelRatio is how many times farther from the reference's take a variant's may be than the reference's own take with
 	// the next seed. Takes part company at the first code drawn differently; then they are as far apart as two seeds.
 	maxMelRatio = 1.25
