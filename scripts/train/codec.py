@@ -70,7 +70,7 @@ def judge(codec, spectra, audio):
         return {}
     used = [len(codes[:, q].unique()) for q in range(codes.shape[1])]
     mel = (spectra.log_mel(made) - spectra.log_mel(audio)).abs().mean().item()
-    return {"si_sdr": round(losses.si_sdr(made[:, 0], audio[:, 0]), 2), "log_mel": round(mel, 3), "codes_used": used}
+    return {"si_sdr": round(losses.si_sdr(made[:, 0], audio[:, 0]), 2), "log_mel": round(mel, 3), "attacks": round(spectra.attacks(made, audio), 3), "codes_used": used}
 
 
 def train(o):
@@ -79,7 +79,7 @@ def train(o):
     torch.manual_seed(o.seed)
     torch.set_float32_matmul_precision("high")  # TF32, where there is such a thing
     codec, spectra = Codec(plan).to(device), losses.Spectra().to(device)
-    optimizer = torch.optim.AdamW(codec.parameters(), stage.rate, betas=(0.8, 0.99), weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(codec.parameters(), stage.rate, betas=(0.8, 0.99), weight_decay=1e-4, fused=torch.cuda.is_available())
     held = data.held_out(device, 24, 4.0)[0][:, None]
     schedule, first, path = Schedule(stage, WARM, stop=o.stop), 0, o.out / "codec.pt"
     if o.resume:
@@ -124,7 +124,7 @@ def latents(codec, batch):
 
 def step(codec, spectra, optimizer, audio):
     made, _, commitment = codec(audio)
-    loss = spectra(made, audio) + losses.wave_loss(made, audio) + 0.25 * commitment
+    loss = spectra(made, audio) + 0.25 * commitment
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)

@@ -13,13 +13,14 @@ import argparse
 import json
 import math
 import pathlib
+import re
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from tokenizers import Tokenizer
 
 import data
+import decoder
 import describe
 import model
 from codec import Codec
@@ -29,7 +30,9 @@ from schedule import Schedule
 WARM = 300  # steps in which the learning rate rises
 NO_TEXT = 0.2  # share of rows
 REPORT = 120  # seconds between reports
-HELD = 48  # held-out windows
+HELD = 64  # held-out windows, of which a batch is a part
+LAYER = re.compile(r"\.(layers|block)\.\d+\.(?!.*relative_attention_bias)")  # names of what lies in a layer of decoder or text encoder
+LONGEST = 32  # pieces of a description; all are filled up to it, so that shapes stay
 
 
 class AsCodes:
@@ -40,7 +43,7 @@ class AsCodes:
 
     def on(self, device):
         codec = trained_codec(self.plan, self.path, device)
-        return lambda audio: torch.cat([codec.encode(a) for a in audio.split(8)]).short().cpu().numpy()
+        return lambda audio: codec.encode(audio).short().cpu().numpy()  # together: the LSTM takes as long for one window as for many
 
 
 def trained_codec(plan, path, device):
@@ -64,8 +67,10 @@ class Language:
     def __init__(self, net, tokenizer, device):
         self.net, self.device, self.special = net, device, net.config.decoder.pad_token_id
         self.tokenizer = tokenizer
-        tokenizer.enable_padding(pad_id=0, pad_token="<pad>")
+        tokenizer.enable_padding(pad_id=0, pad_token="<pad>", length=LONGEST)
+        tokenizer.enable_truncation(LONGEST)
         self.parts = torch.nn.ModuleList([net.text_encoder, net.enc_to_dec_proj, net.decoder])
+        self.losses = torch.compile(decoder.losses, dynamic=False) if device == "cuda" else decoder.losses
 
     def condition(self, texts, keep):
         """States [B, L, D], zero where keep is false, and their mask."""
@@ -74,19 +79,14 @@ class Language:
         mask = torch.tensor([e.attention_mask for e in encoded], device=self.device)
         states = self.net.text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         states = self.net.enc_to_dec_proj(states) * (mask * keep[:, None])[..., None]
-        return states, torch.where(keep[:, None], mask, torch.ones_like(mask))
+        return states, (mask > 0) | ~keep[:, None]
 
     def loss(self, codes, texts, keep):
-        """Cross entropy [Q] in nats. The column before frame t of codebook q is t + q."""
-        grid = delayed(codes, self.special)
+        """Cross entropy [Q] in nats."""
+        grid = delayed(codes, self.special)[:, :, :-1].contiguous()
         with torch.autocast(self.device, torch.bfloat16):
             states, mask = self.condition(texts, keep)
-            logits = self.net.decoder(
-                input_ids=grid[:, :, :-1].flatten(0, 1), encoder_hidden_states=states, encoder_attention_mask=mask, use_cache=False,
-            ).logits.unflatten(0, grid.shape[:2])
-        frames = codes.shape[2]
-        shifted = (logits[:, q, q : q + frames].flatten(0, 1).float() for q in range(codes.shape[1]))
-        return torch.stack([F.cross_entropy(s, codes[:, q].flatten()) for q, s in enumerate(shifted)])
+            return self.losses(self.net.decoder, grid, states, mask, codes)
 
 
 def weighted(losses):
@@ -96,19 +96,21 @@ def weighted(losses):
 
 
 @torch.no_grad()
-def judge(language, codes, texts):
-    language.parts.eval()
-    rows = range(0, len(codes), 8)
-    every = [language.loss(codes[i : i + 8], texts[i : i + 8], torch.ones(len(texts[i : i + 8]), dtype=torch.bool, device=language.device)) for i in rows]
-    language.parts.train()
+def judge(language, codes, texts, batch):
+    keep = torch.ones(batch, dtype=torch.bool, device=language.device)
+    every = [language.loss(codes[i : i + batch], texts[i : i + batch], keep) for i in range(0, len(codes), batch)]
     return torch.stack(every).mean(0)
 
 
-def groups(parts, rate):
-    """Weight decay for matrices alone."""
-    matrices = [p for p in parts.parameters() if p.requires_grad and p.dim() > 1]
-    others = [p for p in parts.parameters() if p.requires_grad and p.dim() < 2]
-    return torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], rate, betas=(0.9, 0.95), fused=torch.cuda.is_available())
+def optimizers(parts, rate):
+    """Muon for the matrices of the layers, AdamW for embeddings, heads and vectors."""
+    trained = {name: p for name, p in parts.named_parameters() if p.requires_grad}
+    matrices = [name for name, p in trained.items() if p.dim() == 2 and LAYER.search(name)]
+    others = [p for name, p in trained.items() if name not in matrices]
+    return [
+        torch.optim.Muon([trained[name] for name in matrices], rate, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, rate, betas=(0.9, 0.95), weight_decay=0.0, fused=torch.cuda.is_available()),
+    ]
 
 
 def train(o):
@@ -118,18 +120,18 @@ def train(o):
     torch.set_float32_matmul_precision("high")
     net = model.build(plan, o.seed).to(device)
     language = Language(net, Tokenizer.from_file(str(o.out / "tokenizer.json")), device)
-    optimizer = groups(language.parts, stage.rate)
+    steppers = optimizers(language.parts, stage.rate)
     schedule, first, best = Schedule(stage, WARM, stop=o.stop), 0, float("inf")
     if o.resume:
         state = latest(o.out, device)
         language.parts.load_state_dict(state["parts"])
-        if "optimizer" in state:
-            optimizer.load_state_dict(state["optimizer"])
+        for stepper, kept in zip(steppers, state.get("optimizers", [])):
+            stepper.load_state_dict(kept)
         schedule, first, best = Schedule(stage, WARM, state["step"], state["spent"], o.stop), state["seed"], state["best"]
     if not schedule.running():
         return
     audio, pieces = data.held_out(device, HELD, stage.seconds)
-    held = torch.cat([codec.encode(a) for a in audio.split(8)])
+    held = torch.cat([codec.encode(a) for a in audio.split(stage.fresh)])
     held_texts = [describe.describe(describe.facts(p), np.random.default_rng([p.seed, 2])) for p in pieces]
     music = data.source(device, stage.fresh, first, AsCodes(plan, o.out / "codec.pt"))
     store = data.Store(music, stage.pool, (model.CODEBOOKS, int(WINDOW * FRAMES)), torch.int16, device)
@@ -138,21 +140,21 @@ def train(o):
     schedule.start()
 
     def keep(best):
-        losses = judge(language, held, held_texts)
+        losses = judge(language, held, held_texts, stage.batch)
         figures = {"step": schedule.step, "spent": round(schedule.spent), "seed": store.seed, "windows": store.at}
         print(json.dumps(figures | {"held_out": [round(x, 3) for x in losses.tolist()]}), flush=True)
         if weighted(losses).item() < best:
             best = weighted(losses).item()
             model.save(o.out / "language.pt", parts=language.parts.state_dict(), best=best, losses=losses.tolist(), **figures)
-        model.save(o.out / "language-last.pt", parts=language.parts.state_dict(), optimizer=optimizer.state_dict(), best=best, **figures)
+        model.save(o.out / "language-last.pt", parts=language.parts.state_dict(), optimizers=[s.state_dict() for s in steppers], best=best, **figures)
         return best
 
     due = schedule.spent + REPORT
     while schedule.running():
-        schedule.advance(optimizer)
+        schedule.advance(*steppers)
         codes, facts = store.batch(stage.batch, frames, random)
         texts = [describe.describe(f, random) for f in facts]
-        step(language, optimizer, codes.long(), texts, torch.from_numpy(random.random(len(texts)) >= NO_TEXT).to(device))
+        step(language, steppers, codes.long(), texts, torch.from_numpy(random.random(len(texts)) >= NO_TEXT).to(device))
         if schedule.step % stage.every == 0:
             store.refresh()
         if schedule.spent > due:
@@ -167,12 +169,13 @@ def latest(folder, device):
     return model.load(last if last.exists() else folder / "language.pt", device)
 
 
-def step(language, optimizer, codes, texts, keep):
+def step(language, steppers, codes, texts, keep):
     loss = weighted(language.loss(codes, texts, keep))
-    optimizer.zero_grad(set_to_none=True)
+    language.parts.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(language.parts.parameters(), 1.0)
-    optimizer.step()
+    for stepper in steppers:
+        stepper.step()
 
 
 def main():

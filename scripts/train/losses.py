@@ -1,14 +1,17 @@
-"""What the codec is trained and judged by: mel spectra at five scales, and the wave itself."""
+"""What the codec is trained and judged by: mel spectra at five scales, their rises, and the wave itself."""
 
 import torch
-import torch.nn.functional as F
 import torchaudio
 
 from plan import FRAMES
 from synth import RATE
 
 WINDOWS = (128, 256, 512, 1024, 2048)
-FLOOR = 1e-4
+AUDIBLE = 1e-5  # of a mel band's magnitude, for each sample of the window: what is quieter counts as silence
+ATTACKS = 512  # shortest window whose rises are compared: noise rises and falls at random within shorter ones
+RISES = 2.0  # weight beside the magnitudes' 1: attacks are rare
+WAVE = 0.3  # and of the wave: bits spent on phase are missing in the treble
+FLOOR = 1e-4  # of log_mel
 
 
 class Spectra(torch.nn.Module):
@@ -19,19 +22,26 @@ class Spectra(torch.nn.Module):
         )
 
     def forward(self, made, true):
-        """Relative and logarithmic distance of mel magnitudes, averaged over the scales."""
+        """Distance of what was made: of mel magnitudes, relative and logarithmic, averaged over the scales; of their rises from
+        window to window, without which hats and other quiet attacks are smeared; and of the wave."""
         loss = made.new_zeros(())
-        for mel in self.mels:
+        for window, mel in zip(WINDOWS, self.mels):
             a, b = mel(made), mel(true)
-            loss = loss + (a - b).abs().mean() / b.mean() + (torch.log(a + FLOOR) - torch.log(b + FLOOR)).abs().mean()
-        return loss / len(self.mels)
+            loss = loss + (a - b).abs().mean() / b.mean()
+            a, b = (torch.log(m + AUDIBLE * window) for m in (a, b))
+            loss = loss + (a - b).abs().mean()
+            if window >= ATTACKS:
+                loss = loss + RISES * (a.diff() - b.diff()).abs().mean()
+        return loss / len(self.mels) + WAVE * (made - true).abs().mean() / true.abs().mean()
 
     def log_mel(self, wave, scale=3):
         return torch.log(self.mels[scale](wave) + FLOOR)
 
-
-def wave_loss(made, true):
-    return F.l1_loss(made, true) / true.abs().mean()
+    def attacks(self, made, true, scale=3):
+        """How alike the attacks of [B, 1, n] are: correlation of the summed rises of log mel magnitudes, averaged over the batch."""
+        rises = (torch.log(self.mels[scale](x[:, 0]) + AUDIBLE * WINDOWS[scale]).diff().clamp(min=0).sum(1) for x in (made, true))
+        a, b = (r - r.mean(1, keepdim=True) for r in rises)
+        return ((a * b).sum(1) / (a.square().sum(1) * b.square().sum(1)).sqrt().clamp(min=1e-9)).mean().item()
 
 
 def si_sdr(made, true):

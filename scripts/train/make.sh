@@ -15,9 +15,18 @@ going() { test -e "$out/$1" && echo --resume || true; }
 test -e "$out/tokenizer.json" || stage tokens "$out" --plan "$plan"
 # shellcheck disable=SC2046  # no option or one
 stage codec "$out" --plan "$plan" $(going codec.pt)
-test -e "$out/polish.json" || stage polish "$out" --plan "$plan"
+# Codes keep their meaning while the codec's decoder is polished, so on the second GPU that goes on beside the decoder's training.
+polish() { test -e "$out/polish.json" || stage polish "$out" --plan "$plan"; }
 # shellcheck disable=SC2046
-stage language "$out" --plan "$plan" $(going language.pt)
+language() { stage language "$out" --plan "$plan" $(going language.pt); }
+if test "$("$python" -c 'import torch; print(torch.cuda.device_count())')" -gt 1; then
+  CUDA_VISIBLE_DEVICES=1 polish &
+  language
+  wait $!
+else
+  polish
+  language
+fi
 stage export "$out" "$out/checkpoint" --plan "$plan"
 stage goldens "$out/checkpoint" "$out/golden"
 echo "made $out/checkpoint; compare it with: segue verify $out/golden"

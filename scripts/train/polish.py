@@ -94,7 +94,7 @@ def judge(codec, spectra, audio):
     made = decoded(codec, quantised(codec, audio))
     mel = (spectra.log_mel(made) - spectra.log_mel(audio)).abs().mean().item()
     return {
-        "si_sdr": round(losses.si_sdr(made[:, 0], audio[:, 0]), 2), "log_mel": round(mel, 3),
+        "si_sdr": round(losses.si_sdr(made[:, 0], audio[:, 0]), 2), "log_mel": round(mel, 3), "attacks": round(spectra.attacks(made, audio), 3),
         "buzz": [round(losses.buzz(x[:, 0]), 3) for x in (made, audio)],
     }
 
@@ -145,7 +145,7 @@ def step(codec, judges, spectra, player, jury, audio):
     made, real = decoded(codec, quantised(codec, audio)), audio[:, 0]
     take(jury, discriminate(judges, real, made[:, 0].detach()), judges)
     adversarial, features = persuade(judges, real, made[:, 0])
-    take(player, spectra(made, audio) + losses.wave_loss(made, audio) + ADVERSARIAL * adversarial + FEATURES * features, codec.decoder)
+    take(player, spectra(made, audio) + ADVERSARIAL * adversarial + FEATURES * features, codec.decoder)
 
 
 def take(optimizer, loss, module):

@@ -26,9 +26,9 @@ class Schedule:
     def running(self):
         return self.share < 1 and time.time() - self.began < self.stop
 
-    def advance(self, optimizer):
+    def advance(self, *optimizers):
         """Warms up, then falls along a cosine to a fiftieth of the highest rate."""
         fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1, self.share)))
-        for group in optimizer.param_groups:
+        for group in (g for optimizer in optimizers for g in optimizer.param_groups):
             group["lr"] = self.stage.rate * min(1, (self.step + 1) / self.warm) * fall
         self.step += 1

@@ -12,6 +12,7 @@ import torch
 
 import codec
 import compose
+import decoder
 import describe
 import effects
 import export
@@ -136,6 +137,22 @@ class Training(unittest.TestCase):
         codes = torch.arange(12).view(1, 4, 3)
         grid = language.delayed(codes, 99)[0].tolist()
         self.assertEqual(grid, [[99, 0, 1, 2, 99, 99, 99], [99, 99, 3, 4, 5, 99, 99], [99, 99, 99, 6, 7, 8, 99], [99, 99, 99, 99, 9, 10, 11]])
+
+    def test_forward_is_the_reference_s(self):
+        plan = PLANS["smoke"]
+        net = model.build(plan).decoder.eval()
+        grid = torch.randint(plan.entries, (3, model.CODEBOOKS, 40))
+        states, mask = torch.randn(3, 6, plan.width), torch.tensor([[1, 1, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
+        with torch.no_grad():
+            wanted = net(input_ids=grid.flatten(0, 1), encoder_hidden_states=states, encoder_attention_mask=mask, use_cache=False).logits
+            got = decoder.logits(net, grid, states, mask > 0)
+        torch.testing.assert_close(got.transpose(0, 1).flatten(0, 1), wanted, rtol=1e-4, atol=1e-4)
+
+    def test_every_matrix_of_a_layer_has_muon(self):
+        net = model.build(PLANS["smoke"])
+        muon, adam = language.optimizers(torch.nn.ModuleList([net.text_encoder, net.enc_to_dec_proj, net.decoder]), 1e-3)
+        count = [sum(len(g["params"]) for g in o.param_groups) for o in (muon, adam)]
+        self.assertEqual(count, [2 * 10 + 1 * 6, 4 + 4 + 1 + 2 * 6 + 2 + 1 + 2 + 2 + 1])
 
 
 class Checkpoint(unittest.TestCase):
