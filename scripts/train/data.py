@@ -117,6 +117,12 @@ class AsAudio:
         return lambda audio: audio.half().cpu().numpy()
 
 
+def sent(values, device):
+    """A tensor of a numpy array on a device, without waiting for what the device still has to do."""
+    tensor = torch.from_numpy(values)
+    return tensor if torch.device(device).type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
 class Store:
     """The newest windows on a device, with what is true of them; a few are replaced at a time."""
 
@@ -132,7 +138,7 @@ class Store:
             return
         rows, facts, seed = made
         self.seed = max(self.seed, seed)
-        for row, truth in zip(torch.from_numpy(rows).to(self.rows.device), facts):
+        for row, truth in zip(sent(rows, self.rows.device), facts):
             self.rows[self.at % len(self.rows)] = row
             self.facts[self.at % len(self.rows)] = truth
             self.at += 1

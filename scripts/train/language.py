@@ -24,6 +24,7 @@ import decoder
 import describe
 import model
 from codec import Codec
+from muon import Muon
 from plan import FRAMES, PLANS, WINDOW
 from schedule import Schedule
 
@@ -75,8 +76,7 @@ class Language:
     def condition(self, texts, keep):
         """States [B, L, D], zero where keep is false, and their mask."""
         encoded = self.tokenizer.encode_batch(texts)
-        ids = torch.tensor([e.ids for e in encoded], device=self.device)
-        mask = torch.tensor([e.attention_mask for e in encoded], device=self.device)
+        ids, mask = (data.sent(np.array([getattr(e, field) for e in encoded]), self.device) for field in ("ids", "attention_mask"))
         states = self.net.text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         states = self.net.enc_to_dec_proj(states) * (mask * keep[:, None])[..., None]
         return states, (mask > 0) | ~keep[:, None]
@@ -108,7 +108,7 @@ def optimizers(parts, rate):
     matrices = [name for name, p in trained.items() if p.dim() == 2 and LAYER.search(name)]
     others = [p for name, p in trained.items() if name not in matrices]
     return [
-        torch.optim.Muon([trained[name] for name in matrices], rate, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        Muon([trained[name] for name in matrices], rate),
         torch.optim.AdamW(others, rate, betas=(0.9, 0.95), weight_decay=0.0, fused=torch.cuda.is_available()),
     ]
 
@@ -154,7 +154,7 @@ def train(o):
         schedule.advance(*steppers)
         codes, facts = store.batch(stage.batch, frames, random)
         texts = [describe.describe(f, random) for f in facts]
-        step(language, steppers, codes.long(), texts, torch.from_numpy(random.random(len(texts)) >= NO_TEXT).to(device))
+        step(language, steppers, codes.long(), texts, data.sent(random.random(len(texts)) >= NO_TEXT, device))
         if schedule.step % stage.every == 0:
             store.refresh()
         if schedule.spent > due:

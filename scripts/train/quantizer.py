@@ -60,7 +60,8 @@ class Quantizer(nn.Module):
     def follow(self, q, index, rest):
         """Moves the rows towards the means of what chose them, and dead rows onto vectors of the batch."""
         rows = self.embed.shape[1]
-        counts = torch.bincount(index, minlength=rows) * (rows / len(index))  # 1 on average
+        weight = torch.full_like(rest[:, 0], rows / len(index))  # 1 for a row, on average
+        counts = torch.zeros_like(self.counts[q]).index_add_(0, index, weight)  # bincount would wait for the GPU
         sums = torch.zeros_like(self.embed[q]).index_add_(0, index, rest) * (rows / len(index))
         counts, sums = self.counts[q].lerp(counts, 1 - DECAY), self.sums[q].lerp(sums, 1 - DECAY)
         dead = (counts < DEAD)[:, None]

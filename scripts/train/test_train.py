@@ -22,6 +22,7 @@ import piece
 import restore
 import synth
 import theory
+from muon import Muon
 from plan import PLANS
 from quantizer import Quantizer
 
@@ -153,6 +154,21 @@ class Training(unittest.TestCase):
         muon, adam = language.optimizers(torch.nn.ModuleList([net.text_encoder, net.enc_to_dec_proj, net.decoder]), 1e-3)
         count = [sum(len(g["params"]) for g in o.param_groups) for o in (muon, adam)]
         self.assertEqual(count, [2 * 10 + 1 * 6, 4 + 4 + 1 + 2 * 6 + 2 + 1 + 2 + 2 + 1])
+
+    def test_muon_is_torch_s(self):
+        """But for what bfloat16 rounds in sums of another order."""
+        torch.manual_seed(0)
+        mine = [torch.nn.Parameter(torch.randn(shape)) for shape in ((24, 16), (16, 24), (24, 16), (16, 16))]
+        theirs = [torch.nn.Parameter(p.detach().clone()) for p in mine]
+        steppers = [Muon(mine, 0.01), torch.optim.Muon(theirs, 0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")]
+        for _ in range(3):
+            for a, b in zip(mine, theirs):
+                a.grad = torch.randn_like(a)
+                b.grad = a.grad.clone()
+            for stepper in steppers:
+                stepper.step()
+        for a, b in zip(mine, theirs):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-3)
 
 
 class Checkpoint(unittest.TestCase):
