@@ -9,8 +9,9 @@ import (
 // memory is a driver's buffer that only says that it was freed.
 type memory struct{ freed *bool }
 
-func (m memory) Bytes() int64 { return 0 }
-func (m memory) Free()        { *m.freed = true }
+func (m memory) Bytes() int64     { return 0 }
+func (m memory) Contents() []byte { return nil }
+func (m memory) Free()            { *m.freed = true }
 
 func TestHazards(t *testing.T) {
 	a, b := driver.Buffer(memory{new(bool)}), driver.Buffer(memory{new(bool)})
