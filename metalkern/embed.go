@@ -68,7 +68,7 @@ func (s *stream) embedSome(a *kern.Embed, from int, dst, codes, positions region
 		if table.precision != first.precision || args.count == embedTables {
 			break
 		}
-		operands[3+args.count] = region{memory: table.memory, to: table.bytes}
+		operands[3+args.count] = table.part(0, table.bytes)
 		args.entries[args.count] = uint32(table.rows)
 		args.count++
 	}

@@ -64,7 +64,15 @@ func TestGraveyard(t *testing.T) {
 	b.users.Store(10)
 	b.graves.start()
 	b.graves.start()
-	b.graves.bury(b, memory{&freed})
+	bury := func() {
+		freed = false
+		b.graves.bury(b, grave{memory{&freed}, func() {
+			if !freed {
+				t.Error("what comes after came before")
+			}
+		}})
+	}
+	bury()
 	b.graves.pause(b)
 	if freed {
 		t.Error("freed while a stream was at work")
@@ -73,8 +81,7 @@ func TestGraveyard(t *testing.T) {
 	if !freed {
 		t.Error("not freed when the last stream paused")
 	}
-	freed = false
-	b.graves.bury(b, memory{&freed})
+	bury()
 	if !freed || b.users.Load() != 8 {
 		t.Errorf("between streams' work: got freed %v, %d users, want at once, and 8", freed, b.users.Load())
 	}

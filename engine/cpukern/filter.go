@@ -36,7 +36,7 @@ func (f *filter) Free() {
 func (f *filter) single() bool { return f.out == 1 && !f.transposed }
 
 func (b *backend) Filter(t *weights.Tensor, transposed bool) (kern.Filter, error) {
-	return b.newFilter(emptyShelf{}, t, transposed)
+	return b.newFilter(kern.NoShelf{}, t, transposed)
 }
 
 func (b *backend) newFilter(shelf kern.Shelf, t *weights.Tensor, transposed bool) (kern.Filter, error) {
@@ -54,7 +54,7 @@ func (b *backend) newFilter(shelf kern.Shelf, t *weights.Tensor, transposed bool
 	if size > maxElements {
 		return nil, fmt.Errorf("cpukern: filter: %s: got shape %v, want at most %d bytes", t.Name, t.Shape, maxElements)
 	}
-	name := shelfName(fmt.Sprintf("filter %v", transposed), t)
+	name := kern.ShelfName(fmt.Sprintf("filter %v", transposed), t)
 	if f.memory = shelf.Take(name, size); f.memory != nil {
 		f.packed, f.view = floatsOf(f.memory), f.memory
 	} else {

@@ -34,7 +34,7 @@ func (m *matrix) Free() {
 }
 
 func (b *backend) Matrix(p kern.Precision, parts ...*weights.Tensor) (kern.Matrix, error) {
-	return b.newMatrix(emptyShelf{}, p, parts)
+	return b.newMatrix(kern.NoShelf{}, p, parts)
 }
 
 func (b *backend) newMatrix(shelf kern.Shelf, p kern.Precision, parts []*weights.Tensor) (kern.Matrix, error) {
@@ -59,7 +59,7 @@ func (b *backend) newMatrix(shelf kern.Shelf, p kern.Precision, parts []*weights
 	default:
 		return nil, fmt.Errorf("cpukern: matrix: got precision %d, want %d to %d", p, kern.Stored, kern.Q4)
 	}
-	name := shelfName("matrix "+m.precision.String(), parts...)
+	name := kern.ShelfName("matrix "+m.precision.String(), parts...)
 	if m.packed = shelf.Take(name, product(m.panels(), m.panelBytes())); m.packed != nil {
 		m.view = m.packed
 	} else if err := b.pack(m, parts); err != nil {

@@ -52,7 +52,7 @@ func (t *table) Free() {
 }
 
 func (b *backend) Table(p kern.Precision, source *weights.Tensor) (kern.Matrix, error) {
-	return b.newTable(emptyShelf{}, p, source)
+	return b.newTable(kern.NoShelf{}, p, source)
 }
 
 func (b *backend) newTable(shelf kern.Shelf, p kern.Precision, source *weights.Tensor) (kern.Matrix, error) {
@@ -77,7 +77,7 @@ func (b *backend) newTable(shelf kern.Shelf, p kern.Precision, source *weights.T
 	default:
 		return nil, fmt.Errorf("cpukern: table: got precision %d, want %d to %d", p, kern.Stored, kern.Q4)
 	}
-	name := shelfName(fmt.Sprintf("table %d", t.format), source)
+	name := kern.ShelfName(fmt.Sprintf("table %d", t.format), source)
 	if t.format == stored && t.rows*t.rowBytes() == len(source.Data) && littleEndian && aligned(source.Data) {
 		t.data = source.Data
 	} else if t.data = shelf.Take(name, product(t.rows, t.rowBytes())); t.data != nil {
