@@ -35,6 +35,10 @@ type matvec struct {
 	names         [kern.Q4 + 1]kernelName // by precision
 }
 
+// matvecThreads are those of a threadgroup, few or many. Whichever kernel and threads are taken, the bits are the same;
+// TuneLinear measures all.
+var matvecThreads = [...]int{128, 256}
+
 // matvecs by rows, then by outputs.
 var matvecs = []matvec{
 	newMatvec(1, 1, "1x1"), newMatvec(1, 2, "1x2"), newMatvec(1, 4, "1x4"),
@@ -66,18 +70,30 @@ type linearOperands struct {
 }
 
 func (s *stream) Linear(a kern.Linear) {
+	o, ok := s.linearOperands(&a)
+	switch {
+	case !ok:
+	case a.Rows <= matvecRows:
+		m, threads := s.chooseMatvec(a.Rows, o.w.rows)
+		s.matvec(&o, m, threads)
+	default:
+		s.tiles(&o)
+	}
+}
+
+func (s *stream) linearOperands(a *kern.Linear) (o linearOperands, ok bool) {
 	if !s.alive() {
-		return
+		return o, false
 	}
 	w := s.matrix("linear", "W", a.W)
 	if w == nil {
-		return
+		return o, false
 	}
 	if a.Rows < 1 || a.Act > kern.ReLU {
 		s.shapef("linear", "got %d rows, activation %d", a.Rows, a.Act)
-		return
+		return o, false
 	}
-	o := linearOperands{w: w}
+	o.w = w
 	o.dst = s.floats("linear", "Dst", a.Dst, product(a.Rows, w.rows))
 	o.bias = s.optional("linear", "Bias", a.Bias, w.rows)
 	o.residual = s.optional("linear", "Residual", a.Residual, product(a.Rows, w.rows))
@@ -86,18 +102,14 @@ func (s *stream) Linear(a kern.Linear) {
 	s.same("linear", "Residual", o.dst, o.residual)
 	o.weight, o.shift = s.normWeights("linear", a.Norm, w.cols)
 	if s.err != nil {
-		return
+		return o, false
 	}
 	o.linearArgs = linearArgs{
 		rows: uint32(a.Rows), outputs: uint32(w.rows), inputs: uint32(w.cols), padded: uint32(roundUp(w.cols, weights.GroupSize)),
 		pitch: uint32(w.rowBytes()), norm: uint32(a.Norm.Kind), epsilon: a.Norm.Epsilon, act: uint32(a.Act),
 		vector: fours(w.cols, o.x, o.weight, o.shift), bias: present(o.bias), residual: present(o.residual),
 	}
-	if a.Rows <= matvecRows {
-		s.matvec(&o)
-	} else {
-		s.tiles(&o)
-	}
+	return o, true
 }
 
 // present is 1 for an operand that is there.
@@ -108,8 +120,7 @@ func present(r region) uint32 {
 	return 1
 }
 
-func (s *stream) matvec(o *linearOperands) {
-	m, threads := s.chooseMatvec(int(o.rows), o.w.rows)
+func (s *stream) matvec(o *linearOperands, m *matvec, threads int) {
 	p, ok := s.pipeline(m.names[o.w.precision])
 	if !ok {
 		return
@@ -122,7 +133,7 @@ func (s *stream) matvec(o *linearOperands) {
 
 // chooseMatvec takes the smallest kernel that has the rows, with as many outputs per simdgroup as leave work for all cores.
 func (s *stream) chooseMatvec(rows, outputs int) (m *matvec, threads int) {
-	const most = 256
+	few, most := matvecThreads[0], matvecThreads[1]
 	for i := range matvecs {
 		next := &matvecs[i]
 		switch {
@@ -135,7 +146,7 @@ func (s *stream) chooseMatvec(rows, outputs int) (m *matvec, threads int) {
 		}
 	}
 	if ceilDiv(outputs, most/simdWidth*m.outputs) < s.cores()/2 {
-		return m, most / 2
+		return m, few
 	}
 	return m, most
 }

@@ -15,6 +15,7 @@ import (
 	"segue/engine/kern"
 	"segue/engine/musicgen"
 	"segue/engine/verify"
+	"segue/metalkern"
 	"segue/metalkern/mtltest"
 	"segue/weights"
 	"segue/weights/packed"
@@ -145,4 +146,24 @@ func takeOn(t *testing.T, device, folder string) (audio []byte, log string) {
 		t.Errorf("got %v, %d bytes of device memory outlive the engine", err, backend.Allocated())
 	}
 	return audio, text.String()
+}
+
+// TestDoctorOnMetal: the parts of the report that go through a GPU's kernels and files, at shapes for which the stand-in is
+// fast enough.
+func TestDoctorOnMetal(t *testing.T) {
+	standin(t)
+	backend := openPacker(t, "metal")
+	defer backend.Close()
+	var out bytes.Buffer
+	models := []tunedModel{{"tiny", metalkern.StepLinears(32)[:4]}}
+	effort := metalkern.TuneEffort{Bytes: 1, Time: 1}
+	wrong := writePacked(t.Context(), &out, backend, 64) + writeTuning(t.Context(), &out, backend, 1e9, models, effort)
+	text := out.String()
+	if wrong != 0 || !strings.Contains(text, "in place: true") || strings.Contains(text, "copied") ||
+		strings.Count(text, "tiny/") != 4*4*len(tunedRows) {
+		t.Errorf("got %d wrong and\n%s", wrong, text)
+	}
+	if n := backend.Allocated(); n != 0 {
+		t.Errorf("%d bytes are still held", n)
+	}
 }
