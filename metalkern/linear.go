@@ -74,8 +74,7 @@ func (s *stream) Linear(a kern.Linear) {
 	switch {
 	case !ok:
 	case a.Rows <= matvecRows:
-		m, threads := s.chooseMatvec(a.Rows, o.w.rows)
-		s.matvec(&o, m, threads)
+		s.matvec(&o, s.chooseLaunch(a.Rows, o.w.rows))
 	default:
 		s.tiles(&o)
 	}
@@ -120,19 +119,26 @@ func present(r region) uint32 {
 	return 1
 }
 
-func (s *stream) matvec(o *linearOperands, m *matvec, threads int) {
-	p, ok := s.pipeline(m.names[o.w.precision])
+func (s *stream) matvec(o *linearOperands, l launch) {
+	p, ok := s.pipeline(l.names[o.w.precision])
 	if !ok {
 		return
 	}
-	threads = p.threads(threads)
-	groups := driver.Size{X: ceilDiv(int(o.rows), m.rows), Y: ceilDiv(o.w.rows, threads/simdWidth*m.outputs), Z: 1}
+	threads := p.threads(l.threads)
+	groups := driver.Size{X: ceilDiv(int(o.rows), l.rows), Y: ceilDiv(o.w.rows, threads/simdWidth*l.outputs), Z: 1}
 	s.dispatch(p, groups, threads, constants(s, o.linearArgs),
 		o.w.numbers(), o.w.scales(), o.x, o.weight, o.shift, o.bias, o.residual, o.dst.written())
 }
 
-// chooseMatvec takes the smallest kernel that has the rows, with as many outputs per simdgroup as leave work for all cores.
-func (s *stream) chooseMatvec(rows, outputs int) (m *matvec, threads int) {
+// A launch is a kernel and as many threads of a threadgroup as it should have.
+type launch struct {
+	*matvec
+	threads int
+}
+
+// chooseLaunch takes the smallest kernel that has the rows, with as many outputs per simdgroup as leave work for all cores.
+func (s *stream) chooseLaunch(rows, outputs int) launch {
+	var m *matvec
 	few, most := matvecThreads[0], matvecThreads[1]
 	for i := range matvecs {
 		next := &matvecs[i]
@@ -146,9 +152,21 @@ func (s *stream) chooseMatvec(rows, outputs int) (m *matvec, threads int) {
 		}
 	}
 	if ceilDiv(outputs, most/simdWidth*m.outputs) < s.cores()/2 {
-		return m, few
+		return launch{m, few}
 	}
-	return m, most
+	return launch{m, most}
+}
+
+// launches are all that may serve so many rows.
+func launches(rows int) (all []launch) {
+	for i := range matvecs {
+		for _, threads := range matvecThreads {
+			if m := &matvecs[i]; m.rows < 2*rows {
+				all = append(all, launch{m, threads})
+			}
+		}
+	}
+	return all
 }
 
 // cores is a guess where the device does not say: the smallest Apple GPUs have eight, the largest eighty.

@@ -37,7 +37,8 @@ func StepLinears(width int) []LinearShape {
 // TuneEffort is how much is done to measure one kernel.
 type TuneEffort struct {
 	Bytes int64         // of copies of the weight, so that each comes from memory as in a step
-	Time  time.Duration // that it runs; the fastest turn through all copies counts
+	Runs  int           // before one wait, at least, so that waiting counts for little
+	Time  time.Duration // of it all; the fastest of the turns that end with a wait counts
 }
 
 // A LinearTuning is what was found of a shape.
@@ -168,68 +169,61 @@ func (t *tuner) tune(shape LinearShape, rows int) (found LinearTuning, err error
 		return found, err
 	}
 	found = LinearTuning{Rows: rows, Bytes: t.copies[0].bytes}
-	chosen, threads := t.chooseMatvec(rows, shape.Outputs)
+	chosen := t.chooseLaunch(rows, shape.Outputs)
 	var want []float32
-	if found.Chosen, want, err = t.measure(&a, chosen, threads); err != nil {
+	if found.Chosen, want, err = t.measure(&a, chosen); err != nil {
 		return found, err
 	}
 	found.Best = found.Chosen
-	for i := range matvecs {
-		m := &matvecs[i]
-		for _, n := range matvecThreads {
-			if m.rows >= 2*rows || m == chosen && n == threads {
-				continue
-			}
-			v, got, err := t.measure(&a, m, n)
-			if err != nil {
-				return found, err
-			}
-			switch {
-			case !sameBits(got, want):
-				found.Wrong = append(found.Wrong, v.String())
-			case v.One < found.Best.One:
-				found.Best = v
-			}
+	for _, l := range launches(rows) {
+		if l == chosen {
+			continue
+		}
+		v, got, err := t.measure(&a, l)
+		if err != nil {
+			return found, err
+		}
+		switch {
+		case !sameBits(got, want):
+			found.Wrong = append(found.Wrong, v.String())
+		case v.One < found.Best.One:
+			found.Best = v
 		}
 	}
 	return found, nil
 }
 
 // measure goes through all copies, turn after turn: each run waits for the one before, as in a step.
-func (t *tuner) measure(a *kern.Linear, m *matvec, threads int) (v LinearVariant, result []float32, err error) {
-	v = LinearVariant{Kernel: m.names[t.copies[0].precision].kernel, Threads: threads}
+func (t *tuner) measure(a *kern.Linear, l launch) (v LinearVariant, result []float32, err error) {
+	v = LinearVariant{Kernel: l.names[t.copies[0].precision].kernel, Threads: l.threads}
 	result = make([]float32, a.Dst.N)
-	if err := t.turn(a, m, threads, t.copies[:1]); err != nil {
-		return v, nil, err
-	}
+	t.run(a, l, 1)
 	if err := t.Download(result, a.Dst); err != nil {
 		return v, nil, err
 	}
+	runs := roundUp(t.effort.Runs, len(t.copies))
 	begin := time.Now()
 	for turns := 0; turns < 2 || time.Since(begin) < t.effort.Time; turns++ {
 		start := time.Now()
-		if err := t.turn(a, m, threads, t.copies); err != nil {
+		t.run(a, l, runs)
+		fence, _ := t.Submit() // an error stays
+		if err := t.Wait(fence); err != nil {
 			return v, nil, err
 		}
-		if one := time.Since(start) / time.Duration(len(t.copies)); v.One == 0 || one < v.One {
+		if one := time.Since(start) / time.Duration(runs); v.One == 0 || one < v.One {
 			v.One = one
 		}
 	}
 	return v, result, nil
 }
 
-func (t *tuner) turn(a *kern.Linear, m *matvec, threads int, copies []*matrix) error {
-	for _, w := range copies {
-		a.W = w
+func (t *tuner) run(a *kern.Linear, l launch, times int) {
+	for i := range times {
+		a.W = t.copies[i%len(t.copies)]
 		if o, ok := t.linearOperands(a); ok {
-			t.matvec(&o, m, threads)
+			t.matvec(&o, l)
 		}
 	}
-	fence, err := t.Submit()
-	if err != nil {
-		return err
-	}
-	return t.Wait(fence)
 }
 
 func sameBits(a, b []float32) bool {

@@ -39,7 +39,7 @@ func publishedModels() []tunedModel {
 
 var (
 	tunedRows   = []int{1, 2, 8, 16} // without guidance, with it; four and eight variations with it
-	tunedEffort = metalkern.TuneEffort{Bytes: 128 << 20, Time: 5 * time.Millisecond}
+	tunedEffort = metalkern.TuneEffort{Bytes: 128 << 20, Runs: 64, Time: 5 * time.Millisecond}
 )
 
 // writeTuning tells of each linear what the kernel takes that segue chooses, and what the best does. The choice stays as it
