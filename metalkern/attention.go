@@ -28,17 +28,17 @@ func (s *stream) Attention(a kern.Attention) {
 	if !s.alive() {
 		return
 	}
-	width := product(a.Heads, a.HeadDim)
-	if !positive(a.Rows, a.Keys, a.Heads, a.HeadDim) || a.HeadDim > maxHeadDim || a.QStride < width || a.KVStride < width {
+	width := kern.Product(a.Heads, a.HeadDim)
+	if !kern.Positive(a.Rows, a.Keys, a.Heads, a.HeadDim) || a.HeadDim > maxHeadDim || a.QStride < width || a.KVStride < width {
 		s.shapef("attention", "got %d rows, %d keys, %d heads of %d (at most %d), strides %d and %d",
 			a.Rows, a.Keys, a.Heads, a.HeadDim, maxHeadDim, a.QStride, a.KVStride)
 		return
 	}
-	dst := s.floats("attention", "Dst", a.Dst, product(a.Rows, width))
-	q := s.floats("attention", "Q", a.Q, product(a.Rows-1, a.QStride)+width)
-	k := s.floats("attention", "K", a.K, product(a.Keys-1, a.KVStride)+width)
-	v := s.floats("attention", "V", a.V, product(a.Keys-1, a.KVStride)+width)
-	bias := s.optional("attention", "Bias", a.Bias, product(a.Heads, a.Rows+a.Keys-1))
+	dst := s.floats("attention", "Dst", a.Dst, kern.Product(a.Rows, width))
+	q := s.floats("attention", "Q", a.Q, kern.Product(a.Rows-1, a.QStride)+width)
+	k := s.floats("attention", "K", a.K, kern.Product(a.Keys-1, a.KVStride)+width)
+	v := s.floats("attention", "V", a.V, kern.Product(a.Keys-1, a.KVStride)+width)
+	bias := s.optional("attention", "Bias", a.Bias, kern.Product(a.Heads, a.Rows+a.Keys-1))
 	s.apart("attention", "Q", dst, q)
 	s.apart("attention", "K", dst, k)
 	s.apart("attention", "V", dst, v)

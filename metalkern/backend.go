@@ -12,9 +12,6 @@ import (
 	"segue/metalkern/driver"
 )
 
-// maxElements of one buffer: beyond any model, and small enough that byte counts do not overflow.
-const maxElements = 1 << 34
-
 var errClosed = errors.New("metalkern: used after Close")
 
 type backend struct {

@@ -60,8 +60,8 @@ func (b *backend) Floats(n int) (kern.Buffer, error) { return b.newBuffer("float
 func (b *backend) Ints(n int) (kern.Buffer, error)   { return b.newBuffer("ints", n, true) }
 
 func (b *backend) newBuffer(what string, n int, ints bool) (kern.Buffer, error) {
-	if n < 1 || n > maxElements {
-		return nil, fmt.Errorf("metalkern: %s: got %d elements, want 1 to %d", what, n, maxElements)
+	if n < 1 || n > kern.MaxElements {
+		return nil, fmt.Errorf("metalkern: %s: got %d elements, want 1 to %d", what, n, kern.MaxElements)
 	}
 	made := &buffer{n: n, ints: ints}
 	if err := b.hold(&made.holding, what, 4*int64(n)); err != nil {
@@ -76,8 +76,8 @@ func (b *backend) Vector(t *weights.Tensor) (kern.Buffer, error) {
 
 // newVector copies what the shelf has: buffers may be written.
 func (b *backend) newVector(shelf kern.Shelf, t *weights.Tensor) (kern.Buffer, error) {
-	if err := checkTensor("vector", t); err != nil {
-		return nil, err
+	if err := kern.CheckTensor(t); err != nil {
+		return nil, fmt.Errorf("metalkern: vector: %w", err)
 	}
 	made := &buffer{n: t.Len()}
 	name := kern.ShelfName("vector", t)
@@ -90,34 +90,6 @@ func (b *backend) newVector(shelf kern.Shelf, t *weights.Tensor) (kern.Buffer, e
 		return nil, err
 	}
 	return made, nil
-}
-
-// checkTensor makes sure that a tensor's shape and its data agree before its elements are reached for.
-func checkTensor(what string, t *weights.Tensor) error {
-	if t == nil {
-		return fmt.Errorf("metalkern: %s: no tensor", what)
-	}
-	n := product(t.Shape...)
-	if n < 1 || n > maxElements || len(t.Data) != n*t.DType.Size() && !t.Derived() {
-		return fmt.Errorf("metalkern: %s: %s: got %d bytes of %s for shape %v", what, t.Name, len(t.Data), t.DType, t.Shape)
-	}
-	return nil
-}
-
-// product multiplies dimensions; a negative one gives -1, and what does not fit gives a length no buffer has.
-func product(dims ...int) int {
-	n := 1
-	for _, d := range dims {
-		if d < 0 {
-			return -1
-		}
-		if d > 0 && n > maxElements/d {
-			n = maxElements + 1
-			continue
-		}
-		n *= d
-	}
-	return n
 }
 
 // bytesOf looks at numbers as the bytes that a little-endian device wants; all devices here are, and their hosts.
@@ -137,13 +109,3 @@ func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
 // roundUp is the next multiple of b.
 func roundUp(a, b int) int { return ceilDiv(a, b) * b }
-
-// positive reports whether every dimension is at least 1.
-func positive(dims ...int) bool {
-	for _, d := range dims {
-		if d < 1 {
-			return false
-		}
-	}
-	return true
-}

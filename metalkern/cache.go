@@ -19,15 +19,15 @@ type cache struct {
 }
 
 func (b *backend) Cache(p kern.Precision, shape kern.CacheShape) (kern.Cache, error) {
-	columns := product(shape.Layers, shape.Rows, shape.Columns, shape.Heads, 2)
+	columns := kern.Product(shape.Layers, shape.Rows, shape.Columns, shape.Heads, 2)
 	padded := shape.HeadDim // checked below: roundUp of a huge number could overflow
 	if padded > 0 && padded <= maxHeadDim {
 		padded = roundUp(padded, chunkElements)
 	}
-	n := product(columns, padded)
+	n := kern.Product(columns, padded)
 	switch {
-	case n < 1 || n > maxElements:
-		return nil, fmt.Errorf("metalkern: cache: got %+v, want at most %d elements", shape, maxElements)
+	case n < 1 || n > kern.MaxElements:
+		return nil, fmt.Errorf("metalkern: cache: got %+v, want at most %d elements", shape, kern.MaxElements)
 	case shape.HeadDim > maxHeadDim:
 		return nil, fmt.Errorf("metalkern: cache: got heads of %d, want at most %d", shape.HeadDim, maxHeadDim)
 	case p != kern.F32 && p != kern.F16 && p != kern.Q8:

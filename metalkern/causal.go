@@ -68,12 +68,17 @@ func (s *stream) CausalAttention(a kern.CausalAttention) {
 			return
 		}
 	}
-	if !s.causalFits(&a, &o) {
+	if err := a.Check(); err != nil {
+		s.fail(err)
+		return
+	}
+	if o.prefix != nil && o.prefix.precision != o.cache.precision {
+		s.shapef("causal attention", "Prefix: got %s, want %s as the cache", o.prefix.precision, o.cache.precision)
 		return
 	}
 	width := o.cache.shape.Heads * o.cache.shape.HeadDim
-	o.dst = s.floats("causal attention", "Dst", a.Dst, product(a.Rows, a.Columns, width))
-	o.qkv = s.floats("causal attention", "QKV", a.QKV, product(a.Rows, a.Columns, 3, width))
+	o.dst = s.floats("causal attention", "Dst", a.Dst, kern.Product(a.Rows, a.Columns, width))
+	o.qkv = s.floats("causal attention", "QKV", a.QKV, kern.Product(a.Rows, a.Columns, 3, width))
 	s.apart("causal attention", "QKV", o.dst, o.qkv)
 	if s.err != nil {
 		return
@@ -100,31 +105,6 @@ func (s *stream) cacheOf(name string, c kern.Cache) *cache {
 		return found
 	}
 	return nil
-}
-
-func (s *stream) causalFits(a *kern.CausalAttention, o *causalOperands) bool {
-	own := o.cache.shape
-	switch {
-	case !positive(a.Rows, a.Columns) || a.Rows > own.Rows:
-		s.shapef("causal attention", "got %d rows of %d columns, want up to %d rows", a.Rows, a.Columns, own.Rows)
-	case a.Layer < 0 || a.Layer >= own.Layers:
-		s.shapef("causal attention", "Layer: got %d, want 0 to %d", a.Layer, own.Layers-1)
-	case a.Column < 0 || a.Column > own.Columns || a.Columns > own.Columns-a.Column:
-		s.shapef("causal attention", "got columns %d+%d, want up to %d", a.Column, a.Columns, own.Columns)
-	case o.prefix == nil && a.PrefixColumns != 0:
-		s.shapef("causal attention", "got %d prefix columns without a prefix", a.PrefixColumns)
-	case o.prefix != nil:
-		p := o.prefix.shape
-		if p.Layers != own.Layers || p.Heads != own.Heads || p.HeadDim != own.HeadDim || o.prefix == o.cache ||
-			o.prefix.precision != o.cache.precision {
-			s.shapef("causal attention", "Prefix: got %+v in %s, want the like of %+v in %s, but another",
-				p, o.prefix.precision, own, o.cache.precision)
-		} else if a.PrefixColumns < 0 || a.PrefixColumns > p.Columns || a.Variations < 1 || (a.Rows-1)/a.Variations >= p.Rows {
-			s.shapef("causal attention", "Prefix: got %d columns, %d rows, %d variations, want within %+v",
-				a.PrefixColumns, a.Rows, a.Variations, p)
-		}
-	}
-	return s.err == nil
 }
 
 // causalArguments fills in what both ways need.

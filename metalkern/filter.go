@@ -31,17 +31,12 @@ func (b *backend) Filter(t *weights.Tensor, transposed bool) (kern.Filter, error
 }
 
 func (b *backend) newFilter(shelf kern.Shelf, t *weights.Tensor, transposed bool) (kern.Filter, error) {
-	if err := checkTensor("filter", t); err != nil {
-		return nil, err
+	f := &filter{transposed: transposed}
+	var err error
+	if f.in, f.out, f.kernel, err = kern.FilterShape(t, transposed); err != nil {
+		return nil, fmt.Errorf("metalkern: filter: %w", err)
 	}
-	if len(t.Shape) != 3 {
-		return nil, fmt.Errorf("metalkern: filter: %s: got shape %v, want three dimensions", t.Name, t.Shape)
-	}
-	f := &filter{out: t.Shape[0], in: t.Shape[1], kernel: t.Shape[2], transposed: transposed}
-	if transposed {
-		f.in, f.out = f.out, f.in
-	}
-	n := product(f.kernel, f.in, f.pitch())
+	n := kern.Product(f.kernel, f.in, f.pitch())
 	if n > maxIndex {
 		return nil, fmt.Errorf("metalkern: filter: %s: got shape %v, want at most %d numbers", t.Name, t.Shape, maxIndex)
 	}
@@ -49,7 +44,7 @@ func (b *backend) newFilter(shelf kern.Shelf, t *weights.Tensor, transposed bool
 	if transposed {
 		kind = "transposed filter"
 	}
-	err := b.provide(&f.holding, kind, shelf, kern.ShelfName(kind, t), 4*int64(n), func(dst []byte) error {
+	err = b.provide(&f.holding, kind, shelf, kern.ShelfName(kind, t), 4*int64(n), func(dst []byte) error {
 		f.pack(floatsOf(dst), t.Floats())
 		return nil
 	})

@@ -93,10 +93,10 @@ func (s *stream) linearOperands(a *kern.Linear) (o linearOperands, ok bool) {
 		return o, false
 	}
 	o.w = w
-	o.dst = s.floats("linear", "Dst", a.Dst, product(a.Rows, w.rows))
+	o.dst = s.floats("linear", "Dst", a.Dst, kern.Product(a.Rows, w.rows))
 	o.bias = s.optional("linear", "Bias", a.Bias, w.rows)
-	o.residual = s.optional("linear", "Residual", a.Residual, product(a.Rows, w.rows))
-	o.x = s.floats("linear", "X", a.X, product(a.Rows, w.cols))
+	o.residual = s.optional("linear", "Residual", a.Residual, kern.Product(a.Rows, w.rows))
+	o.x = s.floats("linear", "X", a.X, kern.Product(a.Rows, w.cols))
 	s.apart("linear", "X", o.dst, o.x)
 	s.same("linear", "Residual", o.dst, o.residual)
 	o.weight, o.shift = s.normWeights("linear", a.Norm, w.cols)

@@ -72,32 +72,16 @@ func (b *backend) Table(p kern.Precision, t *weights.Tensor) (kern.Matrix, error
 }
 
 func (b *backend) newMatrix(shelf kern.Shelf, what string, p kern.Precision, parts []*weights.Tensor) (kern.Matrix, error) {
-	m := &matrix{precision: p}
-	for _, t := range parts {
-		if err := checkTensor(what, t); err != nil {
-			return nil, err
-		}
-		if len(t.Shape) != 2 || m.rows > 0 && t.Shape[1] != m.cols {
-			return nil, fmt.Errorf("metalkern: %s: %s: got shape %v, want [rows, %d]", what, t.Name, t.Shape, m.cols)
-		}
-		m.rows += t.Shape[0]
-		m.cols = t.Shape[1]
+	m := &matrix{}
+	var err error
+	if m.rows, m.cols, m.precision, err = kern.WeightShape(p, parts...); err != nil {
+		return nil, fmt.Errorf("metalkern: %s: %w", what, err)
 	}
-	if m.rows == 0 {
-		return nil, fmt.Errorf("metalkern: %s: no parts", what)
+	size := kern.Product(m.rows, m.rowBytes()+2*m.groups())
+	if size > kern.MaxElements {
+		return nil, fmt.Errorf("metalkern: %s: got [%d, %d], want at most %d bytes", what, m.rows, m.cols, kern.MaxElements)
 	}
-	switch p {
-	case kern.Stored:
-		m.precision = exactPrecision(parts)
-	case kern.F32, kern.F16, kern.Q8, kern.Q4:
-	default:
-		return nil, fmt.Errorf("metalkern: %s: got precision %d, want %d to %d", what, p, kern.Stored, kern.Q4)
-	}
-	size := product(m.rows, m.rowBytes()+2*m.groups())
-	if size > maxElements {
-		return nil, fmt.Errorf("metalkern: %s: got [%d, %d], want at most %d bytes", what, m.rows, m.cols, maxElements)
-	}
-	if err := b.fill(m, shelf, what, parts); err != nil {
+	if err = b.fill(m, shelf, what, parts); err != nil {
 		return nil, err
 	}
 	for _, t := range parts {
@@ -120,16 +104,6 @@ func tensorData(parts []*weights.Tensor) (data [][]byte) {
 		data = append(data, t.Data)
 	}
 	return data
-}
-
-// exactPrecision holds every value of the parts, which become one weight.
-func exactPrecision(parts []*weights.Tensor) kern.Precision {
-	for _, t := range parts {
-		if t.DType != weights.F16 {
-			return kern.F32
-		}
-	}
-	return kern.F16
 }
 
 // runBytes bounds the memory that a weight passes through on its way, for each thread that rounds.

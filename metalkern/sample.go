@@ -36,10 +36,10 @@ func (s *stream) Sample(a kern.Sample) {
 	if a.Guidance != 1 {
 		branches = 2
 	}
-	codes := s.ints("sample", "Codes", a.Codes, product(a.Variations, a.Q, a.Stride))
-	seeds := s.ints("sample", "Seeds", a.Seeds, product(a.Variations, 2))
-	logits := s.floats("sample", "Logits", a.Logits, product(branches, a.Group, a.Q, a.Entries))
-	probs := s.optional("sample", "Probs", a.Probs, product(a.Variations, a.Q, a.Entries))
+	codes := s.ints("sample", "Codes", a.Codes, kern.Product(a.Variations, a.Q, a.Stride))
+	seeds := s.ints("sample", "Seeds", a.Seeds, kern.Product(a.Variations, 2))
+	logits := s.floats("sample", "Logits", a.Logits, kern.Product(branches, a.Group, a.Q, a.Entries))
+	probs := s.optional("sample", "Probs", a.Probs, kern.Product(a.Variations, a.Q, a.Entries))
 	s.apart("sample", "Logits", probs, logits)
 	p, ok := s.pipeline(sampleDraw)
 	if !ok || s.err != nil {
@@ -70,7 +70,7 @@ func cells(a kern.Sample) (forced, open uint64) {
 
 func (s *stream) sampleFits(a kern.Sample) bool {
 	switch {
-	case !positive(a.Q, a.Entries, a.Stride, a.Variations):
+	case !kern.Positive(a.Q, a.Entries, a.Stride, a.Variations):
 		s.shapef("sample", "got %d variations, %d codebooks of %d entries, stride %d", a.Variations, a.Q, a.Entries, a.Stride)
 	case a.Q > sampleBooks || a.Entries > sampleEntries:
 		s.shapef("sample", "got %d codebooks of %d entries, want at most %d of %d on a GPU", a.Q, a.Entries, sampleBooks, sampleEntries)

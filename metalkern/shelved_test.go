@@ -49,7 +49,7 @@ func made(t *testing.T, k kern.Backend) (objects []kern.Object) {
 
 // waves is a tensor of numbers that are the same on every machine.
 func waves(name string, shape ...int) *weights.Tensor {
-	values := make([]float32, product(shape...))
+	values := make([]float32, kern.Product(shape...))
 	for i := range values {
 		values[i] = float32((i*7919+len(name)*104729)%2003-1001) / 1024
 	}

@@ -46,10 +46,10 @@ func (s *stream) Linear(a kern.Linear) {
 	}
 	t := &s.linear
 	*t = linearTask{kernels: s.kernels, w: w, act: a.Act}
-	t.dst = s.floats("linear", "Dst", a.Dst, product(a.Rows, w.rows))
+	t.dst = s.floats("linear", "Dst", a.Dst, kern.Product(a.Rows, w.rows))
 	t.bias = s.optional("linear", "Bias", a.Bias, w.rows)
-	t.residual = s.optional("linear", "Residual", a.Residual, product(a.Rows, w.rows))
-	x := s.floats("linear", "X", a.X, product(a.Rows, w.cols))
+	t.residual = s.optional("linear", "Residual", a.Residual, kern.Product(a.Rows, w.rows))
+	x := s.floats("linear", "X", a.X, kern.Product(a.Rows, w.cols))
 	s.apart("linear", "X", t.dst, x)
 	s.same("linear", "Residual", t.dst, t.residual)
 	s.kernels.Fetch(w.packed[:min(len(w.packed), fetchBytes)]) // the weight is on its way while X is prepared

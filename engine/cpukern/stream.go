@@ -202,16 +202,6 @@ func overlap(a, b []float32) bool {
 	return from < to+4*uintptr(len(b)) && to < from+4*uintptr(len(a))
 }
 
-// positive reports whether every dimension is at least 1.
-func positive(dims ...int) bool {
-	for _, d := range dims {
-		if d < 1 {
-			return false
-		}
-	}
-	return true
-}
-
 // grow returns n floats of the stream's shared scratch, with stale contents.
 func (s *stream) grow(n int) []float32 {
 	if len(s.shared) < n {
