@@ -3,7 +3,6 @@
 package metalkern
 
 import (
-	"bytes"
 	"math"
 	"os"
 	"slices"
@@ -14,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"segue/engine/kern"
-	"segue/metalkern/driver"
 	"segue/metalkern/mtltest"
 )
 
@@ -83,34 +81,6 @@ func (s *mappedShelf) saved() *mappedShelf {
 		s.t.Fatal(err)
 	}
 	return next
-}
-
-// held is the bytes of an object on the device.
-func held(t *testing.T, k *backend, o kern.Object) []byte {
-	t.Helper()
-	var h *holding
-	switch o := o.(type) {
-	case *matrix:
-		h = &o.holding
-	case *filter:
-		h = &o.holding
-	case *buffer:
-		h = &o.holding
-	}
-	data := make([]byte, h.bytes)
-	if err := k.queue.Read(data, driver.Binding{Buffer: h.memory, Offset: h.at}); err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
-func compareHeld(t *testing.T, what string, k *backend, got, want []kern.Object) {
-	t.Helper()
-	for i := range want {
-		if !bytes.Equal(held(t, k, got[i]), held(t, k, want[i])) {
-			t.Errorf("%s: object %d differs from a packed one", what, i)
-		}
-	}
 }
 
 // What comes from a shelf is what was packed, is not packed again, lies where the shelf has it, and counts once.

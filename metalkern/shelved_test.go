@@ -1,6 +1,7 @@
 package metalkern
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"segue/engine/kern"
+	"segue/metalkern/driver"
 	"segue/weights"
 )
 
@@ -54,6 +56,34 @@ func waves(name string, shape ...int) *weights.Tensor {
 		values[i] = float32((i*7919+len(name)*104729)%2003-1001) / 1024
 	}
 	return weights.FromFloats(name, values, shape...)
+}
+
+// held is the bytes of an object on the device.
+func held(t *testing.T, k *backend, o kern.Object) []byte {
+	t.Helper()
+	var h *holding
+	switch o := o.(type) {
+	case *matrix:
+		h = &o.holding
+	case *filter:
+		h = &o.holding
+	case *buffer:
+		h = &o.holding
+	}
+	data := make([]byte, h.bytes)
+	if err := k.queue.Read(data, driver.Binding{Buffer: h.memory, Offset: h.at}); err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func compareHeld(t *testing.T, what string, k *backend, got, want []kern.Object) {
+	t.Helper()
+	for i := range want {
+		if !bytes.Equal(held(t, k, got[i]), held(t, k, want[i])) {
+			t.Errorf("%s: object %d differs from a packed one", what, i)
+		}
+	}
 }
 
 // TestLayout knows the bytes that packing gives. When they change on purpose, raise the number in layout: files of packed

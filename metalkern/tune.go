@@ -201,7 +201,7 @@ func (t *tuner) measure(a *kern.Linear, l launch) (v LinearVariant, result []flo
 	if err := t.Download(result, a.Dst); err != nil {
 		return v, nil, err
 	}
-	runs := roundUp(t.effort.Runs, len(t.copies))
+	runs := roundUp(max(t.effort.Runs, 1), len(t.copies))
 	begin := time.Now()
 	for turns := 0; turns < 2 || time.Since(begin) < t.effort.Time; turns++ {
 		start := time.Now()

@@ -10,7 +10,7 @@ import (
 	"segue/metalkern/mtltest"
 )
 
-var littleEffort = TuneEffort{Bytes: 1, Runs: 1, Time: time.Nanosecond}
+var littleEffort = TuneEffort{Bytes: 1, Time: time.Nanosecond}
 
 // TuneLinear measures every kernel of every shape of a small decoder, finds none that gives other bits, and leaves nothing.
 func TestTuneLinear(t *testing.T) {

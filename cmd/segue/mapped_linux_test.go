@@ -156,7 +156,7 @@ func TestDoctorOnMetal(t *testing.T) {
 	defer backend.Close()
 	var out bytes.Buffer
 	models := []tunedModel{{"tiny", metalkern.StepLinears(32)[:4]}}
-	effort := metalkern.TuneEffort{Bytes: 1, Runs: 1, Time: 1}
+	effort := metalkern.TuneEffort{Bytes: 1, Time: 1}
 	wrong := writePacked(t.Context(), &out, backend, 64) + writeTuning(t.Context(), &out, backend, 1e9, models, effort)
 	text := out.String()
 	if wrong != 0 || !strings.Contains(text, "in place: true") || strings.Contains(text, "copied") ||
