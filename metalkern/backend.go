@@ -26,9 +26,9 @@ type backend struct {
 	uploads sync.Mutex // of weights; guards queue
 	queue   driver.Queue
 
-	viewing sync.Mutex // guards what follows
+	viewing sync.Mutex // guards views
 	views   map[*byte]*view
-	copying error // why weights are copied that could be read in place; nil: they are not
+	copying atomic.Pointer[error] // why weights are copied that could be read in place; nil: they are not
 }
 
 // New makes a backend of a device, which it closes. Open is what finds devices.
@@ -47,11 +47,9 @@ func New(device driver.Device) (kern.Backend, error) {
 }
 
 func (b *backend) Device() kern.Device {
-	b.viewing.Lock()
-	defer b.viewing.Unlock()
 	detail := b.info.Detail
-	if b.copying != nil {
-		detail += fmt.Sprintf(", packed weights are copied (%v)", b.copying)
+	if why := b.copying.Load(); why != nil {
+		detail += fmt.Sprintf(", packed weights are copied (%v)", *why)
 	}
 	return kern.Device{Backend: b.info.Backend, Name: b.info.Name, Detail: detail, Memory: b.info.Memory}
 }

@@ -125,7 +125,7 @@ func (b *backend) holdView(h *holding, shelf kern.Shelf, data []byte) bool {
 		pages, at := wholePages(data)
 		memory, err := b.device.Wrap(pages)
 		if err != nil {
-			b.copying = err
+			b.copying.Store(&err)
 			return false
 		}
 		v = &view{first: &data[0], memory: memory, at: at, bytes: int64(len(data)), done: shelf.Keep()}
