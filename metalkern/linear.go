@@ -74,7 +74,7 @@ func (s *stream) Linear(a kern.Linear) {
 	switch {
 	case !ok:
 	case a.Rows <= matvecRows:
-		s.matvec(&o, s.chooseLaunch(a.Rows, o.w.rows))
+		s.matvec(&o, s.chooseLaunch(a.Rows, o.w))
 	default:
 		s.tiles(&o)
 	}
@@ -137,7 +137,7 @@ type launch struct {
 }
 
 // chooseLaunch takes the smallest kernel that has the rows, with as many outputs per simdgroup as leave work for all cores.
-func (s *stream) chooseLaunch(rows, outputs int) launch {
+func (s *stream) chooseLaunch(rows int, w *matrix) launch {
 	var m *matvec
 	few, most := matvecThreads[0], matvecThreads[1]
 	for i := range matvecs {
@@ -147,11 +147,11 @@ func (s *stream) chooseLaunch(rows, outputs int) launch {
 			m = next
 		case next.rows > m.rows && rows > m.rows:
 			m = next
-		case next.rows == m.rows && ceilDiv(outputs, most/simdWidth*next.outputs)*ceilDiv(rows, m.rows) >= s.cores():
+		case next.rows == m.rows && ceilDiv(w.rows, most/simdWidth*next.outputs)*ceilDiv(rows, m.rows) >= s.cores():
 			m = next
 		}
 	}
-	if ceilDiv(outputs, most/simdWidth*m.outputs) < s.cores()/2 {
+	if ceilDiv(w.rows, most/simdWidth*m.outputs) < s.cores()/2 {
 		return launch{m, few}
 	}
 	return launch{m, most}
@@ -161,7 +161,7 @@ func (s *stream) chooseLaunch(rows, outputs int) launch {
 func launches(rows int) (all []launch) {
 	for i := range matvecs {
 		for _, threads := range matvecThreads {
-			if m := &matvecs[i]; m.rows < 2*rows {
+			if m := &matvecs[i]; m.rows <= 2*rows {
 				all = append(all, launch{m, threads})
 			}
 		}

@@ -169,7 +169,7 @@ func (t *tuner) tune(shape LinearShape, rows int) (found LinearTuning, err error
 		return found, err
 	}
 	found = LinearTuning{Rows: rows, Bytes: t.copies[0].bytes}
-	chosen := t.chooseLaunch(rows, shape.Outputs)
+	chosen := t.chooseLaunch(rows, t.copies[0])
 	var want []float32
 	if found.Chosen, want, err = t.measure(&a, chosen); err != nil {
 		return found, err

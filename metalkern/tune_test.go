@@ -3,6 +3,8 @@
 package metalkern
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,7 +47,8 @@ func TestTuneLinearFindsWrongKernels(t *testing.T) {
 	k := open(t).(*backend)
 	err := k.TuneLinear(StepLinears(40)[0], kern.Q8, []int{1}, littleEffort, func(f LinearTuning) bool {
 		name := wrong.names[kern.Q8].kernel
-		if len(f.Wrong) != len(matvecThreads) || f.Wrong[0] != (LinearVariant{Kernel: name, Threads: matvecThreads[0]}).String() || f.Best.Kernel == name {
+		others := slices.DeleteFunc(slices.Clone(f.Wrong), func(v string) bool { return strings.HasPrefix(v, name+"/") })
+		if len(f.Wrong) == 0 || len(others) != 0 || f.Best.Kernel == name {
 			t.Errorf("got %+v", f)
 		}
 		return true
