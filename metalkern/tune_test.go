@@ -14,23 +14,22 @@ import (
 
 var littleEffort = TuneEffort{Bytes: 1, Time: time.Nanosecond}
 
-// TuneLinear measures every kernel of every shape of a small decoder, finds none that gives other bits, and leaves nothing.
+// TuneLinear measures every kernel of each linear of a small decoder, finds none that gives other bits, and leaves nothing.
 func TestTuneLinear(t *testing.T) {
 	k := open(t).(*backend)
-	for _, shape := range StepLinears(40) {
+	for i, p := range []kern.Precision{kern.F32, kern.F16, kern.Q8, kern.Q4, kern.Q4} {
+		shape := StepLinears(40)[i]
 		shape.Outputs = min(shape.Outputs, 200) // of the heads
-		for p := kern.F32; p <= kern.Q4; p++ {
-			told := 0
-			err := k.TuneLinear(shape, p, []int{1, 2, 11}, littleEffort, func(f LinearTuning) bool {
-				told++
-				if len(f.Wrong) > 0 || f.Bytes < 40*40/2 || f.Chosen.One <= 0 || f.Best.One <= 0 || f.Best.One > f.Chosen.One {
-					t.Errorf("%s, %v: got %+v", shape.Name, p, f)
-				}
-				return f.Rows != 2 || p != kern.Q8
-			})
-			if err != nil || told != 3 && p != kern.Q8 || told != 2 && p == kern.Q8 {
-				t.Errorf("%s, %v: told %d times, %v", shape.Name, p, told, err)
+		told := 0
+		err := k.TuneLinear(shape, p, []int{1, 2, 11}, littleEffort, func(f LinearTuning) bool {
+			told++
+			if len(f.Wrong) > 0 || f.Bytes < 40*40/2 || f.Chosen.One <= 0 || f.Best.One <= 0 || f.Best.One > f.Chosen.One {
+				t.Errorf("%s, %v: got %+v", shape.Name, p, f)
 			}
+			return f.Rows != 2 || p != kern.Q8
+		})
+		if err != nil || told != 3 && p != kern.Q8 || told != 2 && p == kern.Q8 {
+			t.Errorf("%s, %v: told %d times, %v", shape.Name, p, told, err)
 		}
 	}
 	if n := k.Allocated(); n != 0 {
