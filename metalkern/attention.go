@@ -22,6 +22,7 @@ type attentionArgs struct {
 	qStride, kvStride        uint32
 	scale                    float32
 	bias, vector             uint32
+	late                     uint32
 }
 
 func (s *stream) Attention(a kern.Attention) {
@@ -53,9 +54,9 @@ func (s *stream) Attention(a kern.Attention) {
 	args := attentionArgs{
 		rows: uint32(a.Rows), keys: uint32(a.Keys), heads: uint32(a.Heads), depth: uint32(a.HeadDim),
 		qStride: uint32(a.QStride), kvStride: uint32(a.KVStride), scale: a.Scale, bias: present(bias),
-		vector: fours(a.HeadDim, q, k) & fours(a.QStride) & fours(a.KVStride),
+		vector: fours(a.HeadDim, q, k) & fours(a.QStride) & fours(a.KVStride), late: flag(s.fresh.has(k) || s.fresh.has(v)),
 	}
-	threads := p.threads(64) // few per threadgroup, so that all cores have some
+	threads := p.threads(32) // few per threadgroup, so that all cores have some
 	groups := driver.Size{X: ceilDiv(a.Rows*a.Heads, threads/simdWidth), Y: 1, Z: 1}
 	s.dispatch(p, groups, threads, constants(s, args), q, k, v, bias, dst.written())
 }

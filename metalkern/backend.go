@@ -20,7 +20,8 @@ type backend struct {
 	nothing   driver.Buffer // what a kernel gets for an operand that is absent
 	allocated atomic.Int64
 	closed    atomic.Bool
-	users     atomic.Int64 // of the device: this backend, its streams, their memory
+	users     atomic.Int64  // of the device: this backend, its streams, their memory
+	turns     atomic.Uint64 // submissions that streams have begun
 	graves    graveyard
 
 	uploads sync.Mutex // of weights; guards queue

@@ -16,6 +16,8 @@ type cache struct {
 	holding
 	shape     kern.CacheShape
 	precision kern.Precision
+	turn      uint64 // the submission that wrote last
+	first     int    // the first column that it wrote
 }
 
 func (b *backend) Cache(p kern.Precision, shape kern.CacheShape) (kern.Cache, error) {
@@ -63,3 +65,14 @@ func (c *cache) layer(n int) (numbers, scales region) {
 	}
 	return numbers, scales
 }
+
+// writes says that a submission writes columns from first on.
+func (c *cache) writes(turn uint64, first int) {
+	if c.turn == turn {
+		first = min(first, c.first)
+	}
+	c.turn, c.first = turn, first
+}
+
+// settled reports whether all columns before the given one were written before that submission.
+func (c *cache) settled(turn uint64, before int) bool { return c.turn != turn || c.first >= before }

@@ -15,7 +15,7 @@ var sampleDraw = kernelName{"sample", "sample_draw"}
 const (
 	sampleEntries = 4096 // SAMPLE_ENTRIES of sample.metal: all logits of a codebook are in threadgroup memory
 	sampleBooks   = 64   // bits of sampleArgs.forced
-	sampleThreads = 256  // SAMPLE_SIMDGROUPS at most
+	sampleThreads = 1024 // SAMPLE_SIMDGROUPS
 )
 
 // sampleArgs is SampleArgs of sample.metal.
@@ -25,7 +25,7 @@ type sampleArgs struct {
 	column, group, topk         uint32
 	greedy, probs               uint32
 	guidance, temperature, topp float32
-	padding                     uint32
+	late                        uint32
 }
 
 func (s *stream) Sample(a kern.Sample) {
@@ -48,11 +48,12 @@ func (s *stream) Sample(a kern.Sample) {
 	args := sampleArgs{
 		books: uint32(a.Q), entries: uint32(a.Entries), stride: uint32(a.Stride), column: uint32(a.Column), group: uint32(a.Group),
 		topk: uint32(min(a.TopK, a.Entries)), greedy: flag(a.Greedy), probs: flag(!probs.absent()),
-		guidance: a.Guidance, temperature: a.Temperature, topp: a.TopP,
+		guidance: a.Guidance, temperature: a.Temperature, topp: a.TopP, late: flag(s.fresh.has(seeds)),
 	}
 	args.forced, args.open = cells(a)
 	groups := driver.Size{X: a.Q, Y: a.Variations, Z: 1}
-	s.dispatch(p, groups, p.threads(sampleThreads), constants(s, args), logits, seeds, codes.written(), probs.written())
+	threads := min(sampleThreads, roundUp(ceilDiv(a.Entries, 4), simdWidth)) // a call of Philox each
+	s.dispatch(p, groups, p.threads(threads), constants(s, args), logits, seeds, codes.written(), probs.written())
 }
 
 // cells has a bit per codebook: the column lies outside the frames, or beyond the prompt.
