@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	groupRow   = 40 // bytes of one group of one row in an activation tile
+	groupRow   = 44 // bytes of one group of one row in an activation tile
+	wideRow    = 36 // and in its second part, the high plane of wide groups
 	quantShape = "func(w, x *byte, dst *float32, stride, pairs, panels, valid int)"
 )
 
@@ -19,22 +20,50 @@ func lines(bits int) int { return bits }
 // scales is where the float16 scales of a pair of groups begin.
 func scales(bits int) int { return 2 * lines(bits) * 64 }
 
+// groupTile is where a kernel finds one group of a tile: bytes of the low plane and what belongs to it, and of the high plane.
+type groupTile struct{ low, high func(offset int) Mem }
+
+// ifWide runs body where some row of the tile has the group wide, else narrow.
+func (t groupTile) ifWide(rows int, label string, body, narrow func()) {
+	CMPL(t.low(40*rows), U8(0))
+	JEQ(LabelRef(label + "narrow"))
+	body()
+	JMP(LabelRef(label))
+	Label(label + "narrow")
+	narrow()
+	Label(label)
+}
+
 // forPanels runs a panel's body over all of them: clear and store around the loop over pairs of groups.
-func forPanels(bits, rows int, clear func(), group func(w, x Register, g int), store func(d, stride Register)) {
+func forPanels(bits, rows int, clear func(), group func(w Register, x groupTile, g int), store func(d, stride Register)) {
 	w, x0, d0, stride := param("w"), param("x"), param("dst"), param("stride")
 	pairs, panels := param("pairs"), param("panels")
 	byteOffsets(stride)
+	high0 := GP64()
+	if bits == 8 {
+		IMUL3Q(I32(2*groupRow*rows), pairs, high0)
+		ADDQ(x0, high0)
+	}
 	Label("panel")
 	clear()
-	x, count := GP64(), GP64()
+	x, high, count := GP64(), GP64(), GP64()
 	MOVQ(x0, x)
+	if bits == 8 {
+		MOVQ(high0, high)
+	}
 	MOVQ(pairs, count)
 	Label("pair")
 	for g := range 2 {
-		group(w, x, g)
+		group(w, groupTile{
+			low:  func(offset int) Mem { return Mem{Base: x, Disp: g*groupRow*rows + offset} },
+			high: func(offset int) Mem { return Mem{Base: high, Disp: g*wideRow*rows + offset} },
+		}, g)
 	}
 	advance(scales(bits)+64, w)
 	advance(2*groupRow*rows, x)
+	if bits == 8 {
+		advance(2*wideRow*rows, high)
+	}
 	DECQ(count)
 	JNE(LabelRef("pair"))
 	d := GP64()
@@ -48,7 +77,8 @@ func forPanels(bits, rows int, clear func(), group func(w, x Register, g int), s
 }
 
 // quantAVX512: a line of weights is one register and a chunk of activations a broadcast operand of VPDPBUSD, so rows of
-// activations cost one instruction each per line. The integer sums begin from the corrections.
+// activations cost one instruction each per line. The integer sums begin from the corrections, and in a wide group from 128
+// times those of the high plane.
 func quantAVX512(bits, rows int) {
 	function(fmt.Sprintf("q%dx%dAVX512", bits, rows), quantShape)
 	total, sum := zmms(rows), zmms(rows)
@@ -62,13 +92,21 @@ func quantAVX512(bits, rows int) {
 			VPXORD(t, t, t)
 		}
 	}
-	group := func(w, x Register, g int) {
-		tile := func(offset int) Mem { return Mem{Base: x, Disp: g*groupRow*rows + offset} }
-		for n, s := range sum {
-			VPBROADCASTD(tile(36*rows+4*n), s)
+	group := func(w Register, x groupTile, g int) {
+		tile := x.low
+		line := func(c int) Mem { return Mem{Base: w, Disp: (g*lines(bits) + c) * 64} }
+		narrow := func() {
+			for n, s := range sum {
+				VPBROADCASTD(tile(36*rows+4*n), s)
+			}
+		}
+		if bits == 8 {
+			x.ifWide(rows, fmt.Sprintf("group%d", g), func() { highSums512(sum, x.high, line) }, narrow)
+		} else {
+			narrow()
 		}
 		for c := range lines(bits) {
-			weight, at := ZMM(), Mem{Base: w, Disp: (g*lines(bits) + c) * 64}
+			weight, at := ZMM(), line(c)
 			fetchNear(at)
 			fetchFar(at)
 			VMOVDQU32(at, weight)
@@ -107,6 +145,24 @@ func quantAVX512(bits, rows int) {
 	})
 }
 
+// highSums512 leaves 128 times the sums of the high plane.
+func highSums512(sum []VecVirtual, tile, line func(int) Mem) {
+	rows := len(sum)
+	for n, s := range sum {
+		VPBROADCASTD(tile(32*rows+4*n), s)
+	}
+	for c := range lines(8) {
+		weight := ZMM()
+		VMOVDQU32(line(c), weight)
+		for n, s := range sum {
+			VPDPBUSD_BCST(tile(4*(c*rows+n)), weight, s)
+		}
+	}
+	for _, s := range sum {
+		VPSLLD(U8(7), s, s)
+	}
+}
+
 // quantAVX2 takes a group in two halves of 8 rows of weights, which leaves registers for 4 rows of activations.
 //
 // Products of pairs go into 16 bits and must not saturate. 8 bits: |w|·(x with w's sign), at most 2·127², widened line by
@@ -122,18 +178,19 @@ func quantAVX2(bits, rows int) {
 			}
 		}
 	}
-	group := func(w, x Register, g int) {
-		tile := func(offset int) Mem { return Mem{Base: x, Disp: g*groupRow*rows + offset} }
+	group := func(w Register, x groupTile, g int) {
+		tile := x.low
 		for half := range 2 {
+			line := func(c int) Mem { return Mem{Base: w, Disp: (g*lines(bits)+c)*64 + 32*half} }
 			at := func(c int) Mem {
-				m := Mem{Base: w, Disp: (g*lines(bits)+c)*64 + 32*half}
 				if half == 0 {
-					fetchAhead(m)
+					fetchAhead(line(c))
 				}
-				return m
+				return line(c)
 			}
 			if bits == 8 {
-				sums8(sum, tile, at)
+				x.ifWide(rows, fmt.Sprintf("group%dhalf%d", g, half), func() { highSums(sum, x.high, line) }, func() { zero(sum) })
+				addSums8(sum, tile, at)
 			} else {
 				sums4(sum, tile, at)
 			}
@@ -160,7 +217,22 @@ func quantAVX2(bits, rows int) {
 	})
 }
 
-func sums8(sum []VecVirtual, tile, at func(int) Mem) {
+// highSums leaves 128 times the sums of the high plane.
+func highSums(sum []VecVirtual, tile, at func(int) Mem) {
+	zero(sum)
+	addSums8(sum, tile, at)
+	for _, s := range sum {
+		VPSLLD(U8(7), s, s)
+	}
+}
+
+func zero(v []VecVirtual) {
+	for _, r := range v {
+		VPXOR(r, r, r)
+	}
+}
+
+func addSums8(sum []VecVirtual, tile, at func(int) Mem) {
 	ones, offset := words(0x00010001), words(0x80808080)
 	for c := range lines(8) {
 		weight, magnitude := YMM(), YMM()
@@ -168,17 +240,12 @@ func sums8(sum []VecVirtual, tile, at func(int) Mem) {
 		VPXOR(offset, weight, weight)
 		VPABSB(weight, magnitude)
 		for n, s := range sum {
-			t := s
-			if c > 0 {
-				t = YMM()
-			}
+			t := YMM()
 			VPBROADCASTD(tile(4*(c*len(sum)+n)), t)
 			VPSIGNB(weight, t, t)
 			VPMADDUBSW(t, magnitude, t)
 			VPMADDWD(ones, t, t)
-			if c > 0 {
-				VPADDD(t, s, s)
-			}
+			VPADDD(t, s, s)
 		}
 	}
 }
@@ -213,7 +280,8 @@ func sums4(sum []VecVirtual, tile, at func(int) Mem) {
 	}
 }
 
-// quantize rounds one row into its places in a tile: chunks lie 4·rows bytes apart, behind the eighth scale and correction.
+// quantize rounds one row into its places in a tile: chunks lie 4·rows bytes apart, behind the eighth scale, correction and
+// the sum of squares.
 func quantize() {
 	function("quantizeAVX2", "func(dst *byte, rows, bias int, x *float32, groups int)")
 	d, chunk, bias, x, groups := param("dst"), param("rows"), param("bias"), param("x"), param("groups")
@@ -236,6 +304,10 @@ func quantize() {
 	}
 	VPACKSSDW(v[1], v[0], v[0])
 	VPACKSSDW(v[3], v[2], v[2])
+	squares := ymms(2)
+	VPMADDWD(v[0], v[0], squares[0])
+	VPMADDWD(v[2], v[2], squares[1])
+	VPADDD(squares[1], squares[0], squares[0])
 	VPACKSSWB(v[2], v[0], v[0]) // chunks 0 2 4 6 in the low half, 1 3 5 7 in the high one
 	odd := XMM()
 	VEXTRACTI128(U8(1), v[0], odd)
@@ -258,7 +330,8 @@ func quantize() {
 	VMOVD(reduce(v[1], VPADDD), correction)
 	IMULL(bias.(GP).As32(), correction)
 	MOVL(correction, Mem{Base: d9})
-	LEAQ(Mem{Base: d9, Index: chunk, Scale: 1}, d)
+	VMOVD(reduce(squares[0], VPADDD), Mem{Base: d9, Index: chunk, Scale: 1})
+	LEAQ(Mem{Base: d9, Index: chunk, Scale: 2}, d)
 	advance(128, x)
 	DECQ(groups)
 	JNE(LabelRef("group"))

@@ -2,7 +2,10 @@ package main
 
 import "fmt"
 
-const groupRow = 40 // bytes of one group of one row in an activation tile
+const (
+	groupRow = 44 // bytes of one group of one row in an activation tile
+	wideRow  = 36 // and in its second part, the high plane of wide groups
+)
 
 // Registers of quant: totals in 0…15, integer sums from 16, weights from 24, activations in 28 and 29.
 const (
@@ -20,11 +23,18 @@ func quant(p *program, bits, rows int) {
 	} else {
 		p.op("VMOVI $0x0f, V%d.B16", constant)
 	}
+	if bits == 8 {
+		p.op("MOVD $%d, R12", 2*groupRow*rows)
+		p.op("MADD R4, R1, R12, R12 // the high plane")
+	}
 	p.label("panel")
 	for v := range 4 * rows {
 		p.zero(v)
 	}
 	p.op("MOVD R1, R8")
+	if bits == 8 {
+		p.op("MOVD R12, R11")
+	}
 	p.op("MOVD R4, R9")
 	p.label("pair")
 	for g := range 2 {
@@ -34,6 +44,9 @@ func quant(p *program, bits, rows int) {
 	}
 	p.op("ADD $%d, R0", 2*bits*64+64)
 	p.op("ADD $%d, R8", 2*groupRow*rows)
+	if bits == 8 {
+		p.op("ADD $%d, R11", 2*wideRow*rows)
+	}
 	p.op("SUBS $1, R9")
 	p.op("BNE pair")
 	p.op("MOVD R2, R10")
@@ -62,21 +75,11 @@ func quantHalf(p *program, bits, rows, g, half int) {
 			}
 		}
 	}
-	for c := range bits {
-		p.op("FLDPQ %d(R0), (F%d, F%d)", (g*bits+c)*64+32*half, weight, weight+1)
-		if bits == 8 {
-			for i := range 2 {
-				p.op("VEOR V%d.B16, V%d.B16, V%d.B16", constant, weight+i, weight+i)
-			}
-			multiply(p, rows, tile, c, weight, chunkLow)
-			continue
-		}
-		for i := range 2 {
-			p.op("VUSHR $4, V%d.B16, V%d.B16", weight+i, weight+2+i)
-			p.op("VAND V%d.B16, V%d.B16, V%d.B16", constant, weight+i, weight+i)
-		}
-		multiply(p, rows, tile, c, weight, chunkLow)
-		multiply(p, rows, tile, c+4, weight+2, chunkHigh)
+	if bits == 8 {
+		addHigh(p, rows, g, half)
+		addLines8(p, rows, g, half, "R8", tile)
+	} else {
+		addLines4(p, rows, g, half, tile)
 	}
 	p.load(4, 2*bits*64+32*g+16*half, "R0", chunkHigh)
 	p.two(fcvtl, weight, chunkHigh)
@@ -92,13 +95,48 @@ func quantHalf(p *program, bits, rows, g, half int) {
 	}
 }
 
+// addHigh adds 128 times the products of the high plane, where some row of the tile has the group wide.
+func addHigh(p *program, rows, g, half int) {
+	narrow := fmt.Sprintf("narrow%d%d", g, half)
+	p.op("MOVWU %d(R8), R13", g*groupRow*rows+40*rows)
+	p.op("CBZ R13, %s", narrow)
+	addLines8(p, rows, g, half, "R11", g*wideRow*rows)
+	for i := range 2 * rows {
+		p.op("VSHL $7, V%d.S4, V%d.S4", sums+i, sums+i)
+	}
+	p.label(narrow)
+}
+
+// addLines8 adds the products of half a group with the plane that begins so far behind a register.
+func addLines8(p *program, rows, g, half int, base string, tile int) {
+	for c := range 8 {
+		p.op("FLDPQ %d(R0), (F%d, F%d)", (g*8+c)*64+32*half, weight, weight+1)
+		for i := range 2 {
+			p.op("VEOR V%d.B16, V%d.B16, V%d.B16", constant, weight+i, weight+i)
+		}
+		multiply(p, rows, base, tile, c, weight, chunkLow)
+	}
+}
+
+func addLines4(p *program, rows, g, half, tile int) {
+	for c := range 4 {
+		p.op("FLDPQ %d(R0), (F%d, F%d)", (g*4+c)*64+32*half, weight, weight+1)
+		for i := range 2 {
+			p.op("VUSHR $4, V%d.B16, V%d.B16", weight+i, weight+2+i)
+			p.op("VAND V%d.B16, V%d.B16, V%d.B16", constant, weight+i, weight+i)
+		}
+		multiply(p, rows, "R8", tile, c, weight, chunkLow)
+		multiply(p, rows, "R8", tile, c+4, weight+2, chunkHigh)
+	}
+}
+
 // multiply adds chunk c of all rows times two registers of weights. A register of activations holds four chunks of one
 // row, two of two or one of four; it is loaded where it begins.
-func multiply(p *program, rows, tile, c, w, x int) {
+func multiply(p *program, rows int, base string, tile, c, w, x int) {
 	for n := range rows {
 		at := 4 * (c*rows + n)
 		if at%16 == 0 {
-			p.load(4, tile+at, "R8", x)
+			p.load(4, tile+at, base, x)
 		}
 		for i := range 2 {
 			p.byLane(sdotLane, sums+2*n+i, w+i, x, at%16/4)
@@ -150,6 +188,12 @@ func quantize(p *program) {
 	p.op("FMOVS F22, R5")
 	p.op("MULW R2, R5, R5")
 	p.op("MOVW R5, (R0)")
+	p.op("ADD R1, R0")
+	p.zero(22)
+	p.three(sdotV, 22, 20, 20)
+	p.three(sdotV, 22, 21, 21)
+	p.two(addv, 22, 22)
+	p.op("FMOVS F22, (R0)")
 	p.op("ADD R1, R0")
 	p.op("ADD $128, R3")
 	p.op("SUBS $1, R4")

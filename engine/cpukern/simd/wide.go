@@ -1,0 +1,118 @@
+package simd
+
+// Wide groups. The largest number of a group sets the step that all 32 are rounded to, so that a few inputs which are always
+// large, as trained models have them, cost their neighbours most of their bits. A group whose largest magnitude is more than
+// outstanding times the root mean square of its row is therefore rounded to 15 bits, in two planes of bytes:
+//
+//	scale = max|x|/(127·128),  x ≈ scale·(128·high + low),  high -127…127,  low -64…63
+//
+// Only a row itself decides which of its groups are wide. Among normal numbers one of five hundred groups is.
+
+import (
+	"encoding/binary"
+	"math"
+
+	"segue/weights"
+)
+
+const (
+	outstanding = 4
+	wideTop     = 127 << 7
+)
+
+// quantTile is a tile of activations under way.
+type quantTile struct {
+	bytes []byte
+	rows  int
+}
+
+func (t quantTile) groups() int {
+	return len(t.bytes) / (t.rows * (groupTileBytes + wideTileBytes))
+}
+
+// group begins at the first chunk of row r.
+func (t quantTile) group(g, r int) []byte {
+	return t.bytes[g*groupTileBytes*t.rows+4*r:]
+}
+
+// high is the other plane of group.
+func (t quantTile) high(g, r int) []byte {
+	return t.bytes[(t.groups()*groupTileBytes+g*wideTileBytes)*t.rows+4*r:]
+}
+
+func (t quantTile) scale(g, r int) float32 {
+	return math.Float32frombits(binary.LittleEndian.Uint32(t.group(g, r)[32*t.rows:]))
+}
+
+func (t quantTile) wide(g int) bool {
+	return binary.LittleEndian.Uint32(t.group(g, 0)[40*t.rows:]) != 0
+}
+
+// widen finds the groups that are wide in some row of x, and rounds those again.
+func (t quantTile) widen(x []float32, stride, cols int) {
+	var limits [TileRows]float32
+	some := false
+	for r := range t.rows {
+		limit, top := t.limit(r, cols)
+		limits[r], some = limit, some || top > limit
+	}
+	for g := range t.groups() {
+		wide := uint32(0)
+		for r := 0; some && r < t.rows; r++ {
+			if t.scale(g, r) > limits[r] {
+				wide = 1
+			}
+		}
+		binary.LittleEndian.PutUint32(t.group(g, 0)[40*t.rows:], wide)
+		for r := range int(wide) * t.rows {
+			if t.scale(g, r) > limits[r] {
+				t.roundWide(g, r, x[r*stride:][:cols][g*weights.GroupSize:])
+			} else {
+				t.leaveNarrow(g, r)
+			}
+		}
+	}
+}
+
+// limit is the largest scale that a group of row r may have without being wide, top the largest one there is. The limit comes
+// from the rounded numbers, whose squares every instruction set sums exactly.
+func (t quantTile) limit(r, cols int) (limit, top float32) {
+	power, size := 0.0, groupTileBytes*t.rows
+	for at := 4 * r; at < t.groups()*size; at += size {
+		low := t.bytes[at:][:40*t.rows+4]
+		scale := math.Float32frombits(binary.LittleEndian.Uint32(low[32*t.rows:]))
+		squares := int32(binary.LittleEndian.Uint32(low[40*t.rows:])) // Σq², which quantize leaves there
+		power += float64(float64(scale) * float64(scale) * float64(squares))
+		top = max(top, scale)
+	}
+	return float32(outstanding * math.Sqrt(power/float64(cols)) / 127), top
+}
+
+func (t quantTile) roundWide(g, r int, x []float32) {
+	x = x[:min(len(x), weights.GroupSize)]
+	low, high, sum := t.group(g, r), t.high(g, r), int32(0)
+	top := largest(x)
+	inverse := wideTop / top
+	for i := range weights.GroupSize {
+		q := int32(0)
+		if i < len(x) {
+			q = int32(roundEven(float32(x[i] * inverse)))
+		}
+		above := (q + 64) >> 7
+		at := i/4*4*t.rows + i%4
+		low[at], high[at] = byte(q-above<<7), byte(above)
+		sum += q
+	}
+	binary.LittleEndian.PutUint32(low[32*t.rows:], math.Float32bits(top/wideTop))
+	binary.LittleEndian.PutUint32(high[32*t.rows:], uint32(-sum))
+}
+
+// leaveNarrow is for a row of 8 bits beside others that are wide: it has nothing in the high plane.
+func (t quantTile) leaveNarrow(g, r int) {
+	low, high := t.group(g, r), t.high(g, r)
+	for c := range weights.GroupSize / 4 {
+		clear(high[c*4*t.rows:][:4])
+	}
+	correction := int32(binary.LittleEndian.Uint32(low[36*t.rows:]))
+	binary.LittleEndian.PutUint32(high[32*t.rows:], uint32(correction/int32(bias(8))))
+}
