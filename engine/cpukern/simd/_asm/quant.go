@@ -23,15 +23,25 @@ func scales(bits int) int { return 2 * lines(bits) * 64 }
 // groupTile is where a kernel finds one group of a tile: bytes of the low plane and what belongs to it, and of the high plane.
 type groupTile struct{ low, high func(offset int) Mem }
 
-// ifWide runs body where some row of the tile has the group wide, else narrow.
-func (t groupTile) ifWide(rows int, label string, body, narrow func()) {
-	CMPL(t.low(40*rows), U8(0))
-	JEQ(LabelRef(label + "narrow"))
-	body()
-	JMP(LabelRef(label))
-	Label(label + "narrow")
-	narrow()
-	Label(label)
+// aside are parts of a kernel that are seldom run: they stand behind its end, out of the way.
+type aside []func()
+
+// ifWide runs body where some row of the tile has the group wide.
+func (a *aside) ifWide(x groupTile, rows int, label string, body func()) {
+	CMPL(x.low(40*rows), U8(0))
+	JNE(LabelRef(label))
+	Label(label + "back")
+	*a = append(*a, func() {
+		Label(label)
+		body()
+		JMP(LabelRef(label + "back"))
+	})
+}
+
+func (a aside) write() {
+	for _, part := range a {
+		part()
+	}
 }
 
 // forPanels runs a panel's body over all of them: clear and store around the loop over pairs of groups.
@@ -87,6 +97,7 @@ func quantAVX512(bits, rows int) {
 		VPBROADCASTD(words(0x0f0f0f0f), mask)
 	}
 	keep := laneMask(param("valid"), 0)
+	var wide aside
 	clear := func() {
 		for _, t := range total {
 			VPXORD(t, t, t)
@@ -95,15 +106,11 @@ func quantAVX512(bits, rows int) {
 	group := func(w Register, x groupTile, g int) {
 		tile := x.low
 		line := func(c int) Mem { return Mem{Base: w, Disp: (g*lines(bits) + c) * 64} }
-		narrow := func() {
-			for n, s := range sum {
-				VPBROADCASTD(tile(36*rows+4*n), s)
-			}
+		for n, s := range sum {
+			VPBROADCASTD(tile(36*rows+4*n), s)
 		}
 		if bits == 8 {
-			x.ifWide(rows, fmt.Sprintf("group%d", g), func() { highSums512(sum, x.high, line) }, narrow)
-		} else {
-			narrow()
+			wide.ifWide(x, rows, fmt.Sprintf("group%d", g), func() { highSums512(sum, x.high, line) })
 		}
 		for c := range lines(bits) {
 			weight, at := ZMM(), line(c)
@@ -143,6 +150,7 @@ func quantAVX512(bits, rows int) {
 			}
 		}
 	})
+	wide.write()
 }
 
 // highSums512 leaves 128 times the sums of the high plane.
@@ -171,6 +179,7 @@ func quantAVX2(bits, rows int) {
 	function(fmt.Sprintf("q%dx%dAVX2", bits, rows), quantShape)
 	total := [][]VecVirtual{ymms(rows), ymms(rows)}
 	sum := ymms(rows)
+	var wide aside
 	clear := func() {
 		for _, half := range total {
 			for _, t := range half {
@@ -189,7 +198,8 @@ func quantAVX2(bits, rows int) {
 				return line(c)
 			}
 			if bits == 8 {
-				x.ifWide(rows, fmt.Sprintf("group%dhalf%d", g, half), func() { highSums(sum, x.high, line) }, func() { zero(sum) })
+				zero(sum)
+				wide.ifWide(x, rows, fmt.Sprintf("group%dhalf%d", g, half), func() { highSums(sum, x.high, line) })
 				addSums8(sum, tile, at)
 			} else {
 				sums4(sum, tile, at)
@@ -215,11 +225,11 @@ func quantAVX2(bits, rows int) {
 			}
 		}
 	})
+	wide.write()
 }
 
-// highSums leaves 128 times the sums of the high plane.
+// highSums makes sums of zero 128 times those of the high plane.
 func highSums(sum []VecVirtual, tile, at func(int) Mem) {
-	zero(sum)
 	addSums8(sum, tile, at)
 	for _, s := range sum {
 		VPSLLD(U8(7), s, s)
