@@ -31,7 +31,7 @@ func generic() *Kernels {
 
 // quantizeGeneric fills one row of a tile of the given number of rows; dst is where that row's first four inputs go.
 func quantizeGeneric(dst *byte, rows, bias int, x *float32, groups int) {
-	tile := unsafe.Slice(dst, (groups*groupTileBytes-4)*rows+4)
+	tile := unsafe.Slice(dst, (groups*groupTileBytes-8)*rows+4)
 	values := unsafe.Slice(x, groups*weights.GroupSize)
 	for g := range groups {
 		quantizeGroup(tile[g*groupTileBytes*rows:], rows, bias, values[g*weights.GroupSize:][:weights.GroupSize])
@@ -42,19 +42,17 @@ func quantizeGeneric(dst *byte, rows, bias int, x *float32, groups int) {
 func quantizeGroup(dst []byte, rows, bias int, x []float32) {
 	x = x[:min(len(x), weights.GroupSize)]
 	scale, inverse := scaleOf(x)
-	sum, squares := int32(0), int32(0)
+	sum := int32(0)
 	for i := range weights.GroupSize {
 		q := int8(0)
 		if i < len(x) {
 			q = int8(roundEven(x[i] * inverse))
 		}
 		sum += int32(q)
-		squares += int32(q) * int32(q)
 		dst[i/4*4*rows+i%4] = byte(q)
 	}
 	binary.LittleEndian.PutUint32(dst[32*rows:], math.Float32bits(scale))
 	binary.LittleEndian.PutUint32(dst[36*rows:], uint32(-int32(bias)*sum))
-	binary.LittleEndian.PutUint32(dst[40*rows:], uint32(squares))
 }
 
 func quantizeVectorGeneric(dst *int8, x *float32, n int) float32 {

@@ -7544,9 +7544,6 @@ group:
 	VCVTPS2DQ    Y3, Y3
 	VPACKSSDW    Y1, Y0, Y0
 	VPACKSSDW    Y3, Y2, Y2
-	VPMADDWD     Y0, Y0, Y3
-	VPMADDWD     Y2, Y2, Y1
-	VPADDD       Y1, Y3, Y3
 	VPACKSSWB    Y2, Y0, Y0
 	VEXTRACTI128 $0x01, Y0, X1
 	VPEXTRD      $0x00, X0, (AX)
@@ -7569,13 +7566,6 @@ group:
 	VMOVD        X1, AX
 	IMULL        DX, AX
 	MOVL         AX, (R9)
-	VEXTRACTF128 $0x01, Y3, X0
-	VPADDD       X0, X3, X3
-	VPSHUFD      $0x4e, X3, X0
-	VPADDD       X0, X3, X3
-	VPSHUFD      $0xb1, X3, X0
-	VPADDD       X0, X3, X3
-	VMOVD        X3, (R9)(CX*1)
 	LEAQ         (R9)(CX*2), AX
 	ADDQ         $+128, BX
 	DECQ         SI

@@ -290,8 +290,8 @@ func sums4(sum []VecVirtual, tile, at func(int) Mem) {
 	}
 }
 
-// quantize rounds one row into its places in a tile: chunks lie 4·rows bytes apart, behind the eighth scale, correction and
-// the sum of squares.
+// quantize rounds one row into its places in a tile: chunks lie 4·rows bytes apart, behind the eighth scale and
+// correction. What says that a group is wide is left alone.
 func quantize() {
 	function("quantizeAVX2", "func(dst *byte, rows, bias int, x *float32, groups int)")
 	d, chunk, bias, x, groups := param("dst"), param("rows"), param("bias"), param("x"), param("groups")
@@ -314,10 +314,6 @@ func quantize() {
 	}
 	VPACKSSDW(v[1], v[0], v[0])
 	VPACKSSDW(v[3], v[2], v[2])
-	squares := ymms(2)
-	VPMADDWD(v[0], v[0], squares[0])
-	VPMADDWD(v[2], v[2], squares[1])
-	VPADDD(squares[1], squares[0], squares[0])
 	VPACKSSWB(v[2], v[0], v[0]) // chunks 0 2 4 6 in the low half, 1 3 5 7 in the high one
 	odd := XMM()
 	VEXTRACTI128(U8(1), v[0], odd)
@@ -340,7 +336,6 @@ func quantize() {
 	VMOVD(reduce(v[1], VPADDD), correction)
 	IMULL(bias.(GP).As32(), correction)
 	MOVL(correction, Mem{Base: d9})
-	VMOVD(reduce(squares[0], VPADDD), Mem{Base: d9, Index: chunk, Scale: 1})
 	LEAQ(Mem{Base: d9, Index: chunk, Scale: 2}, d)
 	advance(128, x)
 	DECQ(groups)
