@@ -14,7 +14,7 @@ import (
 func generic() *Kernels {
 	k := &Kernels{
 		quantHeights: []int{4, 1}, halfHeights: []int{4, 1}, gemmHeights: []int{4, 1},
-		quantize: quantizeGeneric, quantizeVector: quantizeVectorGeneric,
+		quantize: quantizeGeneric, quantizeWide: quantizeWideGeneric, quantizeVector: quantizeVectorGeneric,
 		dotsF32: dotsF32Generic, dotsF16: dotsF16Generic, dotsI8: dotsI8Generic,
 		weighF32: weighF32Generic, weighF16: weighF16Generic, weighI8: weighI8Generic,
 		gelu: geluGeneric, sigmoid: sigmoidGeneric, tanh: tanhGeneric, elu: eluGeneric,

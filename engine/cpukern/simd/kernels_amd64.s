@@ -7547,12 +7547,12 @@ group:
 	VPACKSSWB    Y2, Y0, Y0
 	VEXTRACTI128 $0x01, Y0, X1
 	VPEXTRD      $0x00, X0, (AX)
-	VPEXTRD      $0x01, X0, (AX)(CX*2)
-	VPEXTRD      $0x02, X0, (DI)(CX*1)
-	VPEXTRD      $0x03, X0, (R8)
 	VPEXTRD      $0x00, X1, (AX)(CX*1)
+	VPEXTRD      $0x01, X0, (AX)(CX*2)
 	VPEXTRD      $0x01, X1, (DI)
+	VPEXTRD      $0x02, X0, (DI)(CX*1)
 	VPEXTRD      $0x02, X1, (DI)(CX*2)
+	VPEXTRD      $0x03, X0, (R8)
 	VPEXTRD      $0x03, X1, (R8)(CX*1)
 	VMOVDQU      words01010101<>+0(SB), Y1
 	VPMADDUBSW   Y0, Y1, Y1
@@ -7612,6 +7612,123 @@ DATA words01010101<>+20(SB)/4, $0x01010101
 DATA words01010101<>+24(SB)/4, $0x01010101
 DATA words01010101<>+28(SB)/4, $0x01010101
 GLOBL words01010101<>(SB), RODATA|NOPTR, $32
+
+// func quantizeWideAVX2(low *byte, high *byte, rows int, x *float32)
+// Requires: AVX, AVX2
+TEXT ·quantizeWideAVX2(SB), NOSPLIT, $0-32
+	MOVQ         low+0(FP), AX
+	MOVQ         high+8(FP), CX
+	MOVQ         rows+16(FP), DX
+	MOVQ         x+24(FP), BX
+	SHLQ         $0x02, DX
+	LEAQ         (AX)(DX*2), SI
+	ADDQ         DX, SI
+	LEAQ         (SI)(DX*2), DI
+	ADDQ         DX, DI
+	LEAQ         (DI)(DX*2), R8
+	ADDQ         DX, R8
+	LEAQ         (CX)(DX*2), R8
+	ADDQ         DX, R8
+	LEAQ         (R8)(DX*2), R9
+	ADDQ         DX, R9
+	LEAQ         (R9)(DX*2), R10
+	ADDQ         DX, R10
+	VMOVUPS      (BX), Y0
+	VANDPS       words7fffffff<>+0(SB), Y0, Y4
+	VMOVUPS      32(BX), Y1
+	VANDPS       words7fffffff<>+0(SB), Y1, Y5
+	VMOVUPS      64(BX), Y2
+	VANDPS       words7fffffff<>+0(SB), Y2, Y6
+	VMOVUPS      96(BX), Y3
+	VANDPS       words7fffffff<>+0(SB), Y3, Y7
+	VMAXPS       Y5, Y4, Y4
+	VMAXPS       Y7, Y6, Y6
+	VMAXPS       Y6, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X5
+	VMAXPS       X5, X4, X4
+	VPSHUFD      $0x4e, X4, X5
+	VMAXPS       X5, X4, X4
+	VPSHUFD      $0xb1, X4, X5
+	VMAXPS       X5, X4, X4
+	VMOVSS       words467e0000<>+0(SB), X6
+	VDIVSS       X6, X4, X5
+	VDIVSS       X4, X6, X6
+	VCMPSS       $0x0d, words0da24260<>+0(SB), X4, X4
+	VANDPS       X4, X5, X5
+	VANDPS       X4, X6, X6
+	VMOVSS       X5, (DI)(DX*2)
+	VBROADCASTSS X6, Y4
+	VMULPS       Y4, Y0, Y0
+	VCVTPS2DQ    Y0, Y0
+	VMULPS       Y4, Y1, Y1
+	VCVTPS2DQ    Y1, Y1
+	VMULPS       Y4, Y2, Y2
+	VCVTPS2DQ    Y2, Y2
+	VMULPS       Y4, Y3, Y3
+	VCVTPS2DQ    Y3, Y3
+	VPACKSSDW    Y1, Y0, Y0
+	VPACKSSDW    Y3, Y2, Y2
+	VPADDW       Y2, Y0, Y1
+	VPMADDWD     words00010001<>+0(SB), Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X3
+	VPADDD       X3, X1, X1
+	VPSHUFD      $0x4e, X1, X3
+	VPADDD       X3, X1, X1
+	VPSHUFD      $0xb1, X1, X3
+	VPADDD       X3, X1, X1
+	VMOVD        X1, BX
+	NEGL         BX
+	MOVL         BX, (R9)(DX*2)
+	VPADDW       words00400040<>+0(SB), Y0, Y3
+	VPSRAW       $0x07, Y3, Y3
+	VPSLLW       $0x07, Y3, Y1
+	VPSUBW       Y1, Y0, Y0
+	VPADDW       words00400040<>+0(SB), Y2, Y4
+	VPSRAW       $0x07, Y4, Y4
+	VPSLLW       $0x07, Y4, Y1
+	VPSUBW       Y1, Y2, Y2
+	VPACKSSWB    Y2, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPEXTRD      $0x00, X0, (AX)
+	VPEXTRD      $0x00, X1, (AX)(DX*1)
+	VPEXTRD      $0x01, X0, (AX)(DX*2)
+	VPEXTRD      $0x01, X1, (SI)
+	VPEXTRD      $0x02, X0, (SI)(DX*1)
+	VPEXTRD      $0x02, X1, (SI)(DX*2)
+	VPEXTRD      $0x03, X0, (DI)
+	VPEXTRD      $0x03, X1, (DI)(DX*1)
+	VPACKSSWB    Y4, Y3, Y3
+	VEXTRACTI128 $0x01, Y3, X0
+	VPEXTRD      $0x00, X3, (CX)
+	VPEXTRD      $0x00, X0, (CX)(DX*1)
+	VPEXTRD      $0x01, X3, (CX)(DX*2)
+	VPEXTRD      $0x01, X0, (R8)
+	VPEXTRD      $0x02, X3, (R8)(DX*1)
+	VPEXTRD      $0x02, X0, (R8)(DX*2)
+	VPEXTRD      $0x03, X3, (R9)
+	VPEXTRD      $0x03, X0, (R9)(DX*1)
+	VZEROUPPER
+	RET
+
+DATA words467e0000<>+0(SB)/4, $0x467e0000
+DATA words467e0000<>+4(SB)/4, $0x467e0000
+DATA words467e0000<>+8(SB)/4, $0x467e0000
+DATA words467e0000<>+12(SB)/4, $0x467e0000
+DATA words467e0000<>+16(SB)/4, $0x467e0000
+DATA words467e0000<>+20(SB)/4, $0x467e0000
+DATA words467e0000<>+24(SB)/4, $0x467e0000
+DATA words467e0000<>+28(SB)/4, $0x467e0000
+GLOBL words467e0000<>(SB), RODATA|NOPTR, $32
+
+DATA words00400040<>+0(SB)/4, $0x00400040
+DATA words00400040<>+4(SB)/4, $0x00400040
+DATA words00400040<>+8(SB)/4, $0x00400040
+DATA words00400040<>+12(SB)/4, $0x00400040
+DATA words00400040<>+16(SB)/4, $0x00400040
+DATA words00400040<>+20(SB)/4, $0x00400040
+DATA words00400040<>+24(SB)/4, $0x00400040
+DATA words00400040<>+28(SB)/4, $0x00400040
+GLOBL words00400040<>(SB), RODATA|NOPTR, $32
 
 // func quantizeVectorAVX2(dst *int8, x *float32, n int) float32
 // Requires: AVX, AVX2, SSE

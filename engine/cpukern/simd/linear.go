@@ -47,7 +47,7 @@ func (k *Kernels) Quantize(dst []byte, bits int, x []float32, stride, rows, cols
 			}
 		}
 		if bits == 8 {
-			quantTile{block, n}.widen(x, stride, cols)
+			quantTile{block, n}.widen(k, x, stride, cols)
 		}
 		if rows -= n; rows > 0 {
 			dst, x = dst[len(block):], x[n*stride:]

@@ -12,6 +12,7 @@ package simd
 import (
 	"encoding/binary"
 	"math"
+	"unsafe"
 
 	"segue/weights"
 )
@@ -50,7 +51,7 @@ func (t quantTile) wide(g int) bool {
 }
 
 // widen finds the groups that are wide in some row of x, and rounds those again.
-func (t quantTile) widen(x []float32, stride, cols int) {
+func (t quantTile) widen(k *Kernels, x []float32, stride, cols int) {
 	var limits [TileRows]float32
 	some := false
 	for r := range t.rows {
@@ -67,7 +68,7 @@ func (t quantTile) widen(x []float32, stride, cols int) {
 		binary.LittleEndian.PutUint32(t.group(g, 0)[40*t.rows:], wide)
 		for r := range int(wide) * t.rows {
 			if t.scale(g, r) > limits[r] {
-				t.roundWide(g, r, x[r*stride:][:cols][g*weights.GroupSize:])
+				t.roundWide(k, g, r, x[r*stride:][:cols][g*weights.GroupSize:])
 			} else {
 				t.leaveNarrow(g, r)
 			}
@@ -93,23 +94,33 @@ func (t quantTile) limit(r int) (limit, top float32) {
 	return float32(outstanding * count / sum), top
 }
 
-func (t quantTile) roundWide(g, r int, x []float32) {
-	x = x[:min(len(x), weights.GroupSize)]
-	low, high, sum := t.group(g, r), t.high(g, r), int32(0)
-	top := largest(x)
+// roundWide rounds the group of x, which begins with it, once more.
+func (t quantTile) roundWide(k *Kernels, g, r int, x []float32) {
+	low, high := t.group(g, r)[:32*t.rows+4], t.high(g, r)[:32*t.rows+4]
+	if len(x) >= weights.GroupSize {
+		k.quantizeWide(&low[0], &high[0], t.rows, &x[0])
+		return
+	}
+	var all [weights.GroupSize]float32
+	copy(all[:], x)
+	quantizeWideGeneric(&low[0], &high[0], t.rows, &all[0])
+}
+
+// quantizeWideGeneric fills both planes of a group of one row, its scale, and the sum of the high plane.
+func quantizeWideGeneric(low, high *byte, rows int, x *float32) {
+	values := unsafe.Slice(x, weights.GroupSize)
+	lows, highs := unsafe.Slice(low, 32*rows+4), unsafe.Slice(high, 32*rows+4)
+	top, sum := largest(values), int32(0)
 	inverse := wideTop / top
-	for i := range weights.GroupSize {
-		q := int32(0)
-		if i < len(x) {
-			q = int32(roundEven(float32(x[i] * inverse)))
-		}
+	for i, v := range values {
+		q := int32(roundEven(float32(v * inverse)))
 		above := (q + 64) >> 7
-		at := i/4*4*t.rows + i%4
-		low[at], high[at] = byte(q-above<<7), byte(above)
+		at := i/4*4*rows + i%4
+		lows[at], highs[at] = byte(q-above<<7), byte(above)
 		sum += q
 	}
-	binary.LittleEndian.PutUint32(low[32*t.rows:], math.Float32bits(top/wideTop))
-	binary.LittleEndian.PutUint32(high[32*t.rows:], uint32(-sum))
+	binary.LittleEndian.PutUint32(lows[32*rows:], math.Float32bits(top/wideTop))
+	binary.LittleEndian.PutUint32(highs[32*rows:], uint32(-sum))
 }
 
 // leaveNarrow is for a row of 8 bits beside others that are wide: it has nothing in the high plane.

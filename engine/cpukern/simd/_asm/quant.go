@@ -297,49 +297,96 @@ func quantize() {
 	d, chunk, bias, x, groups := param("dst"), param("rows"), param("bias"), param("x"), param("groups")
 	byteOffsets(chunk)
 	NEGQ(bias)
-	d3, d6, d9 := GP64(), GP64(), GP64() // d + 3, 6 and 9 chunks
 	Label("group")
-	for _, p := range [][2]Register{{d, d3}, {d3, d6}, {d6, d9}} {
-		LEAQ(Mem{Base: p[0], Index: chunk, Scale: 2}, p[1])
-		ADDQ(chunk, p[1])
-	}
+	at := strided(d, chunk)
 	v := ymms(4)
 	top := magnitude(v, x)
-	scale, inverse := scaleOf(top)
-	VMOVSS(scale, Mem{Base: d6, Index: chunk, Scale: 2})
-	VBROADCASTSS(inverse, top)
-	for _, r := range v {
-		VMULPS(top, r, r)
-		VCVTPS2DQ(r, r)
-	}
-	VPACKSSDW(v[1], v[0], v[0])
-	VPACKSSDW(v[3], v[2], v[2])
-	VPACKSSWB(v[2], v[0], v[0]) // chunks 0 2 4 6 in the low half, 1 3 5 7 in the high one
-	odd := XMM()
-	VEXTRACTI128(U8(1), v[0], odd)
-	at := func(p Register, chunks uint8) Mem {
-		if chunks == 0 {
-			return Mem{Base: p}
-		}
-		return Mem{Base: p, Index: chunk, Scale: chunks}
-	}
-	for i, m := range []Mem{at(d, 0), at(d, 2), at(d3, 1), at(d6, 0)} {
-		VPEXTRD(U8(i), v[0].AsX(), m)
-	}
-	for i, m := range []Mem{at(d, 1), at(d3, 0), at(d3, 2), at(d6, 1)} {
-		VPEXTRD(U8(i), odd, m)
-	}
+	scale, inverse := scaleOf(top, 127)
+	VMOVSS(scale, at(8))
+	roundWords(v, inverse)
+	VPACKSSWB(v[2], v[0], v[0])
+	scatter(v[0], at)
 	VMOVDQU(words(0x01010101), v[1])
 	VPMADDUBSW(v[0], v[1], v[1])
 	VPMADDWD(words(0x00010001), v[1], v[1])
 	correction := GP32()
 	VMOVD(reduce(v[1], VPADDD), correction)
 	IMULL(bias.(GP).As32(), correction)
-	MOVL(correction, Mem{Base: d9})
-	LEAQ(Mem{Base: d9, Index: chunk, Scale: 2}, d)
+	MOVL(correction, at(9))
+	LEAQ(at(11), d)
 	advance(128, x)
 	DECQ(groups)
 	JNE(LabelRef("group"))
+	VZEROUPPER()
+	RET()
+}
+
+// strided returns the places of what lies a number of chunks behind d, chunk bytes each.
+func strided(d, chunk Register) func(chunks int) Mem {
+	bases := []Register{d, GP64(), GP64(), GP64()} // three chunks apart
+	for i, base := range bases[1:] {
+		LEAQ(Mem{Base: bases[i], Index: chunk, Scale: 2}, base)
+		ADDQ(chunk, base)
+	}
+	return func(chunks int) Mem {
+		m := Mem{Base: bases[chunks/3]}
+		if rest := chunks % 3; rest > 0 {
+			m.Index, m.Scale = chunk, uint8(rest)
+		}
+		return m
+	}
+}
+
+// roundWords leaves 32 numbers times a factor as words in v[0] and v[2], in the order that packing makes scatter's.
+func roundWords(v []VecVirtual, factor VecVirtual) {
+	all := YMM()
+	VBROADCASTSS(factor, all)
+	for _, r := range v {
+		VMULPS(all, r, r)
+		VCVTPS2DQ(r, r)
+	}
+	VPACKSSDW(v[1], v[0], v[0])
+	VPACKSSDW(v[3], v[2], v[2])
+}
+
+// scatter stores the eight chunks of packed bytes: 0 2 4 6 are in the low half, 1 3 5 7 in the high one.
+func scatter(packed VecVirtual, at func(chunks int) Mem) {
+	odd := XMM()
+	VEXTRACTI128(U8(1), packed, odd)
+	for i := range 4 {
+		VPEXTRD(U8(i), packed.AsX(), at(2*i))
+		VPEXTRD(U8(i), odd, at(2*i+1))
+	}
+}
+
+// quantizeWide rounds a group of one row to 15 bits, into its places in both planes.
+func quantizeWide() {
+	function("quantizeWideAVX2", "func(low, high *byte, rows int, x *float32)")
+	low, high, chunk, x := param("low"), param("high"), param("rows"), param("x")
+	byteOffsets(chunk)
+	atLow, atHigh := strided(low, chunk), strided(high, chunk)
+	v := ymms(4)
+	scale, inverse := scaleOf(magnitude(v, x), 127*128)
+	VMOVSS(scale, atLow(8))
+	roundWords(v, inverse)
+	sum := YMM()
+	VPADDW(v[2], v[0], sum)
+	VPMADDWD(words(0x00010001), sum, sum)
+	total := GP32()
+	VMOVD(reduce(sum, VPADDD), total)
+	NEGL(total)
+	MOVL(total, atHigh(8))
+	above := ymms(2)
+	for i, a := range above {
+		VPADDW(words(0x00400040), v[2*i], a)
+		VPSRAW(U8(7), a, a)
+		VPSLLW(U8(7), a, v[1])
+		VPSUBW(v[1], v[2*i], v[2*i])
+	}
+	VPACKSSWB(v[2], v[0], v[0])
+	scatter(v[0], atLow)
+	VPACKSSWB(above[1], above[0], above[0])
+	scatter(above[0], atHigh)
 	VZEROUPPER()
 	RET()
 }
@@ -358,7 +405,7 @@ func quantizeVector() {
 	SUBQ(U8(8), count)
 	JNE(LabelRef("magnitudes"))
 	reduce(top, VMAXPS)
-	scale, inverse := scaleOf(top)
+	scale, inverse := scaleOf(top, 127)
 	Store(scale, ReturnIndex(0))
 	factor := YMM()
 	VBROADCASTSS(inverse, factor)
@@ -393,10 +440,10 @@ func magnitude(v []VecVirtual, x Register) VecVirtual {
 	return m[0]
 }
 
-// scaleOf returns top/127 and 127/top, or zeros where top is next to nothing.
-func scaleOf(top VecVirtual) (scale, inverse VecVirtual) {
+// scaleOf returns top/levels and levels/top, or zeros where top is next to nothing.
+func scaleOf(top VecVirtual, levels float64) (scale, inverse VecVirtual) {
 	scale, inverse, enough := XMM(), XMM(), XMM()
-	VMOVSS(floats(127), inverse)
+	VMOVSS(floats(levels), inverse)
 	VDIVSS(inverse, top.AsX(), scale)
 	VDIVSS(top.AsX(), inverse, inverse)
 	VCMPSS(U8(13), floats(1e-30), top.AsX(), enough) // ≥

@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 const (
 	groupRow = 44 // bytes of one group of one row in an activation tile
@@ -149,36 +152,12 @@ func quantize(p *program) {
 	p.function("quantizeNEON", 0, "", "dst *byte", "rows int", "bias int", "x *float32", "groups int")
 	p.op("LSL $2, R1")
 	p.op("NEG R2, R2")
-	scaleConstants(p)
+	scaleConstants(p, 127)
 	p.op("VMOVI $1, V30.B16")
 	p.label("group")
-	for i := range 8 {
-		p.load(4, 16*i, "R3", i)
-		p.two(fabs, 8+i, i)
-	}
-	for step := 4; step > 0; step /= 2 {
-		for i := range step {
-			p.three(fmax, 8+i, 8+i, 8+i+step)
-		}
-	}
-	p.two(fmaxv, 8, 8)
-	scaleOf(p)
-	for i := range 8 {
-		p.byLane(fmulLane, i, i, 10, 0)
-		p.two(fcvtns, i, i)
-	}
-	for i := range 4 {
-		p.two(sqxtn4, 16+i, 2*i)
-		p.two(sqxtn4b, 16+i, 2*i+1)
-	}
-	for i := range 2 {
-		p.two(sqxtn8, 20+i, 16+2*i)
-		p.two(sqxtn8b, 20+i, 16+2*i+1)
-	}
-	for c := range 8 {
-		p.op("VST1 V%d.S[%d], (R0)", 20+c/4, c%4)
-		p.op("ADD R1, R0")
-	}
+	roundGroup(p)
+	p.packGroup(0, 20)
+	p.scatter(20, "R0")
 	p.op("FMOVS F9, (R0)")
 	p.op("ADD R1, R0")
 	p.zero(22)
@@ -196,17 +175,88 @@ func quantize(p *program) {
 	p.ret()
 }
 
-func scaleConstants(p *program) {
-	p.op("MOVW $0x%08x, R5", 0x42fe0000)
-	p.op("FMOVS R5, F28 // 127")
+// roundGroup makes registers 0…7 the 32 numbers at R3 as integers, and 9 their scale.
+func roundGroup(p *program) {
+	for i := range 8 {
+		p.load(4, 16*i, "R3", i)
+		p.two(fabs, 8+i, i)
+	}
+	for step := 4; step > 0; step /= 2 {
+		for i := range step {
+			p.three(fmax, 8+i, 8+i, 8+i+step)
+		}
+	}
+	p.two(fmaxv, 8, 8)
+	scaleOf(p)
+	for i := range 8 {
+		p.byLane(fmulLane, i, i, 10, 0)
+		p.two(fcvtns, i, i)
+	}
+}
+
+// packGroup makes two registers of bytes of the eight from v on; it uses 16 to 19.
+func (p *program) packGroup(v, bytes int) {
+	for i := range 4 {
+		p.two(sqxtn4, 16+i, v+2*i)
+		p.two(sqxtn4b, 16+i, v+2*i+1)
+	}
+	for i := range 2 {
+		p.two(sqxtn8, bytes+i, 16+2*i)
+		p.two(sqxtn8b, bytes+i, 16+2*i+1)
+	}
+}
+
+// scatter stores the eight chunks of two registers R1 bytes apart, and leaves to where a ninth would be.
+func (p *program) scatter(bytes int, to string) {
+	for c := range 8 {
+		p.op("VST1 V%d.S[%d], (%s)", bytes+c/4, c%4, to)
+		p.op("ADD R1, %s", to)
+	}
+}
+
+// quantizeWide rounds a group of one row to 15 bits, into its places in both planes.
+func quantizeWide(p *program) {
+	p.function("quantizeWideNEON", 0, "", "low *byte", "high *byte", "rows int", "x *float32")
+	p.op("MOVD R1, R4")
+	p.op("LSL $2, R2, R1")
+	scaleConstants(p, 127*128)
+	roundGroup(p)
+	p.op("VEOR V24.B16, V24.B16, V24.B16")
+	p.op("MOVW $64, R5")
+	p.op("VDUP R5, V25.S4")
+	p.op("FMOVS F9, R6 // the scale is in the way")
+	for i := range 8 {
+		p.op("VADD V%d.S4, V24.S4, V24.S4", i)
+		p.op("VADD V%d.S4, V25.S4, V%d.S4", i, 8+i)
+	}
+	for i := range 8 {
+		p.two(sshr7, 8+i, 8+i)
+		p.op("VSHL $7, V%d.S4, V26.S4", 8+i)
+		p.op("VSUB V26.S4, V%d.S4, V%d.S4", i, i)
+	}
+	p.packGroup(0, 20)
+	p.scatter(20, "R0")
+	p.op("MOVW R6, (R0)")
+	p.packGroup(8, 22)
+	p.scatter(22, "R4")
+	p.two(addv, 24, 24)
+	p.op("FMOVS F24, R5")
+	p.op("NEGW R5, R5")
+	p.op("MOVW R5, (R4)")
+	p.ret()
+}
+
+func scaleConstants(p *program, levels float32) {
+	p.op("MOVW $0x%08x, R5", math.Float32bits(levels))
+	p.op("FMOVS R5, F28 // %g", levels)
 	p.op("MOVW $0x%08x, R5", 0x0da24260)
 	p.op("FMOVS R5, F29 // 1e-30")
 }
 
 // scaleOf makes 9 the scale and 10 its inverse from the largest magnitude in 8; zeros where that is next to nothing.
 func scaleOf(p *program) {
-	p.op("FDIVS F28, F8, F9")  // scale = top/127
-	p.op("FDIVS F8, F28, F10") // inverse = 127/top
+	p.op("FDIVS F28, F8, F9")  // scale = top/levels
+	p.op("FDIVS F8, F28, F10") // inverse = levels/top
 	p.op("FCMPS F29, F8")
 	p.op("BGE enough")
 	p.zero(9, 10)
@@ -216,7 +266,7 @@ func scaleOf(p *program) {
 // quantizeVector rounds n numbers, a multiple of 8, by the largest magnitude of all.
 func quantizeVector(p *program) {
 	p.function("quantizeVectorNEON", 0, "float32", "dst *int8", "x *float32", "n int")
-	scaleConstants(p)
+	scaleConstants(p, 127)
 	p.op("MOVD R1, R3")
 	p.op("MOVD R2, R4")
 	p.zero(8)
