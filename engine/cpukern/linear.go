@@ -2,7 +2,7 @@ package cpukern
 
 // Linear: Dst[r] = act(norm(X[r])·Wᵀ + Bias) + Residual[r].
 //
-//	X ── norm ── round to 8 bits, for quantised weights ──► operand ── panels, claimed by threads ──► Dst
+//	X ── norm ── round, for quantised weights ──► operand ── panels, claimed by threads ──► Dst
 //
 // The weight passes once. A thread multiplies a run of panels with a block of rows into scratch of its own, which bias,
 // activation and residual follow while it is in the cache; Dst, which may be the residual, is written last.

@@ -83,7 +83,7 @@ func (m *matrix) panelBytes() int {
 
 func (m *matrix) panels() int { return ceilDiv(m.rows, m.panelRows()) }
 
-// quantized reports whether activations must be rounded to 8 bits for this weight.
+// quantized reports whether activations must be rounded for this weight.
 func (m *matrix) quantized() bool { return m.precision == kern.Q8 || m.precision == kern.Q4 }
 
 // An operand is rows of activations as the kernels of a matrix want them: floats, or tiles for quantised weights.

@@ -22,7 +22,7 @@ type stream struct {
 
 	shared   []float32      // of one op: the normalised or padded input
 	private  [][]float32    // by thread
-	tiles    []byte         // of Linear: activations of 8 bits
+	tiles    []byte         // of Linear: rounded activations
 	keys     [][]uint64     // by thread, for Sample
 	counters []atomic.Int32 // of one op
 
