@@ -32,9 +32,9 @@ type world struct {
 
 func newWorld(t testing.TB, options engine.Options) world {
 	t.Helper()
-	backend, err := cpukern.Open(cpukern.Options{})
-	if err != nil {
-		t.Fatal(err)
+	backend := openBackend(t)
+	if options.Backend != nil {
+		backend = options.Backend
 	}
 	dir := t.TempDir()
 	options.Backend, options.WorkDir, options.Home = backend, dir, dir
@@ -52,6 +52,15 @@ func newWorld(t testing.TB, options engine.Options) world {
 		}
 	})
 	return world{e, backend, dir}
+}
+
+func openBackend(t testing.TB) kern.Backend {
+	t.Helper()
+	backend, err := cpukern.Open(cpukern.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return backend
 }
 
 // tone writes a file of a decaying chord and returns its path.

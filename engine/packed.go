@@ -88,8 +88,11 @@ func (e *Engine) shelve(name string, keys []partKey) (musicgen.Backends, shelves
 	return musicgen.Backends{Text: backend(textPart), Codec: backend(codecPart), Decoder: backend(decoderPart)}, all
 }
 
-// sharedBytes is what models that are here hold already of one that comes.
+// sharedBytes is what models that are here hold already of one that comes. A device with memory of its own shares nothing.
 func (e *Engine) sharedBytes(keys []partKey) (total int64) {
+	if packer, ok := e.options.Backend.(kern.Packer); !ok || !packer.InPlace() {
+		return 0
+	}
 	for _, k := range keys {
 		total += e.packed.OpenBytes(k.key)
 	}
@@ -115,8 +118,8 @@ func (s shelves) close() error {
 }
 
 // afterLoad does, beside whatever comes next, what a load does not wait for: it looks through the parts that came from the
-// cache, moves what every step reads into large pages, writes the parts that were packed, and notes what the cache holds.
-// The model stays until that is done.
+// cache, moves what every step reads into large pages or, where the device has copied all, lets go of the memory, writes
+// the parts that were packed, and notes what the cache holds. The model stays until that is done.
 func (e *Engine) afterLoad(r *resident) {
 	if e.packed == nil {
 		return
@@ -130,7 +133,11 @@ func (e *Engine) afterLoad(r *resident) {
 			_ = r.shelves.sound(part) // who uses it hears of it
 		}
 		for _, shelf := range r.shelves {
-			shelf.Settle()
+			if e.options.Backend.(kern.Packer).InPlace() {
+				shelf.Settle()
+			} else {
+				shelf.Forget()
+			}
 			_ = shelf.Save(e.saving) // an error is in the log, and does no harm
 		}
 		e.letGo(r)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"segue/engine"
+	"segue/engine/kern"
 )
 
 // notes is a log that a test reads while others write it.
@@ -215,6 +216,52 @@ func TestPackedSharedMemory(t *testing.T) {
 		}
 	}
 	eventually(t, "all is free", func() bool { return w.backend.Allocated() == 0 })
+}
+
+// apart is a device with memory of its own: it copies what it takes from a shelf.
+type apart struct{ kern.Packer }
+
+func (apart) InPlace() bool { return false }
+
+// A model on a device with memory of its own finds its packed weights, too, and shares nothing with another: a budget that is
+// just enough for two where they share the base's parts holds one.
+func TestPackedApart(t *testing.T) {
+	s := newShop(t)
+	want, _ := s.take(t, "mono")
+	s.take(t, "mono-audiocraft")
+	shared := int64(0)
+	for _, file := range append(s.files(t, "text-*"), s.files(t, "codec-*")...) {
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared += info.Size()
+	}
+	log := &notes{}
+	resident := func(backend kern.Backend, budget int64) (w world, held int64) {
+		w = newWorld(t, engine.Options{ModelsDir: s.models, Base: "mono", Packed: s.packed, Backend: backend, Memory: budget, Log: slog.New(slog.NewTextHandler(log, nil))})
+		for _, model := range []string{"mono", "mono-audiocraft"} {
+			info, err := w.engine.Load(t.Context(), engine.ModelOptions{Model: model, Quantization: "q4"}, quiet)
+			if err != nil {
+				t.Fatal(err)
+			}
+			held += info.MemoryBytes
+		}
+		return w, held
+	}
+	w, budget := resident(openBackend(t), 0)
+	for len(w.engine.Status().Models) == 2 {
+		budget -= shared / 4
+		w, _ = resident(openBackend(t), budget)
+	}
+	w, _ = resident(apart{openBackend(t).(kern.Packer)}, budget+shared/4)
+	if n := len(w.engine.Status().Models); n != 1 {
+		t.Errorf("apart: %d models are resident, want one", n)
+	}
+	r := w.run(t, func(j *engine.Job) { j.Model, j.Quantization, j.Text = "mono", "q4", "la la" })
+	if got, err := os.ReadFile(r.Outputs[0].Path); err != nil || !bytes.Equal(got, want) || log.count(packedAnew) != 0 {
+		t.Errorf("apart: same music %v, %v, log %s", bytes.Equal(got, want), err, &log.text)
+	}
 }
 
 // eventually waits for what happens beside the test.

@@ -12,9 +12,6 @@ import (
 	"segue/metalkern/driver"
 )
 
-// maxElements of one buffer: beyond any model, and small enough that byte counts do not overflow.
-const maxElements = 1 << 34
-
 var errClosed = errors.New("metalkern: used after Close")
 
 type backend struct {
@@ -23,16 +20,21 @@ type backend struct {
 	nothing   driver.Buffer // what a kernel gets for an operand that is absent
 	allocated atomic.Int64
 	closed    atomic.Bool
-	users     atomic.Int64 // of the device: this backend, its streams, their memory
+	users     atomic.Int64  // of the device: this backend, its streams, their memory
+	turns     atomic.Uint64 // submissions that streams have begun
 	graves    graveyard
 
 	uploads sync.Mutex // of weights; guards queue
 	queue   driver.Queue
+
+	viewing sync.Mutex // guards views
+	views   map[*byte]*view
+	copying atomic.Pointer[error] // why weights are copied that could be read in place; nil: they are not
 }
 
 // New makes a backend of a device, which it closes. Open is what finds devices.
 func New(device driver.Device) (kern.Backend, error) {
-	b := &backend{device: device, info: device.Info()}
+	b := &backend{device: device, info: device.Info(), views: map[*byte]*view{}}
 	b.users.Store(1)
 	var err error
 	if b.nothing, err = device.Buffer(256); err != nil {
@@ -46,7 +48,11 @@ func New(device driver.Device) (kern.Backend, error) {
 }
 
 func (b *backend) Device() kern.Device {
-	return kern.Device{Backend: b.info.Backend, Name: b.info.Name, Detail: b.info.Detail, Memory: b.info.Memory}
+	detail := b.info.Detail
+	if why := b.copying.Load(); why != nil {
+		detail += fmt.Sprintf(", packed weights are copied (%v)", *why)
+	}
+	return kern.Device{Backend: b.info.Backend, Name: b.info.Name, Detail: detail, Memory: b.info.Memory}
 }
 
 func (b *backend) Allocated() int64 { return b.allocated.Load() }
@@ -100,7 +106,7 @@ func (b *backend) memory(what string, bytes int64) (driver.Buffer, error) {
 // free gives memory back, now or when no stream is at work any more.
 func (b *backend) free(memory driver.Buffer, bytes int64) {
 	b.allocated.Add(-bytes)
-	b.graves.bury(b, memory)
+	b.graves.bury(b, grave{memory, func() {}})
 }
 
 // upload writes data into memory that nothing uses yet, and waits until it is there.
@@ -125,7 +131,19 @@ func (b *backend) upload(to driver.Binding, data []byte) error {
 type graveyard struct {
 	mutex   sync.Mutex
 	working int // streams whose device may not be done
-	waiting []driver.Buffer
+	waiting []grave
+}
+
+// A grave is memory to free, and what to do after that.
+type grave struct {
+	driver.Buffer
+	after func()
+}
+
+func (g grave) clear(b *backend) {
+	g.Free()
+	g.after()
+	b.leave()
 }
 
 // start is called by a stream that records again after a pause.
@@ -139,26 +157,24 @@ func (g *graveyard) start() {
 func (g *graveyard) pause(b *backend) {
 	g.mutex.Lock()
 	g.working--
-	var free []driver.Buffer
+	var free []grave
 	if g.working == 0 {
 		free, g.waiting = g.waiting, nil
 	}
 	g.mutex.Unlock()
-	for _, memory := range free {
-		memory.Free()
-		b.leave() // never the last: the stream that pauses is still there
+	for _, one := range free {
+		one.clear(b)
 	}
 }
 
-func (g *graveyard) bury(b *backend, memory driver.Buffer) {
+func (g *graveyard) bury(b *backend, one grave) {
 	g.mutex.Lock()
 	wait := g.working > 0
 	if wait {
-		g.waiting = append(g.waiting, memory)
+		g.waiting = append(g.waiting, one)
 	}
 	g.mutex.Unlock()
 	if !wait {
-		memory.Free()
-		b.leave()
+		one.clear(b)
 	}
 }

@@ -2,6 +2,7 @@ package metalkern
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -12,10 +13,11 @@ import (
 
 // holding is the memory of one object, until it is freed.
 type holding struct {
-	owner  *backend
-	memory driver.Buffer
-	bytes  int64
-	freed  atomic.Bool
+	owner     *backend
+	memory    driver.Buffer
+	at, bytes int64 // where in the memory the object is
+	view      *view // whose memory it is; nil: the object's own
+	freed     atomic.Bool
 }
 
 // hold makes the memory.
@@ -27,11 +29,20 @@ func (b *backend) hold(h *holding, what string, bytes int64) error {
 	return err
 }
 
+// part is bytes of the object, as an operand.
+func (h *holding) part(from, to int64) region {
+	return region{memory: h.memory, from: h.at + from, to: h.at + to}
+}
+
 // Bytes is what the object holds, or held.
 func (h *holding) Bytes() int64 { return h.bytes }
 
 func (h *holding) Free() {
-	if !h.freed.Swap(true) {
+	switch {
+	case h.freed.Swap(true):
+	case h.view != nil:
+		h.owner.leaveView(h.view)
+	default:
 		h.owner.free(h.memory, h.bytes)
 	}
 }
@@ -49,8 +60,8 @@ func (b *backend) Floats(n int) (kern.Buffer, error) { return b.newBuffer("float
 func (b *backend) Ints(n int) (kern.Buffer, error)   { return b.newBuffer("ints", n, true) }
 
 func (b *backend) newBuffer(what string, n int, ints bool) (kern.Buffer, error) {
-	if n < 1 || n > maxElements {
-		return nil, fmt.Errorf("metalkern: %s: got %d elements, want 1 to %d", what, n, maxElements)
+	if n < 1 || n > kern.MaxElements {
+		return nil, fmt.Errorf("metalkern: %s: got %d elements, want 1 to %d", what, n, kern.MaxElements)
 	}
 	made := &buffer{n: n, ints: ints}
 	if err := b.hold(&made.holding, what, 4*int64(n)); err != nil {
@@ -60,47 +71,25 @@ func (b *backend) newBuffer(what string, n int, ints bool) (kern.Buffer, error) 
 }
 
 func (b *backend) Vector(t *weights.Tensor) (kern.Buffer, error) {
-	if err := checkTensor("vector", t); err != nil {
-		return nil, err
+	return b.newVector(kern.NoShelf{}, t)
+}
+
+// newVector copies what the shelf has: buffers may be written.
+func (b *backend) newVector(shelf kern.Shelf, t *weights.Tensor) (kern.Buffer, error) {
+	if err := kern.CheckTensor(t); err != nil {
+		return nil, fmt.Errorf("metalkern: vector: %w", err)
 	}
-	values := t.Floats()
-	made, err := b.Floats(len(values))
-	if err != nil {
-		return nil, err
+	made := &buffer{n: t.Len()}
+	name := kern.ShelfName("vector", t)
+	data := shelf.Take(name, 4*made.n)
+	if data == nil {
+		data = slices.Clone(bytesOf(t.Floats())) // of a view of the model's file
+		shelf.Put(name, data)
 	}
-	if err := b.upload(driver.Binding{Buffer: made.(*buffer).memory}, bytesOf(values)); err != nil {
-		made.Free()
+	if err := b.holdCopy(&made.holding, "vector", data); err != nil {
 		return nil, err
 	}
 	return made, nil
-}
-
-// checkTensor makes sure that a tensor's shape and its data agree before its elements are reached for.
-func checkTensor(what string, t *weights.Tensor) error {
-	if t == nil {
-		return fmt.Errorf("metalkern: %s: no tensor", what)
-	}
-	n := product(t.Shape...)
-	if n < 1 || n > maxElements || len(t.Data) != n*t.DType.Size() {
-		return fmt.Errorf("metalkern: %s: %s: got %d bytes of %s for shape %v", what, t.Name, len(t.Data), t.DType, t.Shape)
-	}
-	return nil
-}
-
-// product multiplies dimensions; a negative one gives -1, and what does not fit gives a length no buffer has.
-func product(dims ...int) int {
-	n := 1
-	for _, d := range dims {
-		if d < 0 {
-			return -1
-		}
-		if d > 0 && n > maxElements/d {
-			n = maxElements + 1
-			continue
-		}
-		n *= d
-	}
-	return n
 }
 
 // bytesOf looks at numbers as the bytes that a little-endian device wants; all devices here are, and their hosts.
@@ -111,17 +100,12 @@ func bytesOf[T float32 | int32 | uint16](values []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(&values[0])), len(values)*int(unsafe.Sizeof(values[0])))
 }
 
+// floatsOf looks at aligned bytes as numbers.
+func floatsOf(data []byte) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(data))), len(data)/4)
+}
+
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
 // roundUp is the next multiple of b.
 func roundUp(a, b int) int { return ceilDiv(a, b) * b }
-
-// positive reports whether every dimension is at least 1.
-func positive(dims ...int) bool {
-	for _, d := range dims {
-		if d < 1 {
-			return false
-		}
-	}
-	return true
-}

@@ -16,18 +16,20 @@ type cache struct {
 	holding
 	shape     kern.CacheShape
 	precision kern.Precision
+	turn      uint64 // the submission that wrote last
+	first     int    // the first column that it wrote
 }
 
 func (b *backend) Cache(p kern.Precision, shape kern.CacheShape) (kern.Cache, error) {
-	columns := product(shape.Layers, shape.Rows, shape.Columns, shape.Heads, 2)
+	columns := kern.Product(shape.Layers, shape.Rows, shape.Columns, shape.Heads, 2)
 	padded := shape.HeadDim // checked below: roundUp of a huge number could overflow
 	if padded > 0 && padded <= maxHeadDim {
 		padded = roundUp(padded, chunkElements)
 	}
-	n := product(columns, padded)
+	n := kern.Product(columns, padded)
 	switch {
-	case n < 1 || n > maxElements:
-		return nil, fmt.Errorf("metalkern: cache: got %+v, want at most %d elements", shape, maxElements)
+	case n < 1 || n > kern.MaxElements:
+		return nil, fmt.Errorf("metalkern: cache: got %+v, want at most %d elements", shape, kern.MaxElements)
 	case shape.HeadDim > maxHeadDim:
 		return nil, fmt.Errorf("metalkern: cache: got heads of %d, want at most %d", shape.HeadDim, maxHeadDim)
 	case p != kern.F32 && p != kern.F16 && p != kern.Q8:
@@ -63,3 +65,14 @@ func (c *cache) layer(n int) (numbers, scales region) {
 	}
 	return numbers, scales
 }
+
+// writes says that a submission writes columns from first on.
+func (c *cache) writes(turn uint64, first int) {
+	if c.turn == turn {
+		first = min(first, c.first)
+	}
+	c.turn, c.first = turn, first
+}
+
+// settled reports whether all columns before the given one were written before that submission.
+func (c *cache) settled(turn uint64, before int) bool { return c.turn != turn || c.first >= before }

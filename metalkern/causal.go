@@ -10,16 +10,19 @@ import (
 
 const (
 	// blockColumns is BLOCK of causal.metal: small enough that a step of one sequence keeps all cores busy.
-	blockColumns = 64
+	blockColumns = 32
 	// fillColumns is from how many new columns on their queries alone keep the cores busy.
 	fillColumns = 16
+	// splitSimdgroups: as many of a threadgroup read the same block, if so many rows share it. Else there is one in each, so
+	// that all cores have some.
+	splitSimdgroups = 4
+	// joinThreads: one for every four elements of eight slices of a head of 64.
+	joinThreads = 128
 	// fillQueries is how many queries a simdgroup of a fill takes.
 	fillQueries = 8
-	// blockSteps: grids grow by so many blocks at a time, so that most steps have the same one.
-	blockSteps = 4
 )
 
-type causalNames struct{ splitOne, splitEight, store, fill kernelName }
+type causalNames struct{ split, store, fill kernelName }
 
 var (
 	causalPad     = kernelName{"causal", "causal_pad"}
@@ -29,7 +32,7 @@ var (
 
 func newCausalNames(precision string) causalNames {
 	return causalNames{
-		splitOne: kernelName{"causal", "causal_split_" + precision + "_1"}, splitEight: kernelName{"causal", "causal_split_" + precision + "_8"},
+		split: kernelName{"causal", "causal_split_" + precision},
 		store: kernelName{"causal", "causal_store_" + precision}, fill: kernelName{"causal", "causal_fill_" + precision},
 	}
 }
@@ -43,6 +46,7 @@ type causalArgs struct {
 	variations                    uint32
 	prefixBlocks, ownBlocks       uint32
 	prefixItems, parts            uint32
+	late                          uint32
 	scale                         float32
 }
 
@@ -68,12 +72,17 @@ func (s *stream) CausalAttention(a kern.CausalAttention) {
 			return
 		}
 	}
-	if !s.causalFits(&a, &o) {
+	if err := a.Check(); err != nil {
+		s.fail(err)
+		return
+	}
+	if o.prefix != nil && o.prefix.precision != o.cache.precision {
+		s.shapef("causal attention", "Prefix: got %s, want %s as the cache", o.prefix.precision, o.cache.precision)
 		return
 	}
 	width := o.cache.shape.Heads * o.cache.shape.HeadDim
-	o.dst = s.floats("causal attention", "Dst", a.Dst, product(a.Rows, a.Columns, width))
-	o.qkv = s.floats("causal attention", "QKV", a.QKV, product(a.Rows, a.Columns, 3, width))
+	o.dst = s.floats("causal attention", "Dst", a.Dst, kern.Product(a.Rows, a.Columns, width))
+	o.qkv = s.floats("causal attention", "QKV", a.QKV, kern.Product(a.Rows, a.Columns, 3, width))
 	s.apart("causal attention", "QKV", o.dst, o.qkv)
 	if s.err != nil {
 		return
@@ -102,31 +111,6 @@ func (s *stream) cacheOf(name string, c kern.Cache) *cache {
 	return nil
 }
 
-func (s *stream) causalFits(a *kern.CausalAttention, o *causalOperands) bool {
-	own := o.cache.shape
-	switch {
-	case !positive(a.Rows, a.Columns) || a.Rows > own.Rows:
-		s.shapef("causal attention", "got %d rows of %d columns, want up to %d rows", a.Rows, a.Columns, own.Rows)
-	case a.Layer < 0 || a.Layer >= own.Layers:
-		s.shapef("causal attention", "Layer: got %d, want 0 to %d", a.Layer, own.Layers-1)
-	case a.Column < 0 || a.Column > own.Columns || a.Columns > own.Columns-a.Column:
-		s.shapef("causal attention", "got columns %d+%d, want up to %d", a.Column, a.Columns, own.Columns)
-	case o.prefix == nil && a.PrefixColumns != 0:
-		s.shapef("causal attention", "got %d prefix columns without a prefix", a.PrefixColumns)
-	case o.prefix != nil:
-		p := o.prefix.shape
-		if p.Layers != own.Layers || p.Heads != own.Heads || p.HeadDim != own.HeadDim || o.prefix == o.cache ||
-			o.prefix.precision != o.cache.precision {
-			s.shapef("causal attention", "Prefix: got %+v in %s, want the like of %+v in %s, but another",
-				p, o.prefix.precision, own, o.cache.precision)
-		} else if a.PrefixColumns < 0 || a.PrefixColumns > p.Columns || a.Variations < 1 || (a.Rows-1)/a.Variations >= p.Rows {
-			s.shapef("causal attention", "Prefix: got %d columns, %d rows, %d variations, want within %+v",
-				a.PrefixColumns, a.Rows, a.Variations, p)
-		}
-	}
-	return s.err == nil
-}
-
 // causalArguments fills in what both ways need.
 func (s *stream) causalArguments(a *kern.CausalAttention, o *causalOperands) {
 	shape := o.cache.shape
@@ -143,7 +127,10 @@ func (s *stream) causalArguments(a *kern.CausalAttention, o *causalOperands) {
 		o.prefixNumbers, o.prefixScale = o.prefix.layer(a.Layer)
 		o.prefixColumns, o.prefixCapacity = uint32(a.PrefixColumns), uint32(o.prefix.shape.Columns)
 		o.variations = uint32(min(a.Variations, a.Rows))
+		o.late = flag(!o.prefix.settled(s.turn, a.PrefixColumns))
 	}
+	o.late |= flag(!o.cache.settled(s.turn, a.Column))
+	o.cache.writes(s.turn, a.Column)
 }
 
 // causalPadded copies queries, keys and values that kernels cannot read eight at a time. No model has such.
@@ -162,15 +149,11 @@ func (s *stream) causalPadded(o *causalOperands) {
 func (s *stream) causalStep(o *causalOperands) {
 	groups := ceilDiv(int(o.rows), int(o.variations))
 	o.prefixBlocks = uint32(ceilDiv(int(o.prefixColumns), blockColumns))
-	o.prefixItems = uint32(groups) * o.heads * o.prefixBlocks
+	o.prefixItems = uint32(groups) * o.heads * o.prefixBlocks * o.variations
 	most := ceilDiv(o.cache.shape.Columns, blockColumns) // room for later steps too
-	o.ownBlocks = uint32(min(most, roundUp(ceilDiv(int(o.column+o.columns), blockColumns), blockSteps)))
+	o.ownBlocks = uint32(ceilDiv(int(o.column+o.columns), blockColumns))
 	o.parts = uint32(most) + uint32(ceilDiv(int(o.prefixCapacity), blockColumns))
-	name := causalKernels[o.cache.precision].splitEight
-	if o.columns == 1 && (o.prefixColumns == 0 || o.variations == 1) {
-		name = causalKernels[o.cache.precision].splitOne
-	}
-	split, ok := s.pipeline(name)
+	split, ok := s.pipeline(causalKernels[o.cache.precision].split)
 	join, too := s.pipeline(causalJoin)
 	if !ok || !too {
 		return
@@ -184,13 +167,12 @@ func (s *stream) causalStep(o *causalOperands) {
 	sums := scratch.at(int64(tops))
 	scratch.to = int64(tops)
 	args := constants(s, o.causalArgs)
-	threads := split.threads(128)
+	threads := split.threads(simdWidth * min(splitSimdgroups, int(o.variations)))
 	items := int(o.prefixItems + o.rows*o.heads*o.ownBlocks)
 	s.dispatch(split, driver.Size{X: ceilDiv(items, threads/simdWidth), Y: 1, Z: 1}, threads, args,
 		o.qkv, o.own.written(), o.ownScales.written(), o.prefixNumbers, o.prefixScale, scratch.written(), sums.written())
-	threads = join.threads(64)
-	items = int(o.rows * o.columns * o.heads)
-	s.dispatch(join, driver.Size{X: ceilDiv(items, threads/simdWidth), Y: 1, Z: 1}, threads, args, scratch, sums, o.dst.written())
+	s.dispatch(join, driver.Size{X: int(o.rows * o.columns * o.heads), Y: 1, Z: 1}, join.threads(joinThreads), args,
+		scratch, sums, o.dst.written())
 }
 
 func (s *stream) causalFill(o *causalOperands) {

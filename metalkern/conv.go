@@ -57,10 +57,10 @@ func (s *stream) Conv(a kern.Conv) {
 		return
 	}
 	frames := a.OutT()
-	x := s.floats("conv", "X", a.X, product(a.T, w.in))
+	x := s.floats("conv", "X", a.X, kern.Product(a.T, w.in))
 	bias := s.floats("conv", "Bias", a.Bias, w.out)
-	residual := s.optional("conv", "Residual", a.Residual, product(frames, w.out))
-	dst := s.floats("conv", "Dst", a.Dst, product(frames, w.out))
+	residual := s.optional("conv", "Residual", a.Residual, kern.Product(frames, w.out))
+	dst := s.floats("conv", "Dst", a.Dst, kern.Product(frames, w.out))
 	s.apart("conv", "X", dst, x)
 	s.same("conv", "Residual", dst, residual)
 	args := convArgs{
@@ -77,8 +77,8 @@ func (s *stream) Conv(a kern.Conv) {
 }
 
 func (s *stream) convFits(a kern.Conv) bool {
-	sane := positive(a.T, a.Stride, a.Dilation) && a.Left >= 0 && a.Right >= 0 && a.Pad <= kern.PadReflect &&
-		max(a.T, a.Stride, a.Left, a.Right, product(a.W.Kernel(), a.Dilation)) <= maxIndex/4
+	sane := kern.Positive(a.T, a.Stride, a.Dilation) && a.Left >= 0 && a.Right >= 0 && a.Pad <= kern.PadReflect &&
+		max(a.T, a.Stride, a.Left, a.Right, kern.Product(a.W.Kernel(), a.Dilation)) <= maxIndex/4
 	if !sane || a.OutT() < 1 || (a.W.Kernel()-1)*a.Dilation >= a.Left+a.T+a.Right {
 		s.shapef("conv", "got %d frames, padding %d and %d (mode %d), stride %d, dilation %d: no output",
 			a.T, a.Left, a.Right, a.Pad, a.Stride, a.Dilation)
@@ -89,7 +89,7 @@ func (s *stream) convFits(a kern.Conv) bool {
 
 // indexable refuses a shape of more numbers than kernels can count.
 func (s *stream) indexable(op string, dims ...int) bool {
-	if product(dims...) > maxIndex {
+	if kern.Product(dims...) > maxIndex {
 		s.shapef(op, "got an operand of more than %d numbers", maxIndex)
 		return false
 	}

@@ -35,6 +35,53 @@ func openCUDA(t testing.TB) kern.Backend {
 // TestCUDA holds the backend, its kernels and the CUDA driver to the table.
 func TestCUDA(t *testing.T) { kerntest.Run(t, openCUDA(t)) }
 
+// keptShelf has what was put there.
+type keptShelf struct{ heapShelf }
+
+func (s keptShelf) Take(name string, size int) []byte {
+	if data := s.kept[name]; len(data) == size {
+		return data
+	}
+	return nil
+}
+
+// TestCUDAShelved: what comes from a shelf is what was packed, and on a device with memory of its own a copy of it.
+func TestCUDAShelved(t *testing.T) {
+	k := openCUDA(t).(*backend)
+	want := made(t, k)
+	shelf := keptShelf{heapShelf{kept: map[string][]byte{}}}
+	first := made(t, k.Shelve(shelf))
+	kept := len(shelf.kept)
+	again := made(t, k.Shelve(shelf))
+	compareHeld(t, "first", k, first, want)
+	compareHeld(t, "again", k, again, want)
+	if k.InPlace() || kept == 0 || len(shelf.kept) != kept || len(k.views) != 0 {
+		t.Errorf("in place %v, kept %d, then %d, %d views", k.InPlace(), kept, len(shelf.kept), len(k.views))
+	}
+	for _, objects := range [][]kern.Object{want, first, again} {
+		kern.Free(objects)
+	}
+}
+
+// TestCUDATune: every kernel of a linear gives the same bits on the device, too.
+func TestCUDATune(t *testing.T) {
+	k := openCUDA(t).(*backend)
+	for _, shape := range StepLinears(1024) {
+		for p := kern.F32; p <= kern.Q4; p++ {
+			err := k.TuneLinear(shape, p, []int{1, 2, 8, 16}, TuneEffort{Bytes: 32 << 20, Runs: 16}, func(f LinearTuning) bool {
+				if len(f.Wrong) > 0 {
+					t.Errorf("%s, %v, %d rows: %v give other bits", shape.Name, p, f.Rows, f.Wrong)
+				}
+				t.Logf("%s, %v, %d rows: %v takes %v, %v %v", shape.Name, p, f.Rows, f.Chosen, f.Chosen.One, f.Best, f.Best.One)
+				return true
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 func TestCUDAReadProbe(t *testing.T) {
 	read, release, err := openCUDA(t).(*backend).ReadProbe()
 	if err != nil {

@@ -28,7 +28,7 @@ func (s *stream) Embed(a kern.Embed) {
 	if !s.alive() {
 		return
 	}
-	if len(a.Tables) == 0 || !positive(a.Rows, a.Variations, a.Columns, a.Stride) || a.First < 0 || a.Columns > a.Stride-a.First {
+	if len(a.Tables) == 0 || !kern.Positive(a.Rows, a.Variations, a.Columns, a.Stride) || a.First < 0 || a.Columns > a.Stride-a.First {
 		s.shapef("embed", "got %d tables, %d rows of %d variations, columns %d+%d of %d",
 			len(a.Tables), a.Rows, a.Variations, a.First, a.Columns, a.Stride)
 		return
@@ -45,9 +45,9 @@ func (s *stream) Embed(a kern.Embed) {
 		}
 		width = found.cols
 	}
-	dst := s.floats("embed", "Dst", a.Dst, product(a.Rows, a.Columns, width))
-	codes := s.ints("embed", "Codes", a.Codes, product(a.Variations, len(a.Tables), a.Stride))
-	positions := s.optional("embed", "Positions", a.Positions, product(a.First+a.Columns, width))
+	dst := s.floats("embed", "Dst", a.Dst, kern.Product(a.Rows, a.Columns, width))
+	codes := s.ints("embed", "Codes", a.Codes, kern.Product(a.Variations, len(a.Tables), a.Stride))
+	positions := s.optional("embed", "Positions", a.Positions, kern.Product(a.First+a.Columns, width))
 	s.apart("embed", "Positions", dst, positions)
 	for from := 0; from < len(a.Tables) && s.err == nil; {
 		from = s.embedSome(&a, from, dst, codes, positions)
@@ -68,7 +68,7 @@ func (s *stream) embedSome(a *kern.Embed, from int, dst, codes, positions region
 		if table.precision != first.precision || args.count == embedTables {
 			break
 		}
-		operands[3+args.count] = region{memory: table.memory, to: table.bytes}
+		operands[3+args.count] = table.part(0, table.bytes)
 		args.entries[args.count] = uint32(table.rows)
 		args.count++
 	}

@@ -1,6 +1,7 @@
 package metalkern
 
 import (
+	"errors"
 	"testing"
 
 	"segue/engine/kern"
@@ -13,6 +14,7 @@ type blank struct{ dispatches, barriers int }
 
 func (d *blank) Info() driver.Info                      { return driver.Info{Backend: "blank", Cores: 132} }
 func (d *blank) Buffer(n int64) (driver.Buffer, error)  { return blankBuffer(n), nil }
+func (d *blank) Wrap([]byte) (driver.Buffer, error)     { return nil, errors.New("blank") }
 func (d *blank) Library(string) (driver.Library, error) { return d, nil }
 func (d *blank) Pipeline(string) (driver.Pipeline, error) {
 	return d, nil
@@ -27,6 +29,7 @@ type blankMemory struct{ bytes int64 }
 
 func blankBuffer(n int64) driver.Buffer { return &blankMemory{n} }
 func (m *blankMemory) Bytes() int64     { return m.bytes }
+func (m *blankMemory) Contents() []byte { return nil }
 func (m *blankMemory) Free()            {}
 
 type blankQueue struct {

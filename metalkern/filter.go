@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"segue/engine/kern"
-	"segue/metalkern/driver"
 	"segue/weights"
 )
 
@@ -25,36 +24,38 @@ func (f *filter) Transposed() bool { return f.transposed }
 // pitch is the outputs of a row with what fills it up.
 func (f *filter) pitch() int { return roundUp(f.out, 4) }
 
-func (f *filter) region() region { return region{memory: f.memory, to: f.bytes} }
+func (f *filter) region() region { return f.part(0, f.bytes) }
 
 func (b *backend) Filter(t *weights.Tensor, transposed bool) (kern.Filter, error) {
-	if err := checkTensor("filter", t); err != nil {
-		return nil, err
+	return b.newFilter(kern.NoShelf{}, t, transposed)
+}
+
+func (b *backend) newFilter(shelf kern.Shelf, t *weights.Tensor, transposed bool) (kern.Filter, error) {
+	f := &filter{transposed: transposed}
+	var err error
+	if f.in, f.out, f.kernel, err = kern.FilterShape(t, transposed); err != nil {
+		return nil, fmt.Errorf("metalkern: filter: %w", err)
 	}
-	if len(t.Shape) != 3 {
-		return nil, fmt.Errorf("metalkern: filter: %s: got shape %v, want three dimensions", t.Name, t.Shape)
-	}
-	f := &filter{out: t.Shape[0], in: t.Shape[1], kernel: t.Shape[2], transposed: transposed}
-	if transposed {
-		f.in, f.out = f.out, f.in
-	}
-	n := product(f.kernel, f.in, f.pitch())
+	n := kern.Product(f.kernel, f.in, f.pitch())
 	if n > maxIndex {
 		return nil, fmt.Errorf("metalkern: filter: %s: got shape %v, want at most %d numbers", t.Name, t.Shape, maxIndex)
 	}
-	if err := b.hold(&f.holding, "filter", 4*int64(n)); err != nil {
-		return nil, err
+	kind := "filter"
+	if transposed {
+		kind = "transposed filter"
 	}
-	if err := b.upload(driver.Binding{Buffer: f.memory}, bytesOf(f.packed(t.Floats()))); err != nil {
-		f.Free()
-		return nil, fmt.Errorf("metalkern: filter: %s: %w", t.Name, err)
+	err = b.provide(&f.holding, kind, shelf, kern.ShelfName(kind, t), 4*int64(n), func(dst []byte) error {
+		f.pack(floatsOf(dst), t.Floats())
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return f, nil
 }
 
-// packed brings the outputs of one input and tap together.
-func (f *filter) packed(w []float32) []float32 {
-	rows := make([]float32, f.kernel*f.in*f.pitch())
+// pack brings the outputs of one input and tap together.
+func (f *filter) pack(rows, w []float32) {
 	for at, v := range w {
 		j, first, second := at%f.kernel, at/f.kernel/f.second(), at/f.kernel%f.second()
 		o, i := first, second
@@ -63,7 +64,6 @@ func (f *filter) packed(w []float32) []float32 {
 		}
 		rows[(j*f.in+i)*f.pitch()+o] = v
 	}
-	return rows
 }
 
 // second is the length of the tensor's second dimension.

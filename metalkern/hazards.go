@@ -3,7 +3,11 @@ package metalkern
 // What was read and written since the last barrier. An op that touches what an earlier one writes, or writes what an
 // earlier one reads, must wait for it; all others may run beside it.
 
-import "segue/metalkern/driver"
+import (
+	"slices"
+
+	"segue/metalkern/driver"
+)
 
 // A region is bytes of device memory as an operand of an op. Without memory it is an absent operand.
 type region struct {
@@ -65,3 +69,32 @@ func (h *hazards) add(operands []region) {
 }
 
 func (h *hazards) clear() { h.n = 0 }
+
+// fresh remembers what this submission writes. All else has been there since before its first dispatch, so that a dispatch
+// may read it while the one before is still at work. Where the list is full all counts as written.
+type fresh struct {
+	n        int
+	memories [32]driver.Buffer
+	full     bool
+}
+
+func (f *fresh) add(operands []region) {
+	for _, o := range operands {
+		if !o.write || o.memory == nil || f.has(o) {
+			continue
+		}
+		if f.n == len(f.memories) {
+			f.full = true
+			return
+		}
+		f.memories[f.n] = o.memory
+		f.n++
+	}
+}
+
+// has reports whether the submission writes the region's memory.
+func (f *fresh) has(o region) bool {
+	return f.full || slices.Contains(f.memories[:f.n], o.memory)
+}
+
+func (f *fresh) clear() { f.n, f.full = 0, false }

@@ -9,8 +9,9 @@ import (
 // memory is a driver's buffer that only says that it was freed.
 type memory struct{ freed *bool }
 
-func (m memory) Bytes() int64 { return 0 }
-func (m memory) Free()        { *m.freed = true }
+func (m memory) Bytes() int64     { return 0 }
+func (m memory) Contents() []byte { return nil }
+func (m memory) Free()            { *m.freed = true }
 
 func TestHazards(t *testing.T) {
 	a, b := driver.Buffer(memory{new(bool)}), driver.Buffer(memory{new(bool)})
@@ -56,6 +57,46 @@ func TestHazardsFull(t *testing.T) {
 	}
 }
 
+// What a submission writes is fresh until the next one; where the list is full all is.
+func TestFresh(t *testing.T) {
+	var f fresh
+	a, b := driver.Buffer(memory{new(bool)}), driver.Buffer(memory{new(bool)})
+	f.add([]region{{memory: a, to: 8, write: true}, {memory: b, to: 8}, {write: true}})
+	if !f.has(region{memory: a, from: 99, to: 100}) || f.has(region{memory: b}) || f.has(region{}) {
+		t.Error("want the memory that was written to be fresh, and no other")
+	}
+	for range len(f.memories) {
+		f.add([]region{{memory: memory{new(bool)}, write: true}})
+	}
+	if !f.has(region{memory: b}) {
+		t.Error("a full list: want all to be fresh")
+	}
+	f.clear()
+	if f.has(region{memory: a}) {
+		t.Error("another submission: want nothing to be fresh")
+	}
+}
+
+// Columns are settled unless the submission at hand has written one of them.
+func TestSettled(t *testing.T) {
+	c := &cache{}
+	c.writes(1, 5)
+	c.writes(1, 6)
+	for _, w := range []struct {
+		turn   uint64
+		before int
+		want   bool
+	}{{1, 5, true}, {1, 6, false}, {2, 7, true}} {
+		if got := c.settled(w.turn, w.before); got != w.want {
+			t.Errorf("submission %d, columns before %d: got settled %v, want %v", w.turn, w.before, got, w.want)
+		}
+	}
+	c.writes(2, 7)
+	if !c.settled(2, 7) || c.settled(2, 8) {
+		t.Error("the next submission: want columns from 7 on to be fresh alone")
+	}
+}
+
 // Memory that is freed while a stream is at work stays until no stream is.
 func TestGraveyard(t *testing.T) {
 	var freed bool
@@ -63,7 +104,15 @@ func TestGraveyard(t *testing.T) {
 	b.users.Store(10)
 	b.graves.start()
 	b.graves.start()
-	b.graves.bury(b, memory{&freed})
+	bury := func() {
+		freed = false
+		b.graves.bury(b, grave{memory{&freed}, func() {
+			if !freed {
+				t.Error("what comes after came before")
+			}
+		}})
+	}
+	bury()
 	b.graves.pause(b)
 	if freed {
 		t.Error("freed while a stream was at work")
@@ -72,8 +121,7 @@ func TestGraveyard(t *testing.T) {
 	if !freed {
 		t.Error("not freed when the last stream paused")
 	}
-	freed = false
-	b.graves.bury(b, memory{&freed})
+	bury()
 	if !freed || b.users.Load() != 8 {
 		t.Errorf("between streams' work: got freed %v, %d users, want at once, and 8", freed, b.users.Load())
 	}

@@ -35,6 +35,10 @@ type matvec struct {
 	names         [kern.Q4 + 1]kernelName // by precision
 }
 
+// matvecThreads are those of a threadgroup, few or many. Whichever kernel and threads are taken, the bits are the same;
+// TuneLinear measures all.
+var matvecThreads = [...]int{128, 256}
+
 // matvecs by rows, then by outputs.
 var matvecs = []matvec{
 	newMatvec(1, 1, "1x1"), newMatvec(1, 2, "1x2"), newMatvec(1, 4, "1x4"),
@@ -66,38 +70,45 @@ type linearOperands struct {
 }
 
 func (s *stream) Linear(a kern.Linear) {
+	o, ok := s.linearOperands(&a)
+	switch {
+	case !ok:
+	case a.Rows <= matvecRows:
+		s.matvec(&o, s.chooseLaunch(a.Rows, o.w))
+	default:
+		s.tiles(&o)
+	}
+}
+
+func (s *stream) linearOperands(a *kern.Linear) (o linearOperands, ok bool) {
 	if !s.alive() {
-		return
+		return o, false
 	}
 	w := s.matrix("linear", "W", a.W)
 	if w == nil {
-		return
+		return o, false
 	}
 	if a.Rows < 1 || a.Act > kern.ReLU {
 		s.shapef("linear", "got %d rows, activation %d", a.Rows, a.Act)
-		return
+		return o, false
 	}
-	o := linearOperands{w: w}
-	o.dst = s.floats("linear", "Dst", a.Dst, product(a.Rows, w.rows))
+	o.w = w
+	o.dst = s.floats("linear", "Dst", a.Dst, kern.Product(a.Rows, w.rows))
 	o.bias = s.optional("linear", "Bias", a.Bias, w.rows)
-	o.residual = s.optional("linear", "Residual", a.Residual, product(a.Rows, w.rows))
-	o.x = s.floats("linear", "X", a.X, product(a.Rows, w.cols))
+	o.residual = s.optional("linear", "Residual", a.Residual, kern.Product(a.Rows, w.rows))
+	o.x = s.floats("linear", "X", a.X, kern.Product(a.Rows, w.cols))
 	s.apart("linear", "X", o.dst, o.x)
 	s.same("linear", "Residual", o.dst, o.residual)
 	o.weight, o.shift = s.normWeights("linear", a.Norm, w.cols)
 	if s.err != nil {
-		return
+		return o, false
 	}
 	o.linearArgs = linearArgs{
 		rows: uint32(a.Rows), outputs: uint32(w.rows), inputs: uint32(w.cols), padded: uint32(roundUp(w.cols, weights.GroupSize)),
 		pitch: uint32(w.rowBytes()), norm: uint32(a.Norm.Kind), epsilon: a.Norm.Epsilon, act: uint32(a.Act),
 		vector: fours(w.cols, o.x, o.weight, o.shift), bias: present(o.bias), residual: present(o.residual),
 	}
-	if a.Rows <= matvecRows {
-		s.matvec(&o)
-	} else {
-		s.tiles(&o)
-	}
+	return o, true
 }
 
 // present is 1 for an operand that is there.
@@ -108,21 +119,27 @@ func present(r region) uint32 {
 	return 1
 }
 
-func (s *stream) matvec(o *linearOperands) {
-	m, threads := s.chooseMatvec(int(o.rows), o.w.rows)
-	p, ok := s.pipeline(m.names[o.w.precision])
+func (s *stream) matvec(o *linearOperands, l launch) {
+	p, ok := s.pipeline(l.names[o.w.precision])
 	if !ok {
 		return
 	}
-	threads = p.threads(threads)
-	groups := driver.Size{X: ceilDiv(int(o.rows), m.rows), Y: ceilDiv(o.w.rows, threads/simdWidth*m.outputs), Z: 1}
+	threads := p.threads(l.threads)
+	groups := driver.Size{X: ceilDiv(int(o.rows), l.rows), Y: ceilDiv(o.w.rows, threads/simdWidth*l.outputs), Z: 1}
 	s.dispatch(p, groups, threads, constants(s, o.linearArgs),
 		o.w.numbers(), o.w.scales(), o.x, o.weight, o.shift, o.bias, o.residual, o.dst.written())
 }
 
-// chooseMatvec takes the smallest kernel that has the rows, with as many outputs per simdgroup as leave work for all cores.
-func (s *stream) chooseMatvec(rows, outputs int) (m *matvec, threads int) {
-	const most = 256
+// A launch is a kernel and as many threads of a threadgroup as it should have.
+type launch struct {
+	*matvec
+	threads int
+}
+
+// chooseLaunch takes the smallest kernel that has the rows, with as many outputs per simdgroup as leave work for all cores.
+func (s *stream) chooseLaunch(rows int, w *matrix) launch {
+	var m *matvec
+	few, most := matvecThreads[0], matvecThreads[1]
 	for i := range matvecs {
 		next := &matvecs[i]
 		switch {
@@ -130,14 +147,26 @@ func (s *stream) chooseMatvec(rows, outputs int) (m *matvec, threads int) {
 			m = next
 		case next.rows > m.rows && rows > m.rows:
 			m = next
-		case next.rows == m.rows && ceilDiv(outputs, most/simdWidth*next.outputs)*ceilDiv(rows, m.rows) >= s.cores():
+		case next.rows == m.rows && ceilDiv(w.rows, most/simdWidth*next.outputs)*ceilDiv(rows, m.rows) >= s.cores():
 			m = next
 		}
 	}
-	if ceilDiv(outputs, most/simdWidth*m.outputs) < s.cores()/2 {
-		return m, most / 2
+	if ceilDiv(w.rows, most/simdWidth*m.outputs) < s.cores()/2 {
+		return launch{m, few}
 	}
-	return m, most
+	return launch{m, most}
+}
+
+// launches are all that may serve so many rows.
+func launches(rows int) (all []launch) {
+	for i := range matvecs {
+		for _, threads := range matvecThreads {
+			if m := &matvecs[i]; m.rows <= 2*rows {
+				all = append(all, launch{m, threads})
+			}
+		}
+	}
+	return all
 }
 
 // cores is a guess where the device does not say: the smallest Apple GPUs have eight, the largest eighty.

@@ -36,9 +36,9 @@ func (s *stream) LSTM(a kern.LSTM) {
 	if !s.indexable("lstm", a.T, 4, w.cols) {
 		return
 	}
-	gates := s.floats("lstm", "Gates", a.Gates, product(a.T, 4, w.cols))
-	residual := s.optional("lstm", "Residual", a.Residual, product(a.T, w.cols))
-	dst := s.floats("lstm", "Dst", a.Dst, product(a.T, w.cols))
+	gates := s.floats("lstm", "Gates", a.Gates, kern.Product(a.T, 4, w.cols))
+	residual := s.optional("lstm", "Residual", a.Residual, kern.Product(a.T, w.cols))
+	dst := s.floats("lstm", "Dst", a.Dst, kern.Product(a.T, w.cols))
 	s.apart("lstm", "Gates", dst, gates)
 	s.same("lstm", "Residual", dst, residual)
 	state := s.grow(scratchState, 3*4*int64(w.groups())*weights.GroupSize)

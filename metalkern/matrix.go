@@ -19,7 +19,6 @@ import (
 	"sync/atomic"
 
 	"segue/engine/kern"
-	"segue/metalkern/driver"
 	"segue/weights"
 )
 
@@ -46,73 +45,69 @@ func (m *matrix) quantized() bool { return m.precision == kern.Q8 || m.precision
 
 // numbers and scales are the two parts of the memory, as operands.
 func (m *matrix) numbers() region {
-	return region{memory: m.memory, to: int64(m.rows) * int64(m.rowBytes())}
+	return m.part(0, int64(m.rows)*int64(m.rowBytes()))
 }
 
 func (m *matrix) scales() region {
 	if !m.quantized() {
 		return region{}
 	}
-	from := int64(m.rows) * int64(m.rowBytes())
-	return region{memory: m.memory, from: from, to: from + 2*int64(roundUp(m.rows*m.groups(), 2))} // whole words
+	return m.part(m.scalesFrom(), m.scalesFrom()+2*int64(roundUp(m.rows*m.groups(), 2))) // whole words
 }
 
+// size is the bytes of both.
+func (m *matrix) size() int64 {
+	return m.numbers().to - m.numbers().from + m.scales().to - m.scales().from
+}
+
+// scalesFrom is where in the matrix its scales begin.
+func (m *matrix) scalesFrom() int64 { return int64(m.rows) * int64(m.rowBytes()) }
+
 func (b *backend) Matrix(p kern.Precision, parts ...*weights.Tensor) (kern.Matrix, error) {
-	return b.newMatrix("matrix", p, parts)
+	return b.newMatrix(kern.NoShelf{}, "matrix", p, parts)
 }
 
 func (b *backend) Table(p kern.Precision, t *weights.Tensor) (kern.Matrix, error) {
-	return b.newMatrix("table", p, []*weights.Tensor{t})
+	return b.newMatrix(kern.NoShelf{}, "table", p, []*weights.Tensor{t})
 }
 
-func (b *backend) newMatrix(what string, p kern.Precision, parts []*weights.Tensor) (kern.Matrix, error) {
-	m := &matrix{precision: p}
-	for _, t := range parts {
-		if err := checkTensor(what, t); err != nil {
-			return nil, err
-		}
-		if len(t.Shape) != 2 || m.rows > 0 && t.Shape[1] != m.cols {
-			return nil, fmt.Errorf("metalkern: %s: %s: got shape %v, want [rows, %d]", what, t.Name, t.Shape, m.cols)
-		}
-		m.rows += t.Shape[0]
-		m.cols = t.Shape[1]
+func (b *backend) newMatrix(shelf kern.Shelf, what string, p kern.Precision, parts []*weights.Tensor) (kern.Matrix, error) {
+	m := &matrix{}
+	var err error
+	if m.rows, m.cols, m.precision, err = kern.WeightShape(p, parts...); err != nil {
+		return nil, fmt.Errorf("metalkern: %s: %w", what, err)
 	}
-	if m.rows == 0 {
-		return nil, fmt.Errorf("metalkern: %s: no parts", what)
+	size := kern.Product(m.rows, m.rowBytes()+2*m.groups())
+	if size > kern.MaxElements {
+		return nil, fmt.Errorf("metalkern: %s: got [%d, %d], want at most %d bytes", what, m.rows, m.cols, kern.MaxElements)
 	}
-	switch p {
-	case kern.Stored:
-		m.precision = exactPrecision(parts)
-	case kern.F32, kern.F16, kern.Q8, kern.Q4:
-	default:
-		return nil, fmt.Errorf("metalkern: %s: got precision %d, want %d to %d", what, p, kern.Stored, kern.Q4)
-	}
-	size := product(m.rows, m.rowBytes()+2*m.groups())
-	if size > maxElements {
-		return nil, fmt.Errorf("metalkern: %s: got [%d, %d], want at most %d bytes", what, m.rows, m.cols, maxElements)
-	}
-	if err := b.hold(&m.holding, what, m.numbers().to+m.scales().to-m.scales().from); err != nil {
+	if err = b.fill(m, shelf, what, parts); err != nil {
 		return nil, err
 	}
-	if err := b.fill(m, parts); err != nil {
-		m.Free()
-		return nil, fmt.Errorf("metalkern: %s: %w", what, err)
+	for _, t := range parts {
+		t.Forget()
 	}
 	return m, nil
 }
 
-// exactPrecision holds every value of the parts, which become one weight.
-func exactPrecision(parts []*weights.Tensor) kern.Precision {
-	for _, t := range parts {
-		if t.DType != weights.F16 {
-			return kern.F32
-		}
+// fill gives a matrix its memory. What a file holds as the memory of a device of its own will is neither packed nor kept.
+func (b *backend) fill(m *matrix, shelf kern.Shelf, what string, parts []*weights.Tensor) error {
+	if !b.info.Unified && m.asStored(parts...) {
+		return b.holdCopy(&m.holding, what, tensorData(parts)...)
 	}
-	return kern.F16
+	name := kern.ShelfName("matrix "+m.precision.String(), parts...)
+	return b.provide(&m.holding, what, shelf, name, m.size(), func(dst []byte) error { return m.pack(dst, parts) })
 }
 
-// fillBytes bounds the memory that a weight passes through on its way to the device, for each thread that rounds.
-const fillBytes = 8 << 20
+func tensorData(parts []*weights.Tensor) (data [][]byte) {
+	for _, t := range parts {
+		data = append(data, t.Data)
+	}
+	return data
+}
+
+// runBytes bounds the memory that a weight passes through on its way, for each thread that rounds.
+const runBytes = 8 << 20
 
 // A run is some rows of a part, the first of which is row of the whole.
 type run struct {
@@ -120,59 +115,62 @@ type run struct {
 	from, to, row int
 }
 
-// fill rounds the parts a run at a time, on all threads, and sends them to the device.
-func (b *backend) fill(m *matrix, parts []*weights.Tensor) error {
+// pack rounds the parts into dst, which is zeros, a run at a time on all threads.
+func (m *matrix) pack(dst []byte, parts []*weights.Tensor) error {
 	var runs []run
-	row, most := 0, max(1, fillBytes/(4*m.cols))
+	row, most := 0, max(1, runBytes/(4*m.cols))
 	for _, part := range parts {
+		part = part.Settled()
 		for from := 0; from < part.Shape[0]; from += most {
 			runs = append(runs, run{part, from, min(from+most, part.Shape[0]), row + from})
 		}
 		row += part.Shape[0]
 	}
-	scales := make([]uint16, (m.scales().to-m.scales().from)/2)
 	failed := make([]error, len(runs))
 	var next atomic.Int64
 	var group sync.WaitGroup
 	for range min(len(runs), runtime.GOMAXPROCS(0)) {
 		group.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(runs)); i = next.Add(1) - 1 {
-				failed[i] = b.fillRun(m, runs[i], scales)
+				failed[i] = m.packRun(dst, runs[i])
 			}
 		})
 	}
 	group.Wait()
-	if err := errors.Join(failed...); err != nil || !m.quantized() {
-		return err
-	}
-	return b.upload(driver.Binding{Buffer: m.memory, Offset: m.scales().from}, bytesOf(scales))
+	return errors.Join(failed...)
 }
 
-// fillRun sends the numbers of a run and puts its scales in their place among all.
-func (b *backend) fillRun(m *matrix, r run, scales []uint16) error {
+// packRun puts the numbers and the scales of a run in their places.
+func (m *matrix) packRun(dst []byte, r run) error {
 	rows := r.part.Rows(r.part.Name, r.from, r.to)
-	data, its := rows.Data, []uint16(nil)
-	if !m.asStored(rows) {
-		var err error
-		if data, its, err = m.rounded(rows.Floats()); err != nil {
-			return fmt.Errorf("%s: rows %d to %d: %w", r.part.Name, r.from, r.to-1, err)
-		}
+	numbers := dst[r.row*m.rowBytes():][:(r.to-r.from)*m.rowBytes()]
+	if m.asStored(rows) {
+		copy(numbers, rows.Data)
+		return nil
+	}
+	scales, err := m.round(numbers, rows.Floats())
+	if err != nil {
+		return fmt.Errorf("%s: rows %d to %d: %w", r.part.Name, r.from, r.to-1, err)
 	}
 	if m.quantized() {
-		copy(scales[r.row*m.groups():], its)
+		copy(dst[m.scalesFrom()+2*int64(r.row*m.groups()):], bytesOf(scales))
 	}
-	return b.upload(driver.Binding{Buffer: m.memory, Offset: int64(r.row) * int64(m.rowBytes())}, data)
+	return nil
 }
 
 // asStored reports whether rows lie in the file as they do in the memory.
-func (m *matrix) asStored(rows *weights.Tensor) bool {
-	same := m.precision == kern.F32 && rows.DType == weights.F32 || m.precision == kern.F16 && rows.DType == weights.F16
-	return same && m.cols%weights.GroupSize == 0
+func (m *matrix) asStored(parts ...*weights.Tensor) bool {
+	for _, rows := range parts {
+		same := m.precision == kern.F32 && rows.DType == weights.F32 || m.precision == kern.F16 && rows.DType == weights.F16
+		if !same || rows.Derived() || m.cols%weights.GroupSize != 0 {
+			return false
+		}
+	}
+	return true
 }
 
-// rounded is whole rows as the memory holds them.
-func (m *matrix) rounded(values []float32) (data []byte, scales []uint16, err error) {
-	data = make([]byte, len(values)/m.cols*m.rowBytes())
+// round writes whole rows as the memory holds them, and returns their scales.
+func (m *matrix) round(data []byte, values []float32) (scales []uint16, err error) {
 	switch m.precision {
 	case kern.F32:
 		putRows(data, values, m, func(dst []byte, v float32) { binary.LittleEndian.PutUint32(dst, math.Float32bits(v)) })
@@ -181,12 +179,12 @@ func (m *matrix) rounded(values []float32) (data []byte, scales []uint16, err er
 	default:
 		q, err := weights.Quantize(values, m.cols, map[kern.Precision]int{kern.Q8: 8, kern.Q4: 4}[m.precision])
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		putGroups(data, m, q)
 		scales = q.Scales
 	}
-	return data, scales, nil
+	return scales, nil
 }
 
 func putRows(data []byte, values []float32, m *matrix, put func(dst []byte, v float32)) {

@@ -26,8 +26,8 @@ func (s *stream) Norm(a kern.Norm) {
 		s.shapef("norm", "got %d rows of %d, kind %d", a.Rows, width, a.Norm.Kind)
 		return
 	}
-	x := s.floats("norm", "X", a.X, product(a.Rows, width))
-	dst := s.floats("norm", "Dst", a.Dst, product(a.Rows, width))
+	x := s.floats("norm", "X", a.X, kern.Product(a.Rows, width))
+	dst := s.floats("norm", "Dst", a.Dst, kern.Product(a.Rows, width))
 	s.same("norm", "X", dst, x)
 	weight, bias := s.normWeights("norm", a.Norm, width)
 	if p, ok := s.pipeline(normRows); ok {

@@ -21,7 +21,7 @@ type rvqArgs struct {
 }
 
 func (s *stream) rvqFits(op string, q, entries, t, d, stride int) bool {
-	if !positive(q, entries, t, d) || stride < t {
+	if !kern.Positive(q, entries, t, d) || stride < t {
 		s.shapef(op, "got %d codebooks of %d entries, %d rows of %d, stride %d", q, entries, t, d, stride)
 		return false
 	}
@@ -32,9 +32,9 @@ func (s *stream) RVQEncode(a kern.RVQEncode) {
 	if !s.alive() || !s.rvqFits("rvq encode", a.Q, a.Entries, a.T, a.D, a.Stride) {
 		return
 	}
-	codes := s.ints("rvq encode", "Codes", a.Codes, product(a.Q-1, a.Stride)+a.T)
-	z := s.floats("rvq encode", "Z", a.Z, product(a.T, a.D))
-	books := s.floats("rvq encode", "Books", a.Books, product(a.Q, a.Entries, a.D))
+	codes := s.ints("rvq encode", "Codes", a.Codes, kern.Product(a.Q-1, a.Stride)+a.T)
+	z := s.floats("rvq encode", "Z", a.Z, kern.Product(a.T, a.D))
+	books := s.floats("rvq encode", "Books", a.Books, kern.Product(a.Q, a.Entries, a.D))
 	s.apart("rvq encode", "Books", z, books)
 	if p, ok := s.pipeline(rvqEncode); ok {
 		args := rvqArgs{uint32(a.T), uint32(a.D), uint32(a.Q), uint32(a.Entries), uint32(a.Stride)}
@@ -47,9 +47,9 @@ func (s *stream) RVQDecode(a kern.RVQDecode) {
 	if !s.alive() || !s.rvqFits("rvq decode", a.Q, a.Entries, a.T, a.D, a.Stride) {
 		return
 	}
-	codes := s.ints("rvq decode", "Codes", a.Codes, product(a.Q-1, a.Stride)+a.T)
-	dst := s.floats("rvq decode", "Dst", a.Dst, product(a.T, a.D))
-	books := s.floats("rvq decode", "Books", a.Books, product(a.Q, a.Entries, a.D))
+	codes := s.ints("rvq decode", "Codes", a.Codes, kern.Product(a.Q-1, a.Stride)+a.T)
+	dst := s.floats("rvq decode", "Dst", a.Dst, kern.Product(a.T, a.D))
+	books := s.floats("rvq decode", "Books", a.Books, kern.Product(a.Q, a.Entries, a.D))
 	s.apart("rvq decode", "Books", dst, books)
 	if p, ok := s.pipeline(rvqDecode); ok {
 		args := rvqArgs{uint32(a.T), uint32(a.D), uint32(a.Q), uint32(a.Entries), uint32(a.Stride)}

@@ -15,7 +15,7 @@ var sampleDraw = kernelName{"sample", "sample_draw"}
 const (
 	sampleEntries = 4096 // SAMPLE_ENTRIES of sample.metal: all logits of a codebook are in threadgroup memory
 	sampleBooks   = 64   // bits of sampleArgs.forced
-	sampleThreads = 256  // SAMPLE_SIMDGROUPS at most
+	sampleThreads = 1024 // SAMPLE_SIMDGROUPS
 )
 
 // sampleArgs is SampleArgs of sample.metal.
@@ -25,7 +25,7 @@ type sampleArgs struct {
 	column, group, topk         uint32
 	greedy, probs               uint32
 	guidance, temperature, topp float32
-	padding                     uint32
+	late                        uint32
 }
 
 func (s *stream) Sample(a kern.Sample) {
@@ -36,10 +36,10 @@ func (s *stream) Sample(a kern.Sample) {
 	if a.Guidance != 1 {
 		branches = 2
 	}
-	codes := s.ints("sample", "Codes", a.Codes, product(a.Variations, a.Q, a.Stride))
-	seeds := s.ints("sample", "Seeds", a.Seeds, product(a.Variations, 2))
-	logits := s.floats("sample", "Logits", a.Logits, product(branches, a.Group, a.Q, a.Entries))
-	probs := s.optional("sample", "Probs", a.Probs, product(a.Variations, a.Q, a.Entries))
+	codes := s.ints("sample", "Codes", a.Codes, kern.Product(a.Variations, a.Q, a.Stride))
+	seeds := s.ints("sample", "Seeds", a.Seeds, kern.Product(a.Variations, 2))
+	logits := s.floats("sample", "Logits", a.Logits, kern.Product(branches, a.Group, a.Q, a.Entries))
+	probs := s.optional("sample", "Probs", a.Probs, kern.Product(a.Variations, a.Q, a.Entries))
 	s.apart("sample", "Logits", probs, logits)
 	p, ok := s.pipeline(sampleDraw)
 	if !ok || s.err != nil {
@@ -48,11 +48,12 @@ func (s *stream) Sample(a kern.Sample) {
 	args := sampleArgs{
 		books: uint32(a.Q), entries: uint32(a.Entries), stride: uint32(a.Stride), column: uint32(a.Column), group: uint32(a.Group),
 		topk: uint32(min(a.TopK, a.Entries)), greedy: flag(a.Greedy), probs: flag(!probs.absent()),
-		guidance: a.Guidance, temperature: a.Temperature, topp: a.TopP,
+		guidance: a.Guidance, temperature: a.Temperature, topp: a.TopP, late: flag(s.fresh.has(seeds)),
 	}
 	args.forced, args.open = cells(a)
 	groups := driver.Size{X: a.Q, Y: a.Variations, Z: 1}
-	s.dispatch(p, groups, p.threads(sampleThreads), constants(s, args), logits, seeds, codes.written(), probs.written())
+	threads := min(sampleThreads, roundUp(ceilDiv(a.Entries, 4), simdWidth)) // a call of Philox each
+	s.dispatch(p, groups, p.threads(threads), constants(s, args), logits, seeds, codes.written(), probs.written())
 }
 
 // cells has a bit per codebook: the column lies outside the frames, or beyond the prompt.
@@ -70,7 +71,7 @@ func cells(a kern.Sample) (forced, open uint64) {
 
 func (s *stream) sampleFits(a kern.Sample) bool {
 	switch {
-	case !positive(a.Q, a.Entries, a.Stride, a.Variations):
+	case !kern.Positive(a.Q, a.Entries, a.Stride, a.Variations):
 		s.shapef("sample", "got %d variations, %d codebooks of %d entries, stride %d", a.Variations, a.Q, a.Entries, a.Stride)
 	case a.Q > sampleBooks || a.Entries > sampleEntries:
 		s.shapef("sample", "got %d codebooks of %d entries, want at most %d of %d on a GPU", a.Q, a.Entries, sampleBooks, sampleEntries)

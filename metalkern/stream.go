@@ -24,6 +24,8 @@ type stream struct {
 	bindings  []driver.Binding
 	pipelines map[kernelName]pipeline
 	hazards   hazards
+	fresh     fresh
+	turn      uint64 // of this submission, among all of the backend's
 	scratch   [scratches]scratch
 }
 
@@ -55,7 +57,7 @@ const (
 )
 
 func newStream(b *backend, queue driver.Queue) *stream {
-	return &stream{backend: b, queue: queue, pipelines: make(map[kernelName]pipeline)}
+	return &stream{backend: b, queue: queue, pipelines: make(map[kernelName]pipeline), turn: b.turns.Add(1)}
 }
 
 func (s *stream) Submit() (kern.Fence, error) {
@@ -68,9 +70,16 @@ func (s *stream) Submit() (kern.Fence, error) {
 	} else {
 		s.submitted = kern.Fence(fence)
 	}
-	s.hazards.clear()
+	s.nextTurn()
 	s.dirty = false
 	return s.submitted, s.err
+}
+
+// nextTurn begins another submission.
+func (s *stream) nextTurn() {
+	s.hazards.clear()
+	s.fresh.clear()
+	s.turn = s.turns.Add(1)
 }
 
 func (s *stream) Wait(f kern.Fence) error {
@@ -103,7 +112,7 @@ func (s *stream) Reset() error {
 		s.queue.Wait(fence)
 	}
 	s.err, s.dirty = nil, false
-	s.hazards.clear()
+	s.nextTurn()
 	if err := s.queue.Reset(); err != nil {
 		s.fail(fmt.Errorf("metalkern: reset: %w", err))
 	} else {
@@ -212,6 +221,7 @@ func (s *stream) dispatch(p pipeline, groups driver.Size, threads int, args []by
 		s.hazards.clear()
 	}
 	s.hazards.add(operands)
+	s.fresh.add(operands)
 	s.bindings = s.bindings[:0]
 	for _, o := range operands {
 		if o.absent() {

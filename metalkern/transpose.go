@@ -15,9 +15,9 @@ func (s *stream) ConvTranspose(a kern.ConvTranspose) {
 		return
 	}
 	outT := a.OutT()
-	x := s.floats(op, "X", a.X, product(a.T, w.in))
+	x := s.floats(op, "X", a.X, kern.Product(a.T, w.in))
 	bias := s.floats(op, "Bias", a.Bias, w.out)
-	dst := s.floats(op, "Dst", a.Dst, product(outT, w.out))
+	dst := s.floats(op, "Dst", a.Dst, kern.Product(outT, w.out))
 	s.apart(op, "X", dst, x)
 	taps := ceilDiv(w.kernel, a.Stride)                           // of one phase
 	u, end := a.TrimLeft/a.Stride, (a.TrimLeft+outT-1)/a.Stride+1 // rows that are not trimmed away whole
@@ -33,7 +33,7 @@ func (s *stream) ConvTranspose(a kern.ConvTranspose) {
 }
 
 func (s *stream) transposeFits(a kern.ConvTranspose) bool {
-	if !positive(a.T, a.Stride) || product(a.T, a.Stride) > maxIndex/4 || a.W.Kernel() > maxIndex/4 ||
+	if !kern.Positive(a.T, a.Stride) || kern.Product(a.T, a.Stride) > maxIndex/4 || a.W.Kernel() > maxIndex/4 ||
 		a.TrimLeft < 0 || a.TrimRight < 0 || max(a.TrimLeft, a.TrimRight) > maxIndex/4 || a.OutT() < 1 {
 		s.shapef("conv transpose", "got %d frames, stride %d, trim %d and %d: no output", a.T, a.Stride, a.TrimLeft, a.TrimRight)
 		return false

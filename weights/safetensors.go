@@ -37,6 +37,9 @@ func (f *File) Close() error { return f.mapping.Close() }
 // Prefetch tells the system that all of the file is about to be read: in large pages, where it has such for files.
 func (f *File) Prefetch() { prefetch(f.mapping.data) }
 
+// Forget gives back the memory that the file occupies since it was read; it may be read again.
+func (f *File) Forget() { forget(f.mapping.data) }
+
 // OpenSafetensors maps a file and reads its header.
 func OpenSafetensors(path string) (*File, error) {
 	m, err := mapFile(path)

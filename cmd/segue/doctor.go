@@ -15,8 +15,8 @@ import (
 const aboutDoctor = `Checks what segue needs on this machine and says what it found: the device, memory, where models and caches are, and a
 self-test that makes one second of sound with the bundled model. Exits 1 if the self-test fails.
 
-With --report every op is also compared with its formula on the device and timed at the shapes of the published models, which takes
-minutes, and all that is found goes to a file. For the first on a new kind of GPU: segue doctor --device metal --report metal.txt
+With --report every op is also compared with its formula on the device and timed at the shapes of the published models, a GPU's
+linears with every kernel that there is for them, which takes minutes, and all that is found goes to a file. For the first on a new kind of GPU: segue doctor --device metal --report metal.txt
 `
 
 // diagnosis is what the doctor found, one entry a line.

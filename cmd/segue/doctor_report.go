@@ -13,7 +13,7 @@ import (
 )
 
 // report writes what a maintainer without this device needs to know of it: what the doctor found, how fast its memory is
-// read, each op that misses its formula, and each op's time.
+// read, also in mapped files, each op that misses its formula, each op's time, and the best kernel of each linear.
 func (d *diagnosis) report(ctx context.Context, env *environment, machine *machineFlags, path string) (err error) {
 	file, err := os.Create(path)
 	if err != nil {
@@ -37,10 +37,12 @@ func (d *diagnosis) report(ctx context.Context, env *environment, machine *machi
 	fmt.Fprintf(w, "\n%+v (%s)\n", backend.Device(), choice)
 	fmt.Fprint(env.stderr, "segue: comparing and timing every op; this takes minutes\n")
 	limit := readSpeed(w, backend)
-	wrong := writeErrors(ctx, w, backend)
+	wrong := writePacked(ctx, w, backend, packedSide)
+	wrong += writeErrors(ctx, w, backend)
 	if ctx.Err() == nil {
 		wrong += writeTimes(ctx, w, backend, limit)
 	}
+	wrong += writeTuning(ctx, w, backend, limit, publishedModels(), tunedEffort)
 	d.add("report", wrong == 0, "%d ops wrong; %s has all", wrong, path)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -20,19 +20,19 @@ func (s *stream) Attention(a kern.Attention) {
 	if !s.alive() {
 		return
 	}
-	width := product(a.Heads, a.HeadDim)
-	if !positive(a.Rows, a.Keys, a.Heads, a.HeadDim) || a.QStride < width || a.KVStride < width {
+	width := kern.Product(a.Heads, a.HeadDim)
+	if !kern.Positive(a.Rows, a.Keys, a.Heads, a.HeadDim) || a.QStride < width || a.KVStride < width {
 		s.shapef("attention", "got %d rows, %d keys, %d heads of %d, strides %d and %d",
 			a.Rows, a.Keys, a.Heads, a.HeadDim, a.QStride, a.KVStride)
 		return
 	}
 	t := &s.attention
 	*t = attentionTask{Attention: a, stream: s}
-	t.dst = s.floats("attention", "Dst", a.Dst, product(a.Rows, width))
-	t.q = s.floats("attention", "Q", a.Q, product(a.Rows-1, a.QStride)+width)
-	t.k = s.floats("attention", "K", a.K, product(a.Keys-1, a.KVStride)+width)
-	t.v = s.floats("attention", "V", a.V, product(a.Keys-1, a.KVStride)+width)
-	t.bias = s.optional("attention", "Bias", a.Bias, product(a.Heads, a.Rows+a.Keys-1))
+	t.dst = s.floats("attention", "Dst", a.Dst, kern.Product(a.Rows, width))
+	t.q = s.floats("attention", "Q", a.Q, kern.Product(a.Rows-1, a.QStride)+width)
+	t.k = s.floats("attention", "K", a.K, kern.Product(a.Keys-1, a.KVStride)+width)
+	t.v = s.floats("attention", "V", a.V, kern.Product(a.Keys-1, a.KVStride)+width)
+	t.bias = s.optional("attention", "Bias", a.Bias, kern.Product(a.Heads, a.Rows+a.Keys-1))
 	s.apart("attention", "Q", t.dst, t.q)
 	s.apart("attention", "K", t.dst, t.k)
 	s.apart("attention", "V", t.dst, t.v)

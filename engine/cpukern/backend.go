@@ -21,10 +21,7 @@ import (
 	"segue/weights"
 )
 
-const (
-	maxThreads  = 1024
-	maxElements = 1 << 34 // of one buffer: beyond any model, and small enough that byte counts do not overflow
-)
+const maxThreads = 1024
 
 // Options configure Open.
 type Options struct {
@@ -196,41 +193,21 @@ func (b *backend) checkLength(what string, n int) error {
 	if b.closed.Load() {
 		return errClosed
 	}
-	if n < 1 || n > maxElements {
-		return fmt.Errorf("cpukern: %s: got %d elements, want 1 to %d", what, n, maxElements)
+	if n < 1 || n > kern.MaxElements {
+		return fmt.Errorf("cpukern: %s: got %d elements, want 1 to %d", what, n, kern.MaxElements)
 	}
 	return nil
 }
 
-// checkTensor makes sure that a tensor's shape and its data agree before its elements are reached for.
+// checkTensor refuses a tensor that does not hold what it says.
 func (b *backend) checkTensor(what string, t *weights.Tensor) error {
 	if b.closed.Load() {
 		return errClosed
 	}
-	if t == nil {
-		return fmt.Errorf("cpukern: %s: no tensor", what)
-	}
-	n := product(t.Shape...)
-	if n < 1 || n > maxElements || len(t.Data) != n*t.DType.Size() && !t.Derived() {
-		return fmt.Errorf("cpukern: %s: %s: got %d bytes of %s for shape %v", what, t.Name, len(t.Data), t.DType, t.Shape)
+	if err := kern.CheckTensor(t); err != nil {
+		return fmt.Errorf("cpukern: %s: %w", what, err)
 	}
 	return nil
-}
-
-// product multiplies dimensions; a negative one gives -1, and what does not fit gives a length no buffer has.
-func product(dims ...int) int {
-	n := 1
-	for _, d := range dims {
-		if d < 0 {
-			return -1
-		}
-		if d > 0 && n > maxElements/d {
-			n = maxElements + 1
-			continue
-		}
-		n *= d
-	}
-	return n
 }
 
 var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1

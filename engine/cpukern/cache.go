@@ -26,8 +26,8 @@ type cache struct {
 }
 
 func (b *backend) Cache(p kern.Precision, shape kern.CacheShape) (kern.Cache, error) {
-	columns := product(shape.Layers, shape.Rows, shape.Columns, shape.Heads, 2)
-	n := product(columns, shape.HeadDim)
+	columns := kern.Product(shape.Layers, shape.Rows, shape.Columns, shape.Heads, 2)
+	n := kern.Product(columns, shape.HeadDim)
 	if err := b.checkLength("cache", n); err != nil {
 		return nil, err
 	}

@@ -59,12 +59,14 @@ func (s *stream) CausalAttention(a kern.CausalAttention) {
 			return
 		}
 	}
-	if !s.causalFits(t) {
+	if err := a.Check(); err != nil {
+		s.fail(err)
 		return
 	}
+	t.heads, t.depth = t.cache.shape.Heads, t.cache.shape.HeadDim
 	width := t.heads * t.depth
-	t.dst = s.floats("causal attention", "Dst", a.Dst, product(a.Rows, a.Columns, width))
-	t.qkv = s.floats("causal attention", "QKV", a.QKV, product(a.Rows, a.Columns, 3, width))
+	t.dst = s.floats("causal attention", "Dst", a.Dst, kern.Product(a.Rows, a.Columns, width))
+	t.qkv = s.floats("causal attention", "QKV", a.QKV, kern.Product(a.Rows, a.Columns, 3, width))
 	s.apart("causal attention", "QKV", t.dst, t.qkv)
 	if s.err != nil {
 		return
@@ -88,30 +90,6 @@ func (s *stream) cacheOf(name string, c kern.Cache) *cache {
 		return found
 	}
 	return nil
-}
-
-func (s *stream) causalFits(t *causalTask) bool {
-	own := t.cache.shape
-	t.heads, t.depth = own.Heads, own.HeadDim
-	switch {
-	case !positive(t.Rows, t.Columns) || t.Rows > own.Rows:
-		s.shapef("causal attention", "got %d rows of %d columns, want up to %d rows", t.Rows, t.Columns, own.Rows)
-	case t.Layer < 0 || t.Layer >= own.Layers:
-		s.shapef("causal attention", "Layer: got %d, want 0 to %d", t.Layer, own.Layers-1)
-	case t.Column < 0 || t.Column > own.Columns || t.Columns > own.Columns-t.Column:
-		s.shapef("causal attention", "got columns %d+%d, want up to %d", t.Column, t.Columns, own.Columns)
-	case t.prefix == nil && t.PrefixColumns != 0:
-		s.shapef("causal attention", "got %d prefix columns without a prefix", t.PrefixColumns)
-	case t.prefix != nil:
-		p := t.prefix.shape
-		if p.Layers != own.Layers || p.Heads != own.Heads || p.HeadDim != own.HeadDim || t.prefix == t.cache {
-			s.shapef("causal attention", "Prefix: got %+v, want the like of %+v, but another", p, own)
-		} else if t.PrefixColumns < 0 || t.PrefixColumns > p.Columns || t.Variations < 1 || (t.Rows-1)/t.Variations >= p.Rows {
-			s.shapef("causal attention", "Prefix: got %d columns, %d rows, %d variations, want within %+v",
-				t.PrefixColumns, t.Rows, t.Variations, p)
-		}
-	}
-	return s.err == nil
 }
 
 // each runs a phase over n items of cost multiplications. A phase is told whether the same thread goes on with the next item.

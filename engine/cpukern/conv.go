@@ -60,10 +60,10 @@ func (s *stream) Conv(a kern.Conv) {
 	frames := a.OutT()
 	t := &s.conv
 	*t = convTask{kernels: s.kernels, w: w, stride: a.Stride, dilation: a.Dilation}
-	t.dst = s.floats("conv", "Dst", a.Dst, product(frames, w.out))
+	t.dst = s.floats("conv", "Dst", a.Dst, kern.Product(frames, w.out))
 	t.bias = s.floats("conv", "Bias", a.Bias, w.out)
-	t.residual = s.optional("conv", "Residual", a.Residual, product(frames, w.out))
-	x := s.floats("conv", "X", a.X, product(a.T, w.in))
+	t.residual = s.optional("conv", "Residual", a.Residual, kern.Product(frames, w.out))
+	x := s.floats("conv", "X", a.X, kern.Product(a.T, w.in))
 	s.apart("conv", "X", t.dst, x)
 	s.same("conv", "Residual", t.dst, t.residual)
 	if s.err != nil {
@@ -81,8 +81,8 @@ func (s *stream) Conv(a kern.Conv) {
 }
 
 func (s *stream) convFits(a kern.Conv) bool {
-	sane := positive(a.T, a.Stride, a.Dilation) && a.Left >= 0 && a.Right >= 0 && a.Pad <= kern.PadReflect &&
-		max(a.T, a.Stride, a.Left, a.Right, product(a.W.Kernel(), a.Dilation)) <= maxElements
+	sane := kern.Positive(a.T, a.Stride, a.Dilation) && a.Left >= 0 && a.Right >= 0 && a.Pad <= kern.PadReflect &&
+		max(a.T, a.Stride, a.Left, a.Right, kern.Product(a.W.Kernel(), a.Dilation)) <= kern.MaxElements
 	if !sane || a.OutT() < 1 || (a.W.Kernel()-1)*a.Dilation >= a.Left+a.T+a.Right {
 		s.shapef("conv", "got %d frames, padding %d and %d (mode %d), stride %d, dilation %d: no output",
 			a.T, a.Left, a.Right, a.Pad, a.Stride, a.Dilation)

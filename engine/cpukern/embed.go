@@ -23,7 +23,7 @@ func (s *stream) Embed(a kern.Embed) {
 	if !s.alive() {
 		return
 	}
-	if len(a.Tables) == 0 || !positive(a.Rows, a.Variations, a.Columns, a.Stride) || a.First < 0 || a.Columns > a.Stride-a.First {
+	if len(a.Tables) == 0 || !kern.Positive(a.Rows, a.Variations, a.Columns, a.Stride) || a.First < 0 || a.Columns > a.Stride-a.First {
 		s.shapef("embed", "got %d tables, %d rows of %d variations, columns %d+%d of %d",
 			len(a.Tables), a.Rows, a.Variations, a.First, a.Columns, a.Stride)
 		return
@@ -42,9 +42,9 @@ func (s *stream) Embed(a kern.Embed) {
 		t.tables, t.width = append(t.tables, found), found.cols
 	}
 	width := t.width
-	t.dst = s.floats("embed", "Dst", a.Dst, product(a.Rows, a.Columns, width))
-	t.codes = s.ints("embed", "Codes", a.Codes, product(a.Variations, len(a.Tables), a.Stride))
-	t.positions = s.optional("embed", "Positions", a.Positions, product(a.First+a.Columns, width))
+	t.dst = s.floats("embed", "Dst", a.Dst, kern.Product(a.Rows, a.Columns, width))
+	t.codes = s.ints("embed", "Codes", a.Codes, kern.Product(a.Variations, len(a.Tables), a.Stride))
+	t.positions = s.optional("embed", "Positions", a.Positions, kern.Product(a.First+a.Columns, width))
 	s.apart("embed", "Positions", t.dst, t.positions)
 	if s.err != nil || !s.codesInTables(t) {
 		return

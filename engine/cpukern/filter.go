@@ -36,29 +36,26 @@ func (f *filter) Free() {
 func (f *filter) single() bool { return f.out == 1 && !f.transposed }
 
 func (b *backend) Filter(t *weights.Tensor, transposed bool) (kern.Filter, error) {
-	return b.newFilter(emptyShelf{}, t, transposed)
+	return b.newFilter(kern.NoShelf{}, t, transposed)
 }
 
 func (b *backend) newFilter(shelf kern.Shelf, t *weights.Tensor, transposed bool) (kern.Filter, error) {
-	if err := b.checkTensor("filter", t); err != nil {
-		return nil, err
+	if b.closed.Load() {
+		return nil, errClosed
 	}
-	if len(t.Shape) != 3 {
-		return nil, fmt.Errorf("cpukern: filter: %s: got shape %v, want three dimensions", t.Name, t.Shape)
-	}
-	f := &filter{out: t.Shape[0], in: t.Shape[1], kernel: t.Shape[2], transposed: transposed}
-	if transposed {
-		f.in, f.out = f.out, f.in
+	f := &filter{transposed: transposed}
+	var err error
+	if f.in, f.out, f.kernel, err = kern.FilterShape(t, transposed); err != nil {
+		return nil, fmt.Errorf("cpukern: filter: %w", err)
 	}
 	size := 4 * f.length()
-	if size > maxElements {
-		return nil, fmt.Errorf("cpukern: filter: %s: got shape %v, want at most %d bytes", t.Name, t.Shape, maxElements)
+	if size > kern.MaxElements {
+		return nil, fmt.Errorf("cpukern: filter: %s: got shape %v, want at most %d bytes", t.Name, t.Shape, kern.MaxElements)
 	}
-	name := shelfName(fmt.Sprintf("filter %v", transposed), t)
+	name := kern.ShelfName(fmt.Sprintf("filter %v", transposed), t)
 	if f.memory = shelf.Take(name, size); f.memory != nil {
 		f.packed, f.view = floatsOf(f.memory), f.memory
 	} else {
-		var err error
 		if f.memory, err = newMemory(size); err != nil {
 			return nil, fmt.Errorf("cpukern: filter: %d bytes of memory: %w", size, err)
 		}
@@ -79,7 +76,7 @@ func (f *filter) length() int {
 	case f.single():
 		return f.depth()
 	case f.transposed:
-		return product(f.kernel, f.tapFloats())
+		return kern.Product(f.kernel, f.tapFloats())
 	}
 	return simd.GemmFloats(f.out, f.depth())
 }

@@ -2,7 +2,7 @@ package cpukern
 
 // Linear: Dst[r] = act(norm(X[r])·Wᵀ + Bias) + Residual[r].
 //
-//	X ── norm ── round to 8 bits, for quantised weights ──► operand ── panels, claimed by threads ──► Dst
+//	X ── norm ── round, for quantised weights ──► operand ── panels, claimed by threads ──► Dst
 //
 // The weight passes once. A thread multiplies a run of panels with a block of rows into scratch of its own, which bias,
 // activation and residual follow while it is in the cache; Dst, which may be the residual, is written last.
@@ -46,10 +46,10 @@ func (s *stream) Linear(a kern.Linear) {
 	}
 	t := &s.linear
 	*t = linearTask{kernels: s.kernels, w: w, act: a.Act}
-	t.dst = s.floats("linear", "Dst", a.Dst, product(a.Rows, w.rows))
+	t.dst = s.floats("linear", "Dst", a.Dst, kern.Product(a.Rows, w.rows))
 	t.bias = s.optional("linear", "Bias", a.Bias, w.rows)
-	t.residual = s.optional("linear", "Residual", a.Residual, product(a.Rows, w.rows))
-	x := s.floats("linear", "X", a.X, product(a.Rows, w.cols))
+	t.residual = s.optional("linear", "Residual", a.Residual, kern.Product(a.Rows, w.rows))
+	x := s.floats("linear", "X", a.X, kern.Product(a.Rows, w.cols))
 	s.apart("linear", "X", t.dst, x)
 	s.same("linear", "Residual", t.dst, t.residual)
 	s.kernels.Fetch(w.packed[:min(len(w.packed), fetchBytes)]) // the weight is on its way while X is prepared

@@ -33,9 +33,9 @@ func (s *stream) LSTM(a kern.LSTM) {
 	}
 	t, n := &s.lstm, w.cols
 	*t = lstmTask{kernels: s.kernels, w: w, hidden: n, span: s.linearSpan(w, 1)}
-	t.dst = s.floats("lstm", "Dst", a.Dst, product(a.T, n))
-	t.gates = s.floats("lstm", "Gates", a.Gates, product(a.T, 4, n))
-	t.residual = s.optional("lstm", "Residual", a.Residual, product(a.T, n))
+	t.dst = s.floats("lstm", "Dst", a.Dst, kern.Product(a.T, n))
+	t.gates = s.floats("lstm", "Gates", a.Gates, kern.Product(a.T, 4, n))
+	t.residual = s.optional("lstm", "Residual", a.Residual, kern.Product(a.T, n))
 	s.apart("lstm", "Gates", t.dst, t.gates)
 	s.same("lstm", "Residual", t.dst, t.residual)
 	if s.err != nil {

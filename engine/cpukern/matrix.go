@@ -34,33 +34,20 @@ func (m *matrix) Free() {
 }
 
 func (b *backend) Matrix(p kern.Precision, parts ...*weights.Tensor) (kern.Matrix, error) {
-	return b.newMatrix(emptyShelf{}, p, parts)
+	return b.newMatrix(kern.NoShelf{}, p, parts)
 }
 
 func (b *backend) newMatrix(shelf kern.Shelf, p kern.Precision, parts []*weights.Tensor) (kern.Matrix, error) {
-	m := &matrix{precision: p}
-	for _, t := range parts {
-		if err := b.checkTensor("matrix", t); err != nil {
-			return nil, err
-		}
-		if len(t.Shape) != 2 || m.rows > 0 && t.Shape[1] != m.cols {
-			return nil, fmt.Errorf("cpukern: matrix: %s: got shape %v, want [rows, %d]", t.Name, t.Shape, m.cols)
-		}
-		m.rows += t.Shape[0]
-		m.cols = t.Shape[1]
+	if b.closed.Load() {
+		return nil, errClosed
 	}
-	if m.rows == 0 {
-		return nil, fmt.Errorf("cpukern: matrix: no parts")
+	m := &matrix{}
+	var err error
+	if m.rows, m.cols, m.precision, err = kern.WeightShape(p, parts...); err != nil {
+		return nil, fmt.Errorf("cpukern: matrix: %w", err)
 	}
-	switch p {
-	case kern.Stored:
-		m.precision = exactPrecision(parts)
-	case kern.F32, kern.F16, kern.Q8, kern.Q4:
-	default:
-		return nil, fmt.Errorf("cpukern: matrix: got precision %d, want %d to %d", p, kern.Stored, kern.Q4)
-	}
-	name := shelfName("matrix "+m.precision.String(), parts...)
-	if m.packed = shelf.Take(name, product(m.panels(), m.panelBytes())); m.packed != nil {
+	name := kern.ShelfName("matrix "+m.precision.String(), parts...)
+	if m.packed = shelf.Take(name, kern.Product(m.panels(), m.panelBytes())); m.packed != nil {
 		m.view = m.packed
 	} else if err := b.pack(m, parts); err != nil {
 		return nil, err
@@ -72,16 +59,6 @@ func (b *backend) newMatrix(shelf kern.Shelf, p kern.Precision, parts []*weights
 	}
 	m.hold(b, int64(len(m.packed)))
 	return m, nil
-}
-
-// exactPrecision holds every value of the parts, which become one weight.
-func exactPrecision(parts []*weights.Tensor) kern.Precision {
-	for _, t := range parts {
-		if t.DType != weights.F16 {
-			return kern.F32
-		}
-	}
-	return kern.F16
 }
 
 // bits of one packed number.
@@ -106,7 +83,7 @@ func (m *matrix) panelBytes() int {
 
 func (m *matrix) panels() int { return ceilDiv(m.rows, m.panelRows()) }
 
-// quantized reports whether activations must be rounded to 8 bits for this weight.
+// quantized reports whether activations must be rounded for this weight.
 func (m *matrix) quantized() bool { return m.precision == kern.Q8 || m.precision == kern.Q4 }
 
 // An operand is rows of activations as the kernels of a matrix want them: floats, or tiles for quantised weights.

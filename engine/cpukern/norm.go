@@ -25,8 +25,8 @@ func (s *stream) Norm(a kern.Norm) {
 		s.shapef("norm", "got %d rows of %d", a.Rows, width)
 		return
 	}
-	x := s.floats("norm", "X", a.X, product(a.Rows, width))
-	dst := s.floats("norm", "Dst", a.Dst, product(a.Rows, width))
+	x := s.floats("norm", "X", a.X, kern.Product(a.Rows, width))
+	dst := s.floats("norm", "Dst", a.Dst, kern.Product(a.Rows, width))
 	s.same("norm", "X", dst, x)
 	s.normalise("norm", a.Norm, dst, x, a.Rows, width)
 }

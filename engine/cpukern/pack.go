@@ -24,9 +24,9 @@ type packTask struct {
 
 // pack fills m.packed, of memory made for it.
 func (b *backend) pack(m *matrix, parts []*weights.Tensor) error {
-	size := product(m.panels(), m.panelBytes())
-	if size > maxElements {
-		return fmt.Errorf("cpukern: matrix: got [%d, %d], want at most %d bytes", m.rows, m.cols, maxElements)
+	size := kern.Product(m.panels(), m.panelBytes())
+	if size > kern.MaxElements {
+		return fmt.Errorf("cpukern: matrix: got [%d, %d], want at most %d bytes", m.rows, m.cols, kern.MaxElements)
 	}
 	var err error
 	if m.packed, err = newMemory(size); err != nil {

@@ -28,9 +28,9 @@ func (s *stream) RVQEncode(a kern.RVQEncode) {
 	}
 	t := &s.encode
 	*t = rvqEncodeTask{RVQEncode: a, kernels: s.kernels, span: s.pool.cut(a.T, a.Q*a.Entries*a.D)}
-	t.codes = s.ints("rvq encode", "Codes", a.Codes, product(a.Q-1, a.Stride)+a.T)
-	t.z = s.floats("rvq encode", "Z", a.Z, product(a.T, a.D))
-	t.books = s.floats("rvq encode", "Books", a.Books, product(a.Q, a.Entries, a.D))
+	t.codes = s.ints("rvq encode", "Codes", a.Codes, kern.Product(a.Q-1, a.Stride)+a.T)
+	t.z = s.floats("rvq encode", "Z", a.Z, kern.Product(a.T, a.D))
+	t.books = s.floats("rvq encode", "Books", a.Books, kern.Product(a.Q, a.Entries, a.D))
 	s.apart("rvq encode", "Books", t.z, t.books)
 	if s.err != nil {
 		return
@@ -46,7 +46,7 @@ func (s *stream) RVQEncode(a kern.RVQEncode) {
 }
 
 func (s *stream) rvqFits(op string, q, entries, t, d, stride int) bool {
-	if !positive(q, entries, t, d) || stride < t {
+	if !kern.Positive(q, entries, t, d) || stride < t {
 		s.shapef(op, "got %d codebooks of %d entries, %d rows of %d, stride %d", q, entries, t, d, stride)
 		return false
 	}
@@ -105,9 +105,9 @@ func (s *stream) RVQDecode(a kern.RVQDecode) {
 	}
 	t := &s.decode
 	*t = rvqDecodeTask{RVQDecode: a, kernels: s.kernels, span: s.pool.cut(a.T, a.Q*a.D)}
-	t.codes = s.ints("rvq decode", "Codes", a.Codes, product(a.Q-1, a.Stride)+a.T)
-	t.dst = s.floats("rvq decode", "Dst", a.Dst, product(a.T, a.D))
-	t.books = s.floats("rvq decode", "Books", a.Books, product(a.Q, a.Entries, a.D))
+	t.codes = s.ints("rvq decode", "Codes", a.Codes, kern.Product(a.Q-1, a.Stride)+a.T)
+	t.dst = s.floats("rvq decode", "Dst", a.Dst, kern.Product(a.T, a.D))
+	t.books = s.floats("rvq decode", "Books", a.Books, kern.Product(a.Q, a.Entries, a.D))
 	s.apart("rvq decode", "Books", t.dst, t.books)
 	if s.err != nil {
 		return

@@ -32,10 +32,10 @@ func (s *stream) Sample(a kern.Sample) {
 	}
 	t := &s.sample
 	*t = sampleTask{Sample: a}
-	t.codes = s.ints("sample", "Codes", a.Codes, product(a.Variations, a.Q, a.Stride))
-	t.seeds = s.ints("sample", "Seeds", a.Seeds, product(a.Variations, 2))
-	t.logits = s.floats("sample", "Logits", a.Logits, product(branches, a.Group, a.Q, a.Entries))
-	t.probs = s.optional("sample", "Probs", a.Probs, product(a.Variations, a.Q, a.Entries))
+	t.codes = s.ints("sample", "Codes", a.Codes, kern.Product(a.Variations, a.Q, a.Stride))
+	t.seeds = s.ints("sample", "Seeds", a.Seeds, kern.Product(a.Variations, 2))
+	t.logits = s.floats("sample", "Logits", a.Logits, kern.Product(branches, a.Group, a.Q, a.Entries))
+	t.probs = s.optional("sample", "Probs", a.Probs, kern.Product(a.Variations, a.Q, a.Entries))
 	s.apart("sample", "Logits", t.probs, t.logits)
 	if s.err != nil {
 		return
@@ -57,7 +57,7 @@ func (s *stream) growKeys(n int) {
 
 func (s *stream) sampleFits(a kern.Sample) bool {
 	switch {
-	case !positive(a.Q, a.Entries, a.Stride, a.Variations) || a.Entries > math.MaxInt32:
+	case !kern.Positive(a.Q, a.Entries, a.Stride, a.Variations) || a.Entries > math.MaxInt32:
 		s.shapef("sample", "got %d variations, %d codebooks of %d entries, stride %d", a.Variations, a.Q, a.Entries, a.Stride)
 	case a.Group != 1 && a.Group != a.Variations:
 		s.shapef("sample", "Group: got %d, want 1 or %d", a.Group, a.Variations)

@@ -4,7 +4,6 @@ package cpukern
 // memory that several objects view so counts once.
 
 import (
-	"strings"
 	"unsafe"
 
 	"segue/engine/kern"
@@ -28,6 +27,8 @@ func (b *backend) Layout() string {
 	return layout
 }
 
+func (b *backend) InPlace() bool { return true }
+
 func (b *backend) Shelve(s kern.Shelf) kern.Shelved { return shelved{b, s} }
 
 func (b shelved) Shelf() kern.Shelf { return b.shelf }
@@ -50,7 +51,7 @@ func (b shelved) Vector(t *weights.Tensor) (kern.Buffer, error) {
 	if err := b.checkTensor("vector", t); err != nil {
 		return nil, err
 	}
-	name := shelfName("vector", t)
+	name := kern.ShelfName("vector", t)
 	if data := b.shelf.Take(name, 4*t.Len()); data != nil {
 		return b.newFloats(append([]float32(nil), floatsOf(data)...)), nil
 	}
@@ -62,21 +63,6 @@ func (b shelved) Vector(t *weights.Tensor) (kern.Buffer, error) {
 
 func bytesOf(floats []float32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(&floats[0])), 4*len(floats))
-}
-
-// emptyShelf has nothing and keeps nothing.
-type emptyShelf struct{}
-
-func (emptyShelf) Take(string, int) []byte { return nil }
-func (emptyShelf) Put(string, []byte)      {}
-
-// shelfName tells a weight apart from all others of the shelf: what it became, and what of.
-func shelfName(kind string, parts ...*weights.Tensor) string {
-	names := make([]string, len(parts))
-	for i, t := range parts {
-		names[i] = t.Name
-	}
-	return kind + " " + strings.Join(names, "+")
 }
 
 // A view is memory of a shelf that an object uses; several objects may use the same.

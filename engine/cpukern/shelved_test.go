@@ -28,6 +28,8 @@ func (s *memoryShelf) Take(name string, size int) []byte {
 	return data
 }
 
+func (s *memoryShelf) Keep() func() { return func() {} }
+
 func (s *memoryShelf) Put(name string, data []byte) {
 	floats := make([]float32, (len(data)+3)/4+64)
 	for lineOf(floats) != 0 {

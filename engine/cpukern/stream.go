@@ -22,7 +22,7 @@ type stream struct {
 
 	shared   []float32      // of one op: the normalised or padded input
 	private  [][]float32    // by thread
-	tiles    []byte         // of Linear: activations of 8 bits
+	tiles    []byte         // of Linear: rounded activations
 	keys     [][]uint64     // by thread, for Sample
 	counters []atomic.Int32 // of one op
 
@@ -200,16 +200,6 @@ func overlap(a, b []float32) bool {
 	}
 	from, to := uintptr(unsafe.Pointer(&a[0])), uintptr(unsafe.Pointer(&b[0]))
 	return from < to+4*uintptr(len(b)) && to < from+4*uintptr(len(a))
-}
-
-// positive reports whether every dimension is at least 1.
-func positive(dims ...int) bool {
-	for _, d := range dims {
-		if d < 1 {
-			return false
-		}
-	}
-	return true
 }
 
 // grow returns n floats of the stream's shared scratch, with stale contents.

@@ -52,7 +52,7 @@ func (t *table) Free() {
 }
 
 func (b *backend) Table(p kern.Precision, source *weights.Tensor) (kern.Matrix, error) {
-	return b.newTable(emptyShelf{}, p, source)
+	return b.newTable(kern.NoShelf{}, p, source)
 }
 
 func (b *backend) newTable(shelf kern.Shelf, p kern.Precision, source *weights.Tensor) (kern.Matrix, error) {
@@ -77,10 +77,10 @@ func (b *backend) newTable(shelf kern.Shelf, p kern.Precision, source *weights.T
 	default:
 		return nil, fmt.Errorf("cpukern: table: got precision %d, want %d to %d", p, kern.Stored, kern.Q4)
 	}
-	name := shelfName(fmt.Sprintf("table %d", t.format), source)
+	name := kern.ShelfName(fmt.Sprintf("table %d", t.format), source)
 	if t.format == stored && t.rows*t.rowBytes() == len(source.Data) && littleEndian && aligned(source.Data) {
 		t.data = source.Data
-	} else if t.data = shelf.Take(name, product(t.rows, t.rowBytes())); t.data != nil {
+	} else if t.data = shelf.Take(name, kern.Product(t.rows, t.rowBytes())); t.data != nil {
 		t.own, t.view = true, t.data
 	} else if err := t.copyOf(source); err != nil {
 		return nil, err
@@ -115,9 +115,9 @@ func (t *table) rowBytes() int {
 
 // copyOf rounds the source into memory of its own.
 func (t *table) copyOf(source *weights.Tensor) error {
-	size := product(t.rows, t.rowBytes())
-	if size > maxElements {
-		return fmt.Errorf("cpukern: table: %s: got [%d, %d], want at most %d bytes", source.Name, t.rows, t.cols, maxElements)
+	size := kern.Product(t.rows, t.rowBytes())
+	if size > kern.MaxElements {
+		return fmt.Errorf("cpukern: table: %s: got [%d, %d], want at most %d bytes", source.Name, t.rows, t.cols, kern.MaxElements)
 	}
 	var err error
 	if t.data, err = newMemory(size); err != nil {

@@ -27,16 +27,16 @@ func (s *stream) ConvTranspose(a kern.ConvTranspose) {
 	if w == nil {
 		return
 	}
-	if !positive(a.T, a.Stride) || product(a.T, a.Stride) > maxElements ||
-		a.TrimLeft < 0 || a.TrimRight < 0 || max(a.TrimLeft, a.TrimRight) > maxElements || a.OutT() < 1 {
+	if !kern.Positive(a.T, a.Stride) || kern.Product(a.T, a.Stride) > kern.MaxElements ||
+		a.TrimLeft < 0 || a.TrimRight < 0 || max(a.TrimLeft, a.TrimRight) > kern.MaxElements || a.OutT() < 1 {
 		s.shapef("conv transpose", "got %d frames, stride %d, trim %d and %d: no output", a.T, a.Stride, a.TrimLeft, a.TrimRight)
 		return
 	}
 	t := &s.transpose
 	*t = transposeTask{ConvTranspose: a, kernels: s.kernels, w: w, first: a.TrimLeft / a.Stride, outT: a.OutT()}
-	t.dst = s.floats("conv transpose", "Dst", a.Dst, product(t.outT, w.out))
+	t.dst = s.floats("conv transpose", "Dst", a.Dst, kern.Product(t.outT, w.out))
 	t.bias = s.floats("conv transpose", "Bias", a.Bias, w.out)
-	x := s.floats("conv transpose", "X", a.X, product(a.T, w.in))
+	x := s.floats("conv transpose", "X", a.X, kern.Product(a.T, w.in))
 	s.apart("conv transpose", "X", t.dst, x)
 	if s.err != nil {
 		return

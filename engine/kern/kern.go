@@ -148,7 +148,8 @@ type Backend interface {
 	// Cache returns an empty key/value cache in F32, F16 or Q8.
 	Cache(p Precision, shape CacheShape) (Cache, error)
 	Stream() (Stream, error)
-	// Allocated counts the bytes of device memory now held by what this backend made.
+	// Allocated counts the bytes of device memory now held by objects that this backend made; a GPU's streams, which keep
+	// what their ops needed beside these until they are closed, count too.
 	Allocated() int64
 	Close() error
 }

@@ -7,15 +7,38 @@ package kern
 //	model code ── Matrix, Table, Filter, Vector ──► shelved backend ── Take ──► there: a view of it
 //	                                                               └── pack, Put ──► kept for the next time
 
-import "segue/weights"
+import (
+	"strings"
+
+	"segue/weights"
+)
 
 // A Shelf keeps packed weights of one model, or of a part of one, by name.
 type Shelf interface {
-	// Take returns the size bytes that were put under name, nil if they are not there. They begin at a multiple of 64,
-	// must not be written, and stay until the shelf is closed.
+	// Take returns the size bytes that were put under name, nil if they are not there. They begin at a multiple of 64, in
+	// pages of memory that may be read as wholes, must not be written, and stay until the shelf is closed.
 	Take(name string, size int) []byte
+	// Keep makes what was taken stay until done is called, too: for a device that may not be done with it when the
+	// object that holds it is freed.
+	Keep() (done func())
 	// Put gives bytes to keep. They stay as they are until the object that holds them is freed.
 	Put(name string, data []byte)
+}
+
+// NoShelf has nothing and keeps nothing.
+type NoShelf struct{}
+
+func (NoShelf) Take(string, int) []byte { return nil }
+func (NoShelf) Keep() func()            { return func() {} }
+func (NoShelf) Put(string, []byte)      {}
+
+// ShelfName tells a weight apart from all others of a shelf: what it became, and what of.
+func ShelfName(kind string, parts ...*weights.Tensor) string {
+	names := make([]string, len(parts))
+	for i, t := range parts {
+		names[i] = t.Name
+	}
+	return kind + " " + strings.Join(names, "+")
 }
 
 // A Packer is a backend whose packed weights can be kept.
@@ -24,6 +47,9 @@ type Packer interface {
 	// Layout names the form of the packed bytes, as family/version. Packed bytes serve every
 	// backend of the same layout; another version means that older ones are of no use.
 	Layout() string
+	// InPlace says whether what is taken from a shelf is read where it lies, for as long as its object is there. Else it is
+	// copied to memory of the device's own, and done with.
+	InPlace() bool
 	// Shelve returns this same backend, but making weights from what is on the shelf, and putting there what is not.
 	Shelve(Shelf) Shelved
 }

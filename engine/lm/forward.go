@@ -19,7 +19,8 @@ type pass struct {
 	lead          int          // rows that stand before column 0: positions and cache count them too
 	leading       []kern.Slice // those rows, for each of rows, when this pass feeds them
 	cache, prefix kern.Cache
-	prefixColumns int // of the cache
+	prefixColumns int  // of the cache
+	lastOnly      bool // of what the layers make, only each sequence's last row is wanted
 }
 
 // length is how many rows of the residual stream each sequence has in this pass.
@@ -67,7 +68,8 @@ func (m *Model) enter(s kern.Stream, p *pass, x kern.Slice) {
 	}
 }
 
-// forward leaves the residual stream after the last layer in state.x [rows·length, D] and appends to the cache:
+// forward leaves the residual stream after the last layer in state.x [rows·length, D], or [rows, D] if lastOnly, and appends
+// to the cache:
 //
 //	x = Σ_q E_q[code] + position
 //	x = x + Out·CausalAttention(LN(x));  x = x + Out·Attention(LN(x), text);  x = x + W2·gelu(W1·LN(x))
@@ -93,14 +95,32 @@ func (m *Model) forward(ctx context.Context, s kern.Stream, p *pass) error {
 			Dst: attention, QKV: qkv, Cache: p.cache, Prefix: p.prefix, PrefixColumns: p.prefixColumns, Layer: i,
 			Rows: p.rows, Columns: p.length(), Variations: p.variations, Column: p.first(), Scale: scale,
 		})
+		if p.lastOnly && i == len(m.layers)-1 {
+			p.keepLast(s, c.Width, x, attention)
+			n = p.rows
+		}
 		s.Linear(kern.Linear{Dst: x, X: attention, W: l.out, Rows: n, Residual: x})
-		if rows := p.conditional() * p.columns; rows > 0 {
+		if rows := p.conditional() * (n / p.rows); rows > 0 {
 			m.crossAttend(s, l, i, p.condition, x.At(0, rows*c.Width), rows, scale)
 		}
 		s.Linear(kern.Linear{Dst: hidden, X: x, W: l.fc1, Rows: n, Norm: l.finalNorm, Act: kern.GELU})
 		s.Linear(kern.Linear{Dst: x, X: hidden, W: l.fc2, Rows: n, Residual: x})
 	}
 	return s.Err()
+}
+
+// keepLast moves each sequence's last row of some [rows·length, width] to the front.
+func (p *pass) keepLast(s kern.Stream, width int, all ...kern.Slice) {
+	length := p.length()
+	for r := range p.rows {
+		from := (r+1)*length - 1
+		if from == r {
+			continue // one row each: they are there
+		}
+		for _, x := range all {
+			s.Copy(x.At(r*width, width), x.At(from*width, width))
+		}
+	}
 }
 
 // crossAttend adds what the rows of x take from the text.

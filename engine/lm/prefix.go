@@ -56,16 +56,11 @@ func (m *Model) Prefill(ctx context.Context, s kern.Stream, condition *Condition
 // see runs the prompt's columns through the layers and leaves the last column's logits in p.logits.
 func (m *Model) see(ctx context.Context, s kern.Stream, p *Prefix) (kern.Cache, error) {
 	c := &m.Config
-	columns, length := p.columns(), p.length()
-	cache, err := m.pass(ctx, s, p.condition, c.Delayed(p.prompt, p.Frames, columns), p.branches, columns)
+	cache, err := m.pass(ctx, s, p.condition, c.Delayed(p.prompt, p.Frames, p.columns()), p.branches, p.columns(), true)
 	if err != nil {
 		return nil, err
 	}
-	last := kern.All(m.state.attention).At(0, p.branches*c.Width)
-	for b := range p.branches {
-		s.Copy(last.At(b*c.Width, c.Width), kern.All(m.state.x).At((b*length+length-1)*c.Width, c.Width))
-	}
-	m.logits(s, kern.All(p.logits), last, p.branches)
+	m.logits(s, kern.All(p.logits), kern.All(m.state.x).At(0, p.branches*c.Width), p.branches)
 	if err := m.finish(s); err != nil {
 		cache.Free()
 		return nil, err
@@ -73,8 +68,8 @@ func (m *Model) see(ctx context.Context, s kern.Stream, p *Prefix) (kern.Cache, 
 	return cache, nil
 }
 
-// pass feeds grid [Q][columns] to branches rows that start from nothing and returns their cache.
-func (m *Model) pass(ctx context.Context, s kern.Stream, condition *Condition, grid []int32, branches, columns int) (kern.Cache, error) {
+// pass feeds grid [Q][columns] to branches rows that start from nothing and returns their cache. See forward for what it leaves.
+func (m *Model) pass(ctx context.Context, s kern.Stream, condition *Condition, grid []int32, branches, columns int, lastOnly bool) (kern.Cache, error) {
 	c := &m.Config
 	length := condition.leadRows() + columns
 	if length > c.Positions {
@@ -96,6 +91,7 @@ func (m *Model) pass(ctx context.Context, s kern.Stream, condition *Condition, g
 	err = m.forward(ctx, s, &pass{
 		codes: kern.All(codes), stride: columns, rows: branches, variations: 1, columns: columns,
 		condition: condition, lead: condition.leadRows(), leading: condition.leading(branches), cache: cache,
+		lastOnly: lastOnly,
 	})
 	if err == nil {
 		err = m.finish(s) // codes is freed on return
@@ -120,7 +116,7 @@ func (m *Model) finish(s kern.Stream) error {
 // verification.
 func (m *Model) TeacherForced(ctx context.Context, s kern.Stream, condition *Condition, tokens []int32, columns int) ([]float32, error) {
 	c := &m.Config
-	cache, err := m.pass(ctx, s, condition, tokens, 1, columns)
+	cache, err := m.pass(ctx, s, condition, tokens, 1, columns, false)
 	if err != nil {
 		return nil, err
 	}

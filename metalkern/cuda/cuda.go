@@ -183,6 +183,14 @@ var errClosed = errors.New("cuda: the device is closed")
 // Bytes is the size that was asked for.
 func (b *buffer) Bytes() int64 { return b.bytes }
 
+// Contents is nil: the memory is the GPU's own.
+func (b *buffer) Contents() []byte { return nil }
+
+// Wrap refuses: the memory of these GPUs is their own.
+func (d *Device) Wrap([]byte) (driver.Buffer, error) {
+	return nil, fmt.Errorf("cuda: wrap: %s has memory of its own", d.info.Name)
+}
+
 // Free returns the memory; the driver waits for the device first.
 func (b *buffer) Free() {
 	d := b.device

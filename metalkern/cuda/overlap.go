@@ -8,7 +8,8 @@ import "strings"
 //
 // The kernels need two instructions for it, which older GPUs do not have; so they are put into the text for those that do:
 // the wait where the text says AFTER_EARLIER, else at the beginning. Every kernel waits, so one that has ended has seen all
-// before it end.
+// before it end. What it reads before it waits is weights, or what nothing in the same graph writes: a graph itself waits for
+// all before it.
 const overlapMajor = 9
 
 // overlapping is for measuring: go build -ldflags '-X segue/metalkern/cuda.overlapping=no'.

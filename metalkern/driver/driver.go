@@ -14,6 +14,9 @@ type Device interface {
 	Info() Info
 	// Buffer returns zeroed memory of at least bytes bytes, which is more than 0.
 	Buffer(bytes int64) (Buffer, error)
+	// Wrap makes a buffer of the processor's memory, which kernels read where it lies; only where Info.Unified. memory is whole
+	// pages, and they stay mapped until the buffer is freed. Nothing may write it.
+	Wrap(memory []byte) (Buffer, error)
 	// Library compiles or loads the kernels of a file of package kernels, named without its ending. The compiler's words
 	// are in the error. Asking twice returns the same library.
 	Library(name string) (Library, error)
@@ -37,6 +40,9 @@ type Info struct {
 // Buffer is a region of device memory. Freeing twice is harmless; a buffer must not be freed while the device may use it.
 type Buffer interface {
 	Bytes() int64
+	// Contents is the memory itself where Info.Unified and the buffer is not a wrapped one, else nil. The processor may touch
+	// it while the device does not use it.
+	Contents() []byte
 	Free()
 }
 

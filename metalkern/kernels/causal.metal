@@ -3,18 +3,22 @@
 //
 //	few columns (a step)   causal_split: a simdgroup per block of columns and head stores what is new in it and computes,
 //	                       for every query that sees it, the largest score, Σe^(s-largest) and Σe^(s-largest)·v;
-//	                       causal_join adds the blocks up in order
+//	                       causal_join adds the blocks up
 //	many (a prefill)       causal_store, then causal_fill: a simdgroup per eight queries and head goes through all blocks
 //
-// A block of a prefix is read once for the rows that share it, eight queries at a time. Blocks are counted from the first
-// column of the prefix and of the own cache, so they and the order of all sums do not depend on how many rows there are.
+// Rows that share a block of a prefix have a simdgroup each for it, side by side in a threadgroup, so that one reads it from
+// memory and the others from the core's cache. Blocks are counted from the first column of the prefix and of the own cache, so
+// they and the order of all sums do not depend on how many rows there are.
 //
 // The cache of one layer: for every row and head first the keys, [chunk of 8 elements][column][8], so that lanes that take a
 // column each read side by side; then the values, [column][chunks·8]. Numbers are float, half, or char with one scale for
 // each key and value: [row][head][keys, values][column] floats. Heads are whole chunks here; causal_pad makes them so, and
 // puts them at 16 bytes, where they are not.
 
-#define BLOCK 64 // columns; lane l scores columns l and l+32
+// A step's blocks are small, so that all cores have many of them under way; a prefill's are twice that. Lane l scores columns
+// l and, of the larger ones, l+32.
+#define BLOCK 32
+#define FILL_BLOCK 64
 
 struct CausalArgs {
     uint rows; uint columns; uint heads; uint depth;
@@ -26,6 +30,7 @@ struct CausalArgs {
     uint prefix_blocks; uint own_blocks;
     uint prefix_items;             // prefix blocks of all heads and prefix rows
     uint parts;                    // blocks that there is room for, for each query and head
+    uint late;                     // columns before the new ones may be an earlier dispatch's that is still at work
     float scale;
 };
 
@@ -47,6 +52,21 @@ static inline Head<C> head_of(device const C* numbers, device const float* scale
     h.value_scales = h.key_scales + capacity;
     h.capacity = capacity;
     return h;
+}
+
+// Columns of a head from first to end, not more than a block; none where first is end.
+template <class C> struct Block {
+    Head<C> head;
+    uint first;
+    uint end;
+};
+
+template <class C> static inline Block<C> block_of(Head<C> head, uint first, uint end) {
+    Block<C> b;
+    b.head = head;
+    b.first = first;
+    b.end = end;
+    return b;
 }
 
 // Eight elements of a head, and what a lane reads of a cache to have them: it stays so until it is needed, because floats
@@ -164,95 +184,100 @@ template <uint R> static inline void nothing_seen(thread Seen<R>& seen) {
     }
 }
 
-// What a lane reads of a block before it needs it: K chunks of its two keys and V values. One query leaves registers for a
-// whole block of 64 elements, so that memory is waited for once; eight do not.
-template <class W, uint K, uint V> struct Ahead {
-    W k0[K];
-    W k1[K];
-    W v[V];
+// What a lane reads of a block of 32·S columns before it needs it: K chunks of its S keys and V values. In halves that is
+// the whole block of a step's, with heads of 64 elements, so that memory is waited for once.
+template <class W, uint S, uint K, uint V> struct Ahead {
+    W keys[K][S];
+    W values[V];
 };
 
 // A value takes a.lanes lanes, so the simdgroup takes 32/a.lanes values at a time, this lane the one that is number
-// lane/a.lanes of them. value reads element chunk of number i.
+// lane/a.lanes of them. value_at is where element chunk of number i lies.
 template <class C>
-static inline uint value_at(constant CausalArgs& a, Head<C> h, uint first, uint end, uint i, uint lane) {
+static inline uint value_at(constant CausalArgs& a, Block<C> b, uint i, uint lane) {
     const uint side = 32 / a.lanes, chunk = min(lane % a.lanes, a.chunks - 1);
-    return 8 * (min(first + i * side + lane / a.lanes, end - 1) * a.chunks + chunk);
+    return 8 * (min(b.first + i * side + lane / a.lanes, b.end - 1) * a.chunks + chunk);
 }
 
-// see adds the block of columns from first on to what count ≤ R queries have seen. Query r sees columns before
-// limit + r·step; the last one at least the block's first.
-template <class C, class W, uint R, uint K, uint V>
+template <class C, class W, uint S, uint K, uint V>
+static inline void ask_keys(constant CausalArgs& a, Block<C> b, uint chunk, uint u, thread Ahead<W, S, K, V>& ahead, uint lane) {
+    const ulong c = ulong(min(chunk + u, a.chunks - 1)) * b.head.capacity;
+    UNROLL for (uint i = 0; i < S; i++) ahead.keys[u][i] = raw(b.head.keys + 8 * (c + min(b.first + 32 * i + lane, b.end - 1)));
+}
+
+// ask begins to read a block, unless it is none.
+template <class C, class W, uint S, uint K, uint V>
+static inline void ask(constant CausalArgs& a, Block<C> b, thread Ahead<W, S, K, V>& ahead, uint lane) {
+    if (b.first == b.end) return;
+    UNROLL for (uint u = 0; u < K; u++) ask_keys<C, W, S, K, V>(a, b, 0, u, ahead, lane);
+    UNROLL for (uint u = 0; u < V; u++) ahead.values[u] = raw(b.head.values + value_at(a, b, u, lane));
+}
+
+// see adds a block of up to 32·S columns, which has been asked for, to what count ≤ R queries have seen. Query r sees columns
+// before limit + r·step.
+template <class C, class W, uint R, uint S, uint K, uint V>
 static inline void see(
-    constant CausalArgs& a, Head<C> h, device const float* query, uint count, uint first, uint limit, uint step,
-    thread Seen<R>& seen, uint lane)
+    constant CausalArgs& a, Block<C> b, device const float* query, uint count, uint limit, uint step,
+    thread Ahead<W, S, K, V>& ahead, thread Seen<R>& seen, uint lane)
 {
-    const uint end = min(first + BLOCK, limit + (count - 1) * step);
-    const uint j0 = min(first + lane, end - 1), j1 = min(first + 32 + lane, end - 1);
     const ulong pitch = 24 * ulong(a.heads) * a.chunks; // from one query to the next
-    Ahead<W, K, V> ahead;
-    UNROLL for (uint u = 0; u < K; u++) {
-        const ulong c = ulong(min(u, a.chunks - 1)) * h.capacity;
-        ahead.k0[u] = raw(h.keys + 8 * (c + j0));
-        ahead.k1[u] = raw(h.keys + 8 * (c + j1));
+    float shares[R][S];
+    UNROLL for (uint r = 0; r < R; r++) {
+        UNROLL for (uint i = 0; i < S; i++) shares[r][i] = 0.0f;
     }
-    UNROLL for (uint u = 0; u < V; u++) ahead.v[u] = raw(h.values + value_at(a, h, first, end, u, lane));
-    float s0[R], s1[R];
-    UNROLL for (uint r = 0; r < R; r++) s0[r] = s1[r] = 0.0f;
     for (uint start = 0; start < a.chunks; start += K) {
         UNROLL for (uint u = 0; u < K; u++) {
-            const Eight x0 = eight(ahead.k0[u]), x1 = eight(ahead.k1[u]);
+            Eight x[S];
+            UNROLL for (uint i = 0; i < S; i++) x[i] = eight(ahead.keys[u][i]);
             UNROLL for (uint r = 0; r < R; r++) {
                 if (r < count && start + u < a.chunks) {
                     const Eight q = eight(raw(query + r * pitch + 8 * (start + u)));
-                    s0[r] = dot8(q, x0, s0[r]);
-                    s1[r] = dot8(q, x1, s1[r]);
+                    UNROLL for (uint i = 0; i < S; i++) shares[r][i] = dot8(q, x[i], shares[r][i]);
                 }
             }
-            if (start + K < a.chunks) {
-                const ulong c = ulong(min(start + K + u, a.chunks - 1)) * h.capacity;
-                ahead.k0[u] = raw(h.keys + 8 * (c + j0));
-                ahead.k1[u] = raw(h.keys + 8 * (c + j1));
-            }
+            if (start + K < a.chunks) ask_keys<C, W, S, K, V>(a, b, start + K, u, ahead, lane);
         }
     }
-    float scale0 = 1.0f, scale1 = 1.0f, value0 = 1.0f, value1 = 1.0f;
-    if (scaled(h.keys)) {
-        scale0 = h.key_scales[j0];
-        scale1 = h.key_scales[j1];
-        value0 = h.value_scales[j0];
-        value1 = h.value_scales[j1];
+    float key_scales[S], value_scales[S];
+    UNROLL for (uint i = 0; i < S; i++) {
+        const uint j = min(b.first + 32 * i + lane, b.end - 1);
+        key_scales[i] = scaled(b.head.keys) ? b.head.key_scales[j] : 1.0f;
+        value_scales[i] = scaled(b.head.keys) ? b.head.value_scales[j] : 1.0f;
     }
     UNROLL for (uint r = 0; r < R; r++) {
         if (r < count) {
             const uint visible = limit + r * step;
-            s0[r] = first + lane < visible ? s0[r] * scale0 * a.scale : -INFINITY;
-            s1[r] = first + 32 + lane < visible ? s1[r] * scale1 * a.scale : -INFINITY;
+            float most = -INFINITY, sum = 0.0f;
+            UNROLL for (uint i = 0; i < S; i++) {
+                shares[r][i] = b.first + 32 * i + lane < visible ? shares[r][i] * key_scales[i] * a.scale : -INFINITY;
+                most = max(most, shares[r][i]);
+            }
             // Where a query sees none of the block all is -∞; a finite top keeps differences numbers.
-            const float top = max(max(seen.top[r], -1e30f), simd_max(max(s0[r], s1[r])));
+            const float top = max(max(seen.top[r], -1e30f), simd_max(most));
             const float fade = exp(seen.top[r] - top);
-            s0[r] = exp(s0[r] - top);
-            s1[r] = exp(s1[r] - top);
-            seen.total[r] = fma(seen.total[r], fade, simd_sum(s0[r] + s1[r]));
+            UNROLL for (uint i = 0; i < S; i++) {
+                shares[r][i] = exp(shares[r][i] - top);
+                sum += shares[r][i];
+                shares[r][i] *= value_scales[i];
+            }
+            seen.total[r] = fma(seen.total[r], fade, simd_sum(sum));
             seen.top[r] = top;
             seen.sums[r].a *= fade;
             seen.sums[r].b *= fade;
-            s0[r] *= value0;
-            s1[r] *= value1;
         }
     }
     const uint side = 32 / a.lanes;
-    for (uint from = 0; from * side < BLOCK && first + from * side < end; from += V) {
+    for (uint from = 0; from * side < 32 * S && b.first + from * side < b.end; from += V) {
         UNROLL for (uint u = 0; u < V; u++) {
-            const uint place = (from + u) * side + lane / a.lanes;
-            const Eight x = eight(ahead.v[u]);
+            const uint start = (from + u) * side, place = start + lane / a.lanes; // all in the same 32 columns
+            const Eight x = eight(ahead.values[u]);
             UNROLL for (uint r = 0; r < R; r++) {
-                if (r < count) {
-                    const float p0 = simd_shuffle(s0[r], ushort(place % 32)), p1 = simd_shuffle(s1[r], ushort(place % 32));
-                    if (place < BLOCK) seen.sums[r] = add8(place < 32 ? p0 : p1, x, seen.sums[r]);
+                if (r < count && start < 32 * S) {
+                    const float p = simd_shuffle(start < 32 ? shares[r][0] : shares[r][S - 1], ushort(place % 32));
+                    seen.sums[r] = add8(p, x, seen.sums[r]);
                 }
             }
-            if ((from + V) * side < BLOCK) ahead.v[u] = raw(h.values + value_at(a, h, first, end, from + V + u, lane));
+            if ((from + V) * side < 32 * S) ahead.values[u] = raw(b.head.values + value_at(a, b, from + V + u, lane));
         }
     }
 }
@@ -269,67 +294,83 @@ template <uint R> static inline void gather(thread Seen<R>& seen, uint lanes) {
     }
 }
 
-// part computes the part of one block for the queries from n0 to n1 of a head, R at a time; query n sees the columns before
-// limit + (n-n0)·step.
-template <class C, class W, uint R, uint K, uint V>
+// query_of is where the query of a head is in qkv, row and column in one number.
+static inline device const float* query_of(constant CausalArgs& a, device const float* qkv, uint n, uint head) {
+    return qkv + 8 * a.chunks * (ulong(n) * 3 * a.heads + head);
+}
+
+// part computes the part of a block, which has been asked for, for each query of a row and head; query i sees the columns
+// before limit + i·step.
+template <class C, class W, uint K, uint V>
 static inline void part(
-    constant CausalArgs& a, Head<C> h, device const float* qkv, device float* tops, device float* sums, uint head, uint n0, uint n1,
-    uint first, uint limit, uint step, uint block, uint lane)
+    constant CausalArgs& a, Block<C> b, device const float* qkv, device float* tops, device float* sums, uint row, uint head,
+    uint limit, uint step, uint index, thread Ahead<W, 1, K, V>& ahead, uint lane)
 {
-    for (uint n = n0; n < n1; n += R) {
-        const uint count = min(R, n1 - n);
-        const uint visible = limit + (n - n0) * step;
-        if (first >= visible + (count - 1) * step) continue;
-        Seen<R> seen;
-        nothing_seen<R>(seen);
-        see<C, W, R, K, V>(a, h, qkv + 8 * a.chunks * (ulong(n) * 3 * a.heads + head), count, first, visible, step, seen, lane);
-        gather<R>(seen, a.lanes);
-        UNROLL for (uint r = 0; r < R; r++) {
-            if (r < count) {
-                const ulong at = (ulong(n + r) * a.heads + head) * a.parts + block;
-                if (lane == 0) {
-                    tops[2 * at] = seen.top[r];
-                    tops[2 * at + 1] = seen.total[r];
-                }
-                if (lane < a.chunks) {
-                    device float4* to = reinterpret_cast<device float4*>(sums + (at * a.chunks + lane) * 8);
-                    to[0] = seen.sums[r].a;
-                    to[1] = seen.sums[r].b;
-                }
-            }
+    for (uint i = 0; i < a.columns; i++) {
+        const uint visible = limit + i * step, n = row * a.columns + i;
+        if (b.first >= visible) continue;
+        if (i > 0) ask<C, W, 1, K, V>(a, b, ahead, lane);
+        Seen<1> seen;
+        nothing_seen<1>(seen);
+        see<C, W, 1, 1, K, V>(a, b, query_of(a, qkv, n, head), 1, visible, 0, ahead, seen, lane);
+        gather<1>(seen, a.lanes);
+        const ulong at = (ulong(n) * a.heads + head) * a.parts + index;
+        if (lane == 0) {
+            tops[2 * at] = seen.top[0];
+            tops[2 * at + 1] = seen.total[0];
+        }
+        if (lane < a.chunks) {
+            device float4* to = reinterpret_cast<device float4*>(sums + (at * a.chunks + lane) * 8);
+            to[0] = seen.sums[0].a;
+            to[1] = seen.sums[0].b;
         }
     }
 }
 
-// Items are first the blocks of prefixes, (prefix row·heads + head)·prefix_blocks + block, then those of the own rows.
-template <class C, class W, uint R, uint K, uint V>
+// Items are first ((prefix row·heads + head)·prefix_blocks + block)·variations + variation, so that the rows that share a
+// block read it side by side, one of them from memory; then (row·heads + head)·own_blocks + block. What was in the caches
+// before does not wait for the queries.
+template <class C, class W, uint K, uint V>
 static inline void split(
     constant CausalArgs& a, device const float* qkv, device C* own, device float* own_scales, device const C* prefix,
     device const float* prefix_scales, device float* tops, device float* sums, uint item, uint lane)
 {
     const bool shared = item < a.prefix_items;
-    const uint blocks = shared ? a.prefix_blocks : a.own_blocks;
-    const uint mine = shared ? item : item - a.prefix_items;
-    const uint block = mine % blocks, head = mine / blocks % a.heads, row = mine / blocks / a.heads;
-    const uint first = block * BLOCK;
-    const bool there = shared || (row < a.rows && first < a.column + a.columns);
-    if (!shared && there) {
-        const uint end = min(first + BLOCK, a.column + a.columns);
-        for (uint j = max(first, a.column); j < end; j++) store_column(a, own, own_scales, qkv, row, head, j, lane);
-    }
-    threadgroup_barrier(mem_flags::mem_device); // what a lane stored, others read
+    const uint blocks = shared ? a.prefix_blocks : a.own_blocks, variations = shared ? a.variations : 1;
+    const uint mine = (shared ? item : item - a.prefix_items) / variations;
+    const uint index = mine % blocks, head = mine / blocks % a.heads, sequence = mine / blocks / a.heads;
+    const uint row = sequence * variations + item % variations;
+    const bool there = row < a.rows;
+    const Head<C> h = shared ? head_of(prefix, prefix_scales, sequence * a.heads + head, a.chunks, a.prefix_capacity)
+                             : head_of<C>(own, own_scales, sequence * a.heads + head, a.chunks, a.capacity);
+    const uint first = index * BLOCK, end = min(first + BLOCK, shared ? a.prefix_columns : a.column + a.columns);
+    const uint old = min(end, shared ? a.prefix_columns : max(first, a.column));
+    if (a.late != 0) AFTER_EARLIER;
+    Ahead<W, 1, K, V> ahead;
+    if (there) ask<C, W, 1, K, V>(a, block_of(h, first, old), ahead, lane);
+    AFTER_EARLIER;
     if (!there) return;
-    if (shared) {
-        const Head<C> h = head_of(prefix, prefix_scales, row * a.heads + head, a.chunks, a.prefix_capacity);
-        const uint n = row * a.variations * a.columns, end = min((row + 1) * a.variations, a.rows) * a.columns;
-        if (R == 1) part<C, W, 1, K, V>(a, h, qkv, tops, sums, head, n, end, first, a.prefix_columns, 0, block, lane);
-        else part<C, W, 8, 4, 2>(a, h, qkv, tops, sums, head, n, end, first, a.prefix_columns, 0, block, lane);
-        return;
+    if (old < end) {
+        for (uint j = old; j < end; j++) store_column(a, own, own_scales, qkv, row, head, j, lane);
+        simdgroup_barrier(mem_flags::mem_device); // what a lane stored, others read
+        ask<C, W, 1, K, V>(a, block_of(h, first, end), ahead, lane);
     }
-    const Head<C> h = head_of<C>(own, own_scales, row * a.heads + head, a.chunks, a.capacity);
-    const uint n = row * a.columns, end = n + a.columns, limit = a.column + 1;
-    if (R == 1 || a.columns == 1) part<C, W, 1, K, V>(a, h, qkv, tops, sums, head, n, end, first, limit, 1, a.prefix_blocks + block, lane);
-    else part<C, W, 8, 4, 2>(a, h, qkv, tops, sums, head, n, end, first, limit, 1, a.prefix_blocks + block, lane);
+    part<C, W, K, V>(
+        a, block_of(h, first, end), qkv, tops, sums, row, head, shared ? end : a.column + 1, shared ? 0 : 1,
+        shared ? index : a.prefix_blocks + index, ahead, lane);
+}
+
+// see_all adds the columns of a head before end to what count queries have seen.
+template <class C, class W>
+static inline void see_all(
+    constant CausalArgs& a, Head<C> h, device const float* query, uint count, uint end, uint limit, uint step,
+    thread Ahead<W, 2, 4, 2>& ahead, thread Seen<8>& seen, uint lane)
+{
+    for (uint first = 0; first < end; first += FILL_BLOCK) {
+        const Block<C> b = block_of(h, first, min(first + FILL_BLOCK, end));
+        ask<C, W, 2, 4, 2>(a, b, ahead, lane);
+        see<C, W, 8, 2, 4, 2>(a, b, query, count, limit, step, ahead, seen, lane);
+    }
 }
 
 // fill computes eight queries of a row through all blocks.
@@ -343,15 +384,15 @@ static inline void fill(
     if (row >= a.rows) return;
     const uint count = min(8u, a.columns - 8 * strip), n = row * a.columns + 8 * strip;
     device const float* query = qkv + 8 * a.chunks * (ulong(n) * 3 * a.heads + head);
+    Ahead<W, 2, 4, 2> ahead;
     Seen<8> seen;
     nothing_seen<8>(seen);
+    const uint limit = a.column + 8 * strip + 1, end = limit + count - 1;
     if (a.prefix_columns > 0) {
         const Head<C> h = head_of(prefix, prefix_scales, row / a.variations * a.heads + head, a.chunks, a.prefix_capacity);
-        for (uint first = 0; first < a.prefix_columns; first += BLOCK) see<C, W, 8, 4, 2>(a, h, query, count, first, a.prefix_columns, 0, seen, lane);
+        see_all<C, W>(a, h, query, count, a.prefix_columns, a.prefix_columns, 0, ahead, seen, lane);
     }
-    const Head<C> h = head_of(own, own_scales, row * a.heads + head, a.chunks, a.capacity);
-    const uint limit = a.column + 8 * strip + 1;
-    for (uint first = 0; first < limit + count - 1; first += BLOCK) see<C, W, 8, 4, 2>(a, h, query, count, first, limit, 1, seen, lane);
+    see_all<C, W>(a, head_of(own, own_scales, row * a.heads + head, a.chunks, a.capacity), query, count, end, limit, 1, ahead, seen, lane);
     gather<8>(seen, a.lanes);
     UNROLL for (uint r = 0; r < 8; r++) {
         if (r < count) {
@@ -381,47 +422,71 @@ kernel void causal_pad(
     dst[i] = d < a.depth ? qkv[i / width * a.depth + d] : 0.0f;
 }
 
-// causal_join: dst = Σ_b e^(top_b-top)·sums_b / Σ_b e^(top_b-top)·total_b, prefix blocks first; a simdgroup per query and head.
+#define SLICES 8       // of the blocks of a head
+#define MOST_DEPTH 256 // of a head
+#define AT_ONCE 6      // blocks of a slice that are read before one is needed
+
+// causal_join: dst = Σ_b e^(top_b-top)·sums_b / Σ_b e^(top_b-top)·total_b, prefix blocks first; a threadgroup per query and
+// head. A thread adds up four elements of a slice, every eighth block; then the slices are added up.
 kernel void causal_join(
     constant CausalArgs& a [[buffer(0)]],
     device const float* tops [[buffer(1)]],
     device const float* sums [[buffer(2)]],
     device float* dst [[buffer(3)]],
-    uint group [[threadgroup_position_in_grid]],
-    uint simd [[simdgroup_index_in_threadgroup]],
-    uint simds [[simdgroups_per_threadgroup]],
+    uint item [[threadgroup_position_in_grid]],
+    uint thread_index [[thread_index_in_threadgroup]],
+    uint threads [[threads_per_threadgroup]],
     uint lane [[thread_index_in_simdgroup]])
 {
-    const uint item = group * simds + simd;
-    if (item >= a.rows * a.columns * a.heads) return;
-    const uint seen = a.column + item / a.heads % a.columns + 1; // own columns
-    const uint blocks = a.prefix_blocks + (seen + BLOCK - 1) / BLOCK;
+    TG_ARRAY(float4, slices, SLICES * MOST_DEPTH / 4);
+    const uint own = a.column + item / a.heads % a.columns + 1;
+    const uint blocks = a.prefix_blocks + (own + BLOCK - 1) / BLOCK;
+    const uint fours = 2 * a.chunks;
     const ulong at = ulong(item) * a.parts;
+    device const float2* both = reinterpret_cast<device const float2*>(tops) + at;
+    device const float4* from = reinterpret_cast<device const float4*>(sums) + at * fours;
+    // Of the first blocks all is on its way before anything is needed.
+    const uint slice = thread_index / fours, place = thread_index % fours;
+    float4 value[AT_ONCE];
+    float score[AT_ONCE];
+    UNROLL for (uint u = 0; u < AT_ONCE; u++) {
+        const uint b = min(slice + u * SLICES, blocks - 1);
+        value[u] = from[b * fours + place];
+        score[u] = both[b].x;
+    }
     float top = -INFINITY;
-    for (uint b = lane; b < blocks; b += 32) top = max(top, tops[2 * (at + b)]);
+    for (uint b = lane; b < blocks; b += 32) top = max(top, both[b].x);
     top = simd_max(top);
     float total = 0.0f;
-    for (uint b = lane; b < blocks; b += 32) total = fma(exp(tops[2 * (at + b)] - top), tops[2 * (at + b) + 1], total);
+    for (uint b = lane; b < blocks; b += 32) total = fma(exp(both[b].x - top), both[b].y, total);
     total = simd_sum(total);
-    const uint width = 8 * a.chunks;
-    for (uint d = lane; d < a.depth; d += 32) {
-        float sum = 0.0f;
-        for (uint start = 0; start < blocks; start += 4) {
-            float share[4], value[4];
-            UNROLL for (uint u = 0; u < 4; u++) {
-                const ulong b = at + min(start + u, blocks - 1);
-                share[u] = tops[2 * b];
-                value[u] = sums[b * width + d];
+    for (uint t = thread_index; t < SLICES * fours; t += threads) {
+        float4 sum = float4(0.0f);
+        for (uint start = t / fours; start < blocks; start += AT_ONCE * SLICES) {
+            const bool held = t == thread_index && start == slice;
+            UNROLL for (uint u = 0; u < AT_ONCE; u++) {
+                const uint b = start + u * SLICES;
+                if (b < blocks) {
+                    const float4 v = held ? value[u] : from[b * fours + t % fours];
+                    const float s = exp((held ? score[u] : both[b].x) - top);
+                    sum = float4(fma(s, v.x, sum.x), fma(s, v.y, sum.y), fma(s, v.z, sum.z), fma(s, v.w, sum.w));
+                }
             }
-            UNROLL for (uint u = 0; u < 4; u++) if (start + u < blocks) sum = fma(exp(share[u] - top), value[u], sum);
         }
-        dst[ulong(item) * a.depth + d] = sum / total;
+        slices[t] = sum;
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    device float* to = dst + ulong(item) * a.depth;
+    for (uint d = thread_index; d < a.depth; d += threads) {
+        float sum = 0.0f;
+        UNROLL for (uint s = 0; s < SLICES; s++) sum += slices[s * fours + d / 4][d % 4];
+        to[d] = sum / total;
     }
 }
 
-// K and V are for one query: as many as its registers hold.
-#define CAUSAL_SPLIT(name, C, W, R, K, V) \
-    kernel void causal_split_##name##_##R( \
+// K and V are as many as registers hold.
+#define CAUSAL_SPLIT(name, C, W, K, V) \
+    kernel void causal_split_##name( \
         constant CausalArgs& a [[buffer(0)]], \
         device const float* qkv [[buffer(1)]], \
         device C* own [[buffer(2)]], \
@@ -435,7 +500,7 @@ kernel void causal_join(
         uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        split<C, W, R, K, V>(a, qkv, own, own_scales, prefix, prefix_scales, tops, sums, group * simds + simd, lane); \
+        split<C, W, K, V>(a, qkv, own, own_scales, prefix, prefix_scales, tops, sums, group * simds + simd, lane); \
     }
 
 #define CAUSAL_FILL(name, C, W) \
@@ -470,6 +535,6 @@ kernel void causal_join(
         fill<C, W>(a, qkv, own, own_scales, prefix, prefix_scales, dst, group * simds + simd, lane); \
     }
 
-CAUSAL_SPLIT(f32, float, RawF32, 1, 4, 4) CAUSAL_SPLIT(f32, float, RawF32, 8, 4, 4) CAUSAL_FILL(f32, float, RawF32)
-CAUSAL_SPLIT(f16, half, RawF16, 1, 8, 16) CAUSAL_SPLIT(f16, half, RawF16, 8, 8, 16) CAUSAL_FILL(f16, half, RawF16)
-CAUSAL_SPLIT(q8, char, RawQ8, 1, 8, 16) CAUSAL_SPLIT(q8, char, RawQ8, 8, 8, 16) CAUSAL_FILL(q8, char, RawQ8)
+CAUSAL_SPLIT(f32, float, RawF32, 4, 4) CAUSAL_FILL(f32, float, RawF32)
+CAUSAL_SPLIT(f16, half, RawF16, 8, 8) CAUSAL_FILL(f16, half, RawF16)
+CAUSAL_SPLIT(q8, char, RawQ8, 8, 8) CAUSAL_FILL(q8, char, RawQ8)

@@ -3,8 +3,9 @@
 //   logits ── guidance, temperature ──► keys ── top-k ──► least ── top-p ──► least ── Gumbel or greedy ──► code
 //
 // Entries are ordered by one number each (rank): the greater logit first, then the lower index. Ranks differ, so "the K
-// largest" is "all ranks from a least one on", and that is found bit by bit from above: 44 counts at most, mostly under 20,
-// and no sorting. Nothing needs atomics or another threadgroup.
+// largest" is "all ranks from a least one on", and that is found by counting: a round counts at two places and leaves a
+// third of where the least one may be; mostly under 10 rounds, and no sorting. The noise of a draw does not wait for the
+// logits. Nothing needs atomics or another threadgroup.
 
 struct SampleArgs {
     ulong forced;      // bit q: the cell is outside the frames and takes the special code
@@ -20,12 +21,12 @@ struct SampleArgs {
     float guidance;
     float temperature;
     float topp;        // 1: all
-    uint  padding;
+    uint  late;        // seeds may be an earlier dispatch's that is still at work
 };
 
 #define SAMPLE_ENTRIES 4096
 #define SAMPLE_INDEX_BITS 12
-#define SAMPLE_SIMDGROUPS 8
+#define SAMPLE_SIMDGROUPS 32
 
 // sample_key orders floats as integers; NaN is last, and the zeros are one.
 static inline uint sample_key(float x) {
@@ -95,33 +96,55 @@ static inline uint sample_count(uint v, threadgroup uint* slots, uint lane, uint
     v = simd_sum(v);
     if (lane == 0) slots[sg] = v;
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    uint sum = 0;
-    for (uint i = 0; i < sgs; i++) sum += slots[i];
-    return sum;
+    return simd_sum(lane < sgs ? slots[lane] : 0u);
 }
 
 static inline float sample_total(float v, threadgroup float* slots, uint lane, uint sg, uint sgs) {
     v = simd_sum(v);
     if (lane == 0) slots[sg] = v;
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    float sum = 0.0f;
-    for (uint i = 0; i < sgs; i++) sum += slots[i];
-    return sum;
+    return simd_sum(lane < sgs ? slots[lane] : 0.0f);
 }
 
-// sample_topk is the least of the k greatest ranks, or a number between it and the next lower.
-static inline ulong sample_topk(threadgroup const uint* keys, uint entries, uint k, threadgroup uint* slots,
+// sample_thirds are two keys between low and high, which is greater by 2 at least: at thirds of the logits in the first
+// rounds, which is where logits lie, then at thirds of the keys, so that the number of rounds has a bound.
+static inline uint2 sample_thirds(uint low, uint high, uint round) {
+    const float a = sample_value(low), b = sample_value(high - 1);
+    const uint x = sample_key(a + (b - a) * 0.33333334f), y = sample_key(a + (b - a) * 0.6666667f);
+    if (round < 12 && low < x && x < y && y < high) return uint2(x, y);
+    const uint step = (high - low + 2) / 3;
+    return uint2(low + step, min(low + 2 * step, high));
+}
+
+// sample_topk is the least of the k greatest ranks, or a number between it and the next lower. All keys are from low on and
+// below high, and there are more than k.
+static inline ulong sample_topk(threadgroup const uint* keys, uint entries, uint k, uint low, uint high, threadgroup uint* slots,
                          uint thread_index, uint threads, uint lane, uint sg, uint sgs) {
-    ulong least = 0;
-    for (uint bit = 32 + SAMPLE_INDEX_BITS; bit-- > 0;) {
-        const ulong trial = least | (ulong(1) << bit);
-        uint above = 0;
-        for (uint e = thread_index; e < entries; e += threads) above += sample_rank(keys[e], e) >= trial ? 1u : 0u;
-        above = sample_count(above, slots + (bit % 2) * SAMPLE_SIMDGROUPS, lane, sg, sgs);
-        if (above >= k) least = trial;
-        if (above == k) break;
+    uint above = 0; // entries from high on; k at least are from low on
+    uint round = 0;
+    for (; high - low > 1; round++) {
+        const uint2 at = sample_thirds(low, high, round);
+        uint both = 0; // counts of at most 4096, in halves
+        for (uint e = thread_index; e < entries; e += threads)
+            both += (keys[e] >= at.x ? 1u : 0u) + (keys[e] >= at.y ? 65536u : 0u);
+        both = sample_count(both, slots + (round % 2) * SAMPLE_SIMDGROUPS, lane, sg, sgs);
+        const uint x = both % 65536, y = both / 65536;
+        if (x == k) return ulong(at.x) << SAMPLE_INDEX_BITS;
+        if (y == k) return ulong(at.y) << SAMPLE_INDEX_BITS;
+        if (y > k) low = at.y;
+        else if (x > k) { low = at.x; high = at.y; above = y; }
+        else { high = at.x; above = x; }
     }
-    return least;
+    // Of those whose key is low, the first k - above.
+    uint end = 0; // fewer of them are before it
+    for (uint bit = SAMPLE_INDEX_BITS; bit-- > 0; round++) {
+        const uint trial = end + (1u << bit);
+        uint before = 0;
+        for (uint e = thread_index; e < min(trial, entries); e += threads) before += keys[e] == low ? 1u : 0u;
+        before = sample_count(before, slots + (round % 2) * SAMPLE_SIMDGROUPS, lane, sg, sgs);
+        if (above + before < k) end = trial;
+    }
+    return sample_rank(low, end);
 }
 
 // sample_topp is the least rank of the fewest that hold a share of the probability of all ranks from least on. top is the
@@ -159,9 +182,19 @@ static inline void sample_probs(threadgroup const uint* keys, uint entries, ulon
     }
 }
 
-// sample_better: the greater score, then the lower entry; none is SAMPLE_ENTRIES.
-static inline bool sample_better(float score, uint entry, float than, uint entryThan) {
-    return entry != SAMPLE_ENTRIES && (entryThan == SAMPLE_ENTRIES || score > than || (score == than && entry < entryThan));
+// sample_noise is the noise of entries e…e+3, which share a Philox call.
+static inline float4 sample_noise(constant SampleArgs& a, device const int* seed, uint e, uint q) {
+    if (a.greedy != 0) return float4(0.0f);
+    const uint4 words = sample_words(uint4(e / 4, q, a.column, 0u), uint(seed[0]), uint(seed[1]));
+    return float4(sample_gumbel(words.x), sample_gumbel(words.y), sample_gumbel(words.z), sample_gumbel(words.w));
+}
+
+// sample_greatest is the greatest number of the threadgroup, for all.
+static inline uint sample_greatest(uint v, threadgroup uint* slots, uint lane, uint sg, uint sgs) {
+    v = simd_max(v);
+    if (lane == 0) slots[sg] = v;
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    return simd_max(lane < sgs ? slots[lane] : 0u);
 }
 
 kernel void sample_draw(
@@ -180,10 +213,16 @@ kernel void sample_draw(
     TG_ARRAY(uint, keys, SAMPLE_ENTRIES);
     TG_ARRAY(uint, counts, 2 * SAMPLE_SIMDGROUPS);
     TG_ARRAY(float, totals, 2 * SAMPLE_SIMDGROUPS);
-    TG_ARRAY(float, scores, SAMPLE_SIMDGROUPS);
+    TG_ARRAY(uint, lowest, SAMPLE_SIMDGROUPS);
+    TG_ARRAY(uint, highest, SAMPLE_SIMDGROUPS);
+    TG_ARRAY(uint, scores, SAMPLE_SIMDGROUPS);
     TG_ARRAY(uint, winners, SAMPLE_SIMDGROUPS);
     const uint q = group.x, variation = group.y, threads = size.x, n = a.entries;
     const bool open = ((a.open >> q) & 1) != 0;
+    if (a.late != 0) AFTER_EARLIER;
+    float4 noise = float4(0.0f);
+    if (open) noise = sample_noise(a, seeds + 2 * variation, 4 * thread_index, q);
+    AFTER_EARLIER;
     device int* code = codes + (variation * a.books + q) * a.stride + a.column;
     if (((a.forced >> q) & 1) != 0 && thread_index == 0) *code = int(n);
     if (!open && a.probs == 0) return;
@@ -191,26 +230,25 @@ kernel void sample_draw(
     const uint row = a.group > 1 ? variation : 0;
     device const float* conditional = logits + (row * a.books + q) * n;
     device const float* unconditional = conditional + a.group * a.books * n;
+    uint low = 0xffffffffu, high = 0;
     for (uint e = thread_index; e < n; e += threads) {
         float l = conditional[e];
         if (a.guidance != 1.0f) {
             const float u = unconditional[e];
             l = fma(a.guidance, l - u, u);
         }
-        keys[e] = sample_key(l / a.temperature);
+        const uint key = sample_key(l / a.temperature);
+        keys[e] = key;
+        low = min(low, key);
+        high = max(high, key);
     }
-    threadgroup_barrier(mem_flags::mem_threadgroup);
+    low = ~sample_greatest(~low, lowest, lane, sg, sgs);
+    high = sample_greatest(high, highest, lane, sg, sgs); // its barrier is that of keys
 
     ulong least = 0;
-    if (a.topk > 0 && a.topk < n) least = sample_topk(keys, n, a.topk, counts, thread_index, threads, lane, sg, sgs);
+    if (a.topk > 0 && a.topk < n) least = sample_topk(keys, n, a.topk, low, high + 1, counts, thread_index, threads, lane, sg, sgs);
     if (a.topp < 1.0f || a.probs != 0) {
-        uint most = 0;
-        for (uint e = thread_index; e < n; e += threads) most = max(most, keys[e]);
-        most = simd_max(most);
-        if (lane == 0) winners[sg] = most;
-        threadgroup_barrier(mem_flags::mem_threadgroup);
-        for (uint i = 0; i < sgs; i++) most = max(most, winners[i]);
-        const float top = sample_value(most);
+        const float top = sample_value(high);
         if (a.topp < 1.0f) least = sample_topp(keys, n, least, a.topp, top, totals, thread_index, threads, lane, sg, sgs);
         if (a.probs != 0) {
             // The last round of top-p is still being read from the first half of totals.
@@ -220,32 +258,24 @@ kernel void sample_draw(
     }
     if (!open) return;
 
-    // Four entries share one Philox call; a thread takes them together.
-    float score = 0.0f;
-    uint winner = SAMPLE_ENTRIES;
-    const uint low = uint(seeds[2 * variation]), high = uint(seeds[2 * variation + 1]);
-    for (uint e = 4 * thread_index; e < n; e += 4 * threads) {
-        uint4 words = uint4(0u, 0u, 0u, 0u);
-        if (a.greedy == 0) words = sample_words(uint4(e / 4, q, a.column, 0u), low, high);
-        for (uint i = 0; i < 4 && e + i < n; i++) {
-            if (sample_rank(keys[e + i], e + i) < least) continue;
-            float s = sample_value(keys[e + i]);
-            if (a.greedy == 0) s += sample_gumbel(words[i]);
-            if (sample_better(s, e + i, score, winner)) { score = s; winner = e + i; }
+    // The winner has the greatest score, then the lowest entry; SAMPLE_ENTRIES is none.
+    uint score = 0, winner = SAMPLE_ENTRIES;
+    for (uint start = 4 * thread_index; start < n; start += 4 * threads) {
+        if (start != 4 * thread_index) noise = sample_noise(a, seeds + 2 * variation, start, q);
+        UNROLL for (uint i = 0; i < 4; i++) {
+            const uint e = start + i;
+            if (e >= n || sample_rank(keys[e], e) < least) continue;
+            const uint key = sample_key(sample_value(keys[e]) + noise[i]);
+            if (winner == SAMPLE_ENTRIES || key > score) { score = key; winner = e; }
         }
     }
-    for (uint step = 16; step > 0; step /= 2) {
-        const float s = simd_shuffle_xor(score, step);
-        const uint e = simd_shuffle_xor(winner, step);
-        if (sample_better(s, e, score, winner)) { score = s; winner = e; }
-    }
-    threadgroup_barrier(mem_flags::mem_threadgroup); // winners held the greatest keys
-    if (lane == 0) { scores[sg] = score; winners[sg] = winner; }
+    const uint best = simd_max(score);
+    winner = simd_min(score == best ? winner : uint(SAMPLE_ENTRIES));
+    if (lane == 0) { scores[sg] = best; winners[sg] = winner; }
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    if (thread_index == 0) {
-        for (uint s = 1; s < sgs; s++) {
-            if (sample_better(scores[s], winners[s], score, winner)) { score = scores[s]; winner = winners[s]; }
-        }
-        *code = int(winner == SAMPLE_ENTRIES ? 0 : winner);
-    }
+    if (sg > 0) return;
+    score = lane < sgs ? scores[lane] : 0u;
+    winner = lane < sgs ? winners[lane] : uint(SAMPLE_ENTRIES);
+    winner = simd_min(score == simd_max(score) ? winner : uint(SAMPLE_ENTRIES));
+    if (lane == 0) *code = winner == SAMPLE_ENTRIES ? 0 : int(winner);
 }

@@ -4,6 +4,7 @@ package metal
 
 import (
 	"fmt"
+	"os"
 	"sync/atomic"
 	"unsafe"
 
@@ -16,6 +17,7 @@ type buffer struct {
 	id       id
 	contents unsafe.Pointer
 	bytes    int64
+	wrapped  bool // memory that is not Metal's, and is not written
 	freed    atomic.Bool
 }
 
@@ -25,32 +27,78 @@ func (d *device) Buffer(bytes int64) (driver.Buffer, error) {
 	}
 	b := &buffer{device: d, bytes: bytes}
 	err := d.thread.do(func(c *caller) error {
-		b.id = id(c.send(d.id, deviceNewBuffer, uintptr(bytes), storageShared))
-		if b.id == 0 {
-			return fmt.Errorf("metal: buffer of %d bytes: no memory (%d bytes are held, the GPU recommends at most %d)", bytes, d.Allocated(), d.info.Memory)
-		}
-		if err := c.verify(b.id, "MTLBuffer", "NSObject"); err != nil {
+		return b.take(c, id(c.send(d.id, deviceNewBuffer, uintptr(bytes), storageShared)), "no memory")
+	})
+	if err != nil {
+		return nil, err
+	}
+	clear(b.slice(0, bytes)) // Metal does not promise zeros
+	return d.hold(b)
+}
+
+// Wrap gives Metal no deallocator: it never frees the memory, whose owner lets it go after the buffer.
+func (d *device) Wrap(memory []byte) (driver.Buffer, error) {
+	page := uintptr(os.Getpagesize())
+	at, bytes := uintptr(unsafe.Pointer(unsafe.SliceData(memory))), uintptr(len(memory))
+	if bytes == 0 || at%page != 0 || bytes%page != 0 || d.info.Largest > 0 && int64(bytes) > d.info.Largest {
+		return nil, fmt.Errorf("metal: wrap: got %d bytes at %#x, want whole pages of %d bytes, at most %d in all", bytes, at, page, d.info.Largest)
+	}
+	if !d.info.Unified {
+		return nil, fmt.Errorf("metal: wrap: %s has memory of its own", d.info.Name)
+	}
+	b := &buffer{device: d, bytes: int64(bytes), wrapped: true}
+	err := d.thread.do(func(c *caller) error {
+		const noDeallocator = 0
+		made := id(c.send(d.id, deviceWrapMemory, at, bytes, storageShared, noDeallocator))
+		if err := b.take(c, made, "Metal refuses to use memory of the process in place"); err != nil {
 			return err
 		}
-		b.contents = pointer(c.send(b.id, bufferContents))
-		if b.contents == nil {
+		if uintptr(b.contents) != at {
 			c.send(b.id, objectRelease)
-			return fmt.Errorf("metal: buffer of %d bytes: it has no contents", bytes)
+			return fmt.Errorf("metal: wrap: got a buffer at %p, want one at %#x", b.contents, at)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	clear(b.slice(0, bytes)) // Metal does not promise zeros
+	return d.hold(b)
+}
+
+// take takes a new object, which is nil where Metal has refused.
+func (b *buffer) take(c *caller, made id, refusal string) error {
+	if made == 0 {
+		return fmt.Errorf("metal: buffer of %d bytes: %s (%d bytes are held, the GPU recommends at most %d)",
+			b.bytes, refusal, b.device.Allocated(), b.device.info.Memory)
+	}
+	if err := c.verify(made, "MTLBuffer", "NSObject"); err != nil {
+		return err
+	}
+	b.id, b.contents = made, pointer(c.send(made, bufferContents))
+	if b.contents == nil {
+		c.send(made, objectRelease)
+		return fmt.Errorf("metal: buffer of %d bytes: it has no contents", b.bytes)
+	}
+	return nil
+}
+
+// hold counts a new buffer.
+func (d *device) hold(b *buffer) (driver.Buffer, error) {
 	d.lock.Lock()
 	defer d.lock.Unlock()
 	if d.closed {
 		return nil, errClosed
 	}
 	d.buffers[b] = true
-	d.allocated.Add(bytes)
+	d.allocated.Add(b.bytes)
 	return b, nil
+}
+
+func (b *buffer) Contents() []byte {
+	if b.wrapped || !b.device.info.Unified {
+		return nil
+	}
+	return b.slice(0, b.bytes)
 }
 
 func (b *buffer) slice(offset, n int64) []byte {

@@ -7,10 +7,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"segue/engine/kern"
 	"segue/metalkern/driver"
@@ -25,6 +28,10 @@ struct AddArgs { uint n; uint by; };
 kernel void add(constant AddArgs& a [[buffer(0)]], device uint* y [[buffer(1)]], uint i [[thread_position_in_grid]])
 {
 	if (i < a.n) y[i] += a.by;
+}
+kernel void copy(constant AddArgs& a [[buffer(0)]], device const uint* x [[buffer(1)]], device uint* y [[buffer(2)]], uint i [[thread_position_in_grid]])
+{
+	if (i < a.n) y[i] = x[i];
 }
 kernel void part(constant AddArgs& a [[buffer(0)]], device uint* y [[buffer(1)]], uint i [[thread_position_in_grid]])
 {
@@ -135,6 +142,78 @@ func TestBuffersAreZeroAndCounted(t *testing.T) {
 		if _, err := b.device.Buffer(n); err == nil {
 			t.Errorf("buffer of %d bytes: got no error", n)
 		}
+	}
+}
+
+// pages is memory that only reads are allowed of, as of a mapped file; its words are all wrappedWord.
+func pages(t *testing.T) []byte {
+	t.Helper()
+	memory, err := unix.Mmap(-1, 0, 2*os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(memory); i += 4 {
+		binary.LittleEndian.PutUint32(memory[i:], wrappedWord)
+	}
+	if err := unix.Mprotect(memory, unix.PROT_READ); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Munmap(memory); err != nil {
+			t.Error(err)
+		}
+	})
+	return memory
+}
+
+const wrappedWord = 12345
+
+// A kernel reads the processor's memory where it lies, through a buffer that counts and that nothing writes.
+func TestWrap(t *testing.T) {
+	memory := pages(t) // unmapped after the device is closed
+	b := newBench(t)
+	wrapped, err := b.device.Wrap(memory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wrapped.Bytes() != int64(len(memory)) || b.device.Allocated() != 4*count+int64(len(memory)) || wrapped.Contents() != nil {
+		t.Errorf("got %d bytes, %d in all, contents %d bytes", wrapped.Bytes(), b.device.Allocated(), len(wrapped.Contents()))
+	}
+	b.queue.Dispatch(b.pipeline("copy"), groups, threads, constants, []driver.Binding{{Buffer: wrapped, Offset: 64}, {Buffer: b.buffer}})
+	if got := b.value(); got != wrappedWord {
+		t.Errorf("a kernel read %d, want %d", got, wrappedWord)
+	}
+	if err := b.queue.Write(driver.Binding{Buffer: wrapped}, []byte{1}); err == nil || !strings.Contains(err.Error(), "not written") {
+		t.Errorf("Write: got %v", err)
+	}
+	if err := b.queue.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	wrapped.Free()
+	wrapped.Free()
+	if got := b.device.Allocated(); got != 4*count {
+		t.Errorf("allocated after Free: got %d, want %d", got, 4*count)
+	}
+	for _, bad := range [][]byte{nil, memory[:0], memory[64:], memory[:100], memory[1 : 1+os.Getpagesize()]} {
+		if _, err := b.device.Wrap(bad); err == nil || !strings.Contains(err.Error(), "want whole pages") {
+			t.Errorf("%d bytes at %p: got %v", len(bad), bad, err)
+		}
+	}
+}
+
+// What the processor writes into a buffer's contents is what kernels read.
+func TestContents(t *testing.T) {
+	b := newBench(t)
+	contents := b.buffer.Contents()
+	if len(contents) != 4*count {
+		t.Fatalf("got %d bytes, want %d", len(contents), 4*count)
+	}
+	for i := 0; i < len(contents); i += 4 {
+		binary.LittleEndian.PutUint32(contents[i:], 7)
+	}
+	b.record()
+	if got := b.value(); got != 8 {
+		t.Errorf("got %d, want 8", got)
 	}
 }
 
@@ -397,7 +476,7 @@ func TestKernelThatGoesWrong(t *testing.T) {
 	if err == nil {
 		err = b.queue.Wait(f)
 	}
-	if err == nil || !strings.Contains(err.Error(), "part: ") || !strings.Contains(err.Error(), "line 9") {
+	if err == nil || !strings.Contains(err.Error(), "part: ") || !strings.Contains(err.Error(), "line 13") {
 		t.Errorf("got %v, want the kernel and the line of its barrier", err)
 	}
 }
@@ -409,6 +488,13 @@ func TestFaultsOfADevice(t *testing.T) {
 	}{
 		{"buffer", "no memory", func(d driver.Device) error {
 			b, err := d.Buffer(64)
+			if err == nil {
+				b.Free()
+			}
+			return err
+		}},
+		{"buffer without a copy", "refuses to use memory of the process in place", func(d driver.Device) error {
+			b, err := d.Wrap(pages(t))
 			if err == nil {
 				b.Free()
 			}
@@ -531,6 +617,9 @@ func TestClosed(t *testing.T) {
 	}
 	if _, err := d.Buffer(4); err == nil {
 		t.Error("Buffer: got no error")
+	}
+	if _, err := d.Wrap(pages(t)); err == nil {
+		t.Error("Wrap: got no error")
 	}
 	if _, err := d.Library("add"); err == nil {
 		t.Error("Library: got no error")

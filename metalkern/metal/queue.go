@@ -169,6 +169,9 @@ func (q *queue) Write(to driver.Binding, src []byte) error {
 		return err
 	}
 	b, err := q.device.place(to, int64(len(src)))
+	if err == nil && b.wrapped {
+		err = fmt.Errorf("metal: write: the buffer of %d bytes wraps memory that is not written", b.bytes)
+	}
 	if err != nil {
 		q.fail(err)
 		return err

@@ -29,6 +29,7 @@ const (
 	deviceMaxBuffer
 	deviceNewQueue
 	deviceNewBuffer
+	deviceWrapMemory
 	deviceNewLibrary
 	deviceNewPipeline
 	optionsLanguage
@@ -79,6 +80,7 @@ var messages = [selectorCount]message{
 	deviceMaxBuffer:      {"MTLDevice", "maxBufferLength", "Q@:", false},
 	deviceNewQueue:       {"MTLDevice", "newCommandQueue", "@@:", false},
 	deviceNewBuffer:      {"MTLDevice", "newBufferWithLength:options:", "@@:QQ", false},
+	deviceWrapMemory:     {"MTLDevice", "newBufferWithBytesNoCopy:length:options:deallocator:", "@@:^vQQ@?", false},
 	deviceNewLibrary:     {"MTLDevice", "newLibraryWithSource:options:error:", "@@:@@^@", false},
 	deviceNewPipeline:    {"MTLDevice", "newComputePipelineStateWithFunction:error:", "@@:@^@", false},
 	optionsLanguage:      {"MTLCompileOptions", "setLanguageVersion:", "v@:Q", false},

@@ -82,8 +82,8 @@ func headerShape(t *testing.T, typ string) string {
 		"MTL::CommandBufferStatus", "MTL::LanguageVersion", "MTL::MathMode":
 		return "w" // enumerations of NSInteger or NSUInteger, as Apple's headers declare all of these
 	}
-	if strings.HasSuffix(typ, "*") {
-		return "w"
+	if strings.HasSuffix(typ, "*") || strings.HasPrefix(typ, "void(^)") {
+		return "w" // a pointer or a block
 	}
 	t.Fatalf("testdata/selectors.txt: type %q is not understood", typ)
 	return ""

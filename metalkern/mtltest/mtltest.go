@@ -134,8 +134,8 @@ func Live() int64 { return int64(call("mtltest_live")) }
 // Threads limits the threads of a threadgroup for pipelines made from now on, as a kernel with many registers does.
 func Threads(most int) { call("mtltest_threads", uintptr(most)) }
 
-// Fail makes what fail, times times after skip successes: "default device", "all devices", "queue", "buffer", "library",
-// "function", "pipeline", "command buffer", "encoder", "execution".
+// Fail makes what fail, times times after skip successes: "default device", "all devices", "queue", "buffer", "buffer without
+// a copy", "library", "function", "pipeline", "command buffer", "encoder", "execution".
 func Fail(what string, skip, times int) {
 	text := append([]byte(what), 0)
 	call("mtltest_fail", uintptr(unsafe.Pointer(&text[0])), uintptr(skip), uintptr(times))

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // The driver never misuses Metal in a way that the stand-in reports, so this test sends messages itself. (amd64, because
@@ -77,6 +79,41 @@ func (s *scene) bind() {
 	send(s.encoder, "setBuffer:offset:atIndex:", s.buffer, 0, 2)
 }
 
+// pages are memory that only reads are allowed of, as of a mapped file.
+type pages struct {
+	t  *testing.T
+	at unsafe.Pointer
+}
+
+const pagesBytes = 16 << 10
+
+func newPages(t *testing.T) *pages {
+	p := &pages{t: t}
+	var err error
+	if p.at, err = unix.MmapPtr(-1, 0, nil, pagesBytes, unix.PROT_READ, unix.MAP_ANON|unix.MAP_PRIVATE); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func (p *pages) unmap() {
+	if err := unix.MunmapPtr(p.at, pagesBytes); err != nil {
+		p.t.Error(err)
+	}
+}
+
+// again maps other pages at the same place.
+func (p *pages) again() {
+	if _, err := unix.MmapPtr(-1, 0, p.at, pagesBytes, unix.PROT_READ, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_FIXED); err != nil {
+		p.t.Error(err)
+	}
+}
+
+// wrap makes a buffer of pages.
+func (s *scene) wrap(p *pages, options uintptr) uintptr {
+	return send(s.device, "newBufferWithBytesNoCopy:length:options:deallocator:", uintptr(p.at), pagesBytes, options, 0)
+}
+
 func (s *scene) finish() {
 	send(s.encoder, "endEncoding")
 	send(s.command, "commit")
@@ -141,6 +178,64 @@ func TestStandinReports(t *testing.T) {
 			send(s.device, "newBufferWithBytesNoCopy:length:options:deallocator:", 4096, 100, 0, 0)
 			s.finish()
 		}, "want whole pages"},
+		{"memory with a deallocator", func(s *scene) {
+			send(s.device, "newBufferWithBytesNoCopy:length:options:deallocator:", 4096, 4096, 0, 1)
+			s.finish()
+		}, "no deallocator"},
+		{"memory of the GPU alone", func(s *scene) {
+			p := newPages(t)
+			send(s.wrap(p, 2<<4), "release")
+			p.unmap()
+			s.finish()
+		}, "want shared storage"},
+		{"memory that is read", func(s *scene) {
+			p := newPages(t)
+			b := s.wrap(p, 0)
+			s.bind()
+			send(s.encoder, "setBuffer:offset:atIndex:", b, 64, 1)
+			sendSizes(s.encoder, one, one)
+			s.finish()
+			send(b, "release")
+			p.unmap()
+		}, ""},
+		{"memory that would be written", func(s *scene) {
+			p := newPages(t)
+			b := s.wrap(p, 0)
+			s.bind()
+			send(s.encoder, "setBuffer:offset:atIndex:", b, 0, 2)
+			sendSizes(s.encoder, one, one)
+			s.finish()
+			send(b, "release")
+			p.unmap()
+		}, "buffer 2 is without a copy, and may be written"},
+		{"memory unmapped before it is read", func(s *scene) {
+			p := newPages(t)
+			b := s.wrap(p, 0)
+			s.bind()
+			send(s.encoder, "setBuffer:offset:atIndex:", b, 0, 1)
+			sendSizes(s.encoder, one, one)
+			p.unmap()
+			s.finish()
+			p.again()
+			send(b, "release")
+			p.unmap()
+		}, "sum_rows: the memory of buffer 1 is not mapped"},
+		{"memory unmapped before the buffer is released", func(s *scene) {
+			p := newPages(t)
+			b := s.wrap(p, 0)
+			p.unmap()
+			send(b, "release")
+			s.finish()
+		}, "its memory was unmapped before it was released"},
+		{"memory that is not mapped", func(s *scene) {
+			p := newPages(t)
+			p.unmap()
+			b := s.wrap(p, 0)
+			p.again()
+			send(b, "release")
+			p.unmap()
+			s.finish()
+		}, "are not mapped"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			before := Live()

@@ -125,6 +125,19 @@ func (s *Shelf) Take(name string, size int) []byte {
 	return t.Data[:size:size]
 }
 
+// Keep makes what was taken outlast the shelf's close, until done is called.
+func (s *Shelf) Keep() (done func()) {
+	<-s.ready
+	f := s.file
+	if f == nil {
+		return func() {}
+	}
+	s.cache.mu.Lock()
+	f.users++
+	s.cache.mu.Unlock()
+	return func() { _ = s.cache.release(f) } // only unmaps a file
+}
+
 // Sound finds out, once, whether what comes from the file is what was put there. Where it is not, the error wraps
 // ErrDamaged, the file is gone, and a new shelf of the key is empty.
 func (s *Shelf) Sound() error {
@@ -145,6 +158,14 @@ func (s *Shelf) Settle() {
 	<-s.ready
 	if s.file != nil {
 		s.file.enlarge()
+	}
+}
+
+// Forget gives back the memory that the file occupies since it was read, for who has copied what was taken.
+func (s *Shelf) Forget() {
+	<-s.ready
+	if s.file != nil {
+		s.file.forget()
 	}
 }
 

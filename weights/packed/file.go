@@ -196,6 +196,15 @@ func (f *file) enlarge() {
 	}
 }
 
+// forget does nothing to a file that has moved: its memory is all there is of it.
+func (f *file) forget() {
+	f.moving.Lock()
+	defer f.moving.Unlock()
+	if !f.moved {
+		f.Forget()
+	}
+}
+
 // write makes the file of a key in dir, whole or not at all.
 func write(ctx context.Context, dir string, key Key, model string, tensors []*weights.Tensor) (err error) {
 	metadata, err := describe(key, model, tensors)

@@ -314,6 +314,46 @@ func TestShared(t *testing.T) {
 	}
 }
 
+// What is kept outlasts its shelf and goes with the last who keeps it; a shelf without a file has nothing to keep.
+func TestKeep(t *testing.T) {
+	w := newWorld(t)
+	key := w.key(t, "decoder", "q4")
+	w.Shelf(key, "", false).Keep()()
+	w.fill(t, key)
+	s := w.Shelf(key, "", true)
+	taken := s.Take("tensor 5+é", 100_000)
+	a, b := s.Keep(), s.Keep()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a()
+	if !bytes.Equal(taken, content()["tensor 5+é"]) || len(w.open) != 1 {
+		t.Error("the file went while it was kept")
+	}
+	b()
+	if len(w.open) != 0 {
+		t.Errorf("%d files open, want none", len(w.open))
+	}
+}
+
+// Forgetting changes nothing that is read, whether the file has moved or not.
+func TestForget(t *testing.T) {
+	w := newWorld(t)
+	key := w.key(t, "decoder", "q4")
+	w.fill(t, key)
+	s := w.Shelf(key, "", true)
+	defer s.Close()
+	taken := s.Take("tensor 6+é", 3<<20)
+	for range 2 {
+		s.Forget()
+		if !bytes.Equal(taken, content()["tensor 6+é"]) {
+			t.Error("other bytes")
+		}
+		s.Settle()
+	}
+	w.Shelf(w.key(t, "text", "none"), "", false).Forget()
+}
+
 // A file to which something is missing keeps what it has and gains the rest.
 func TestIncomplete(t *testing.T) {
 	w := newWorld(t)

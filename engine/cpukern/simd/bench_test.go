@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"segue/weights"
 )
 
 func eachBench(b *testing.B, bench func(b *testing.B, k *Kernels)) {
@@ -40,9 +42,11 @@ func BenchmarkLinear(b *testing.B) {
 				for _, size := range []int{256 << 10, 64 << 20} {
 					for _, rows := range []int{1, 2, 4, 8, 12} {
 						n := size / PanelBytes(bits, depth) * PanelRows
-						b.Run(fmt.Sprintf("q%d/K=%d/%dKB/rows=%d", bits, depth, size>>10, rows), func(b *testing.B) {
-							benchLinear(b, k, bits, n, depth, rows)
-						})
+						name := fmt.Sprintf("q%d/K=%d/%dKB/rows=%d", bits, depth, size>>10, rows)
+						b.Run(name, func(b *testing.B) { benchLinear(b, k, bits, n, depth, random(1, rows*depth)) })
+						if bits == 8 {
+							b.Run(name+"/wide", func(b *testing.B) { benchLinear(b, k, bits, n, depth, allWide(rows*depth)) })
+						}
 					}
 				}
 			}
@@ -50,9 +54,18 @@ func BenchmarkLinear(b *testing.B) {
 	})
 }
 
-func benchLinear(b *testing.B, k *Kernels, bits, n, depth, rows int) {
-	w := filled(PackedBytes(bits, n, depth))
-	x, tiles := random(1, rows*depth), make([]byte, QuantizedBytes(rows, depth))
+// allWide has one number in each group and nothing else, so that all groups are wide.
+func allWide(n int) []float32 {
+	x := make([]float32, n)
+	for i := 0; i < n; i += weights.GroupSize {
+		x[i] = 1
+	}
+	return x
+}
+
+func benchLinear(b *testing.B, k *Kernels, bits, n, depth int, x []float32) {
+	rows := len(x) / depth
+	w, tiles := filled(PackedBytes(bits, n, depth)), make([]byte, QuantizedBytes(rows, depth))
 	k.Quantize(tiles, bits, x, depth, rows, depth)
 	a := Linear{make([]float32, rows*n), n, w, bits, n, depth, tiles, rows}
 	b.SetBytes(int64(len(w)))

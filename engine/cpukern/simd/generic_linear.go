@@ -14,7 +14,7 @@ import (
 func generic() *Kernels {
 	k := &Kernels{
 		quantHeights: []int{4, 1}, halfHeights: []int{4, 1}, gemmHeights: []int{4, 1},
-		quantize: quantizeGeneric, quantizeVector: quantizeVectorGeneric,
+		quantize: quantizeGeneric, quantizeWide: quantizeWideGeneric, quantizeVector: quantizeVectorGeneric,
 		dotsF32: dotsF32Generic, dotsF16: dotsF16Generic, dotsI8: dotsI8Generic,
 		weighF32: weighF32Generic, weighF16: weighF16Generic, weighI8: weighI8Generic,
 		gelu: geluGeneric, sigmoid: sigmoidGeneric, tanh: tanhGeneric, elu: eluGeneric,
@@ -31,7 +31,7 @@ func generic() *Kernels {
 
 // quantizeGeneric fills one row of a tile of the given number of rows; dst is where that row's first four inputs go.
 func quantizeGeneric(dst *byte, rows, bias int, x *float32, groups int) {
-	tile := unsafe.Slice(dst, (groups*groupTileBytes-4)*rows+4)
+	tile := unsafe.Slice(dst, (groups*groupTileBytes-8)*rows+4)
 	values := unsafe.Slice(x, groups*weights.GroupSize)
 	for g := range groups {
 		quantizeGroup(tile[g*groupTileBytes*rows:], rows, bias, values[g*weights.GroupSize:][:weights.GroupSize])
@@ -66,6 +66,15 @@ func quantizeVectorGeneric(dst *int8, x *float32, n int) float32 {
 
 // scaleOf returns max|x|/127 and its inverse, both zero where there is next to nothing.
 func scaleOf(x []float32) (scale, inverse float32) {
+	top := largest(x)
+	if top < leastActivation {
+		return 0, 0
+	}
+	return top / 127, 127 / top
+}
+
+// largest is max|x|.
+func largest(x []float32) float32 {
 	top := float32(0)
 	for _, v := range x {
 		if v < 0 {
@@ -75,10 +84,7 @@ func scaleOf(x []float32) (scale, inverse float32) {
 			top = v
 		}
 	}
-	if top < leastActivation {
-		return 0, 0
-	}
-	return top / 127, 127 / top
+	return top
 }
 
 // leastActivation is below anything that matters and far enough above zero for 127/x to be finite.
@@ -94,13 +100,13 @@ func quantGeneric(bits, rows int) quantKernel {
 	return func(w, x *byte, dst *float32, stride, pairs, panels, valid int) {
 		size := pairBytes(bits)
 		packed := unsafe.Slice(w, panels*pairs*size)
-		tile := unsafe.Slice(x, pairs*2*groupTileBytes*rows)
+		tile := quantTile{unsafe.Slice(x, pairs*2*(groupTileBytes+wideTileBytes)*rows), rows}
 		out := unsafe.Slice(dst, (rows-1)*stride+(panels-1)*PanelRows+valid)
 		for p := range panels {
 			panel := packed[p*pairs*size:][:pairs*size]
 			for r := range valid {
 				for n := range rows {
-					out[n*stride+p*PanelRows+r] = quantDot(panel, tile, bits, rows, n, r)
+					out[n*stride+p*PanelRows+r] = quantDot(panel, tile, bits, n, r)
 				}
 			}
 		}
@@ -108,17 +114,21 @@ func quantGeneric(bits, rows int) quantKernel {
 }
 
 // quantDot is row r of a panel times row n of a tile.
-func quantDot(panel, tile []byte, bits, rows, n, r int) float32 {
+func quantDot(panel []byte, tile quantTile, bits, n, r int) float32 {
 	size, total := pairBytes(bits), float32(0)
-	for g := 0; g*groupTileBytes*rows < len(tile); g++ {
+	for g := range tile.groups() {
 		pair := panel[g/2*size:][:size]
-		group := pair[g%2*(size-scaleBytes)/2:][:(size-scaleBytes)/2]
-		x := tile[g*groupTileBytes*rows+4*n:]
-		correction := int32(binary.LittleEndian.Uint32(x[36*rows:]))
-		sum := correction + groupDot(group[4*r:], x, bits, 4*rows)
-		scaleX := math.Float32frombits(binary.LittleEndian.Uint32(x[32*rows:]))
+		w := pair[g%2*(size-scaleBytes)/2:][:(size-scaleBytes)/2][4*r:]
+		x := tile.group(g, n)
+		sum := int32(binary.LittleEndian.Uint32(x[36*tile.rows:]))
+		if bits == 8 && tile.wide(g) {
+			high := tile.high(g, n)
+			sum = int32(binary.LittleEndian.Uint32(high[32*tile.rows:]))
+			sum = (sum + groupDot(w, high, bits, 4*tile.rows)) << 7
+		}
+		sum += groupDot(w, x, bits, 4*tile.rows)
 		scaleW := weights.F16ToF32(binary.LittleEndian.Uint16(pair[size-scaleBytes+2*(g%2*PanelRows+r):]))
-		total = fusedAdd(scaleW*scaleX, float32(sum), total)
+		total = fusedAdd(scaleW*tile.scale(g, n), float32(sum), total)
 	}
 	return total
 }

@@ -68,7 +68,7 @@ func TestGuardPages(t *testing.T) {
 }
 
 func (g guards) products(k *Kernels, n, depth, rows int) {
-	x := copied(g, random(1, rows*depth))
+	x := copied(g, spiky(1, rows*depth, 100))
 	dst := guarded[float32](g.T, g.high, rows*n)
 	for _, bits := range []int{8, 4} {
 		w, _ := packed(g.T, bits, n, depth)

@@ -35,7 +35,7 @@ func (k *Kernels) useAVX2() {
 	k.q4 = [...]quantKernel{1: q4x1AVX2, 2: q4x2AVX2, 4: q4x4AVX2, TileRows: nil}
 	k.f16 = [...]halfKernel{1: f16x1AVX2, 2: f16x2AVX2, 4: f16x4AVX2, TileRows: nil}
 	k.gemm = [...]gemmKernel{1: gemm1x32AVX2, 2: gemm2x32AVX2, 6: gemm6x32AVX2, TileRows: nil}
-	k.quantize, k.quantizeVector = quantizeAVX2, quantizeVectorAVX2
+	k.quantize, k.quantizeWide, k.quantizeVector = quantizeAVX2, quantizeWideAVX2, quantizeVectorAVX2
 	k.dotsF32, k.dotsF16, k.dotsI8 = dotsF32AVX2, dotsF16AVX2, dotsI8AVX2
 	k.weighF32, k.weighF16, k.weighI8 = weighF32AVX2, weighF16AVX2, weighI8AVX2
 	k.gelu, k.sigmoid, k.tanh = geluAVX2, sigmoidAVX2, tanhAVX2

@@ -27,7 +27,7 @@ func (k *Kernels) specialise() {
 	k.q4 = [...]quantKernel{1: q4x1NEON, 2: q4x2NEON, 4: q4x4NEON, TileRows: nil}
 	k.f16 = [...]halfKernel{1: f16x1NEON, 2: f16x2NEON, 4: f16x4NEON, TileRows: nil}
 	k.gemm = [...]gemmKernel{1: gemm1x32NEON, 4: gemm4x32NEON, TileRows: nil}
-	k.quantize, k.quantizeVector = quantizeNEON, quantizeVectorNEON
+	k.quantize, k.quantizeWide, k.quantizeVector = quantizeNEON, quantizeWideNEON, quantizeVectorNEON
 	k.dotsF32, k.dotsF16, k.dotsI8 = dotsF32NEON, dotsF16NEON, dotsI8NEON
 	k.weighF32, k.weighF16, k.weighI8 = weighF32NEON, weighF16NEON, weighI8NEON
 	k.gelu, k.sigmoid, k.tanh = geluNEON, sigmoidNEON, tanhNEON

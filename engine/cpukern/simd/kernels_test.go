@@ -71,6 +71,15 @@ func packed(t testing.TB, bits, n, k int) (w []byte, q *weights.Quantized) {
 	return w, q
 }
 
+// spiky is random with one number in so many that stands out: groups of it are wide in some rows and not in others.
+func spiky(seed uint64, n, every int) []float32 {
+	v := random(seed, n)
+	for i := int(seed) % every; i < n; i += every {
+		v[i] *= 40
+	}
+	return v
+}
+
 var linearShapes = []struct{ n, k int }{{1, 1}, {15, 31}, {16, 32}, {17, 33}, {31, 64}, {48, 65}, {33, 96}, {64, 100}, {100, 256}, {320, 1000}}
 
 var rowCounts = []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 25}
@@ -81,7 +90,7 @@ func TestLinear(t *testing.T) {
 		for _, bits := range []int{8, 4} {
 			for _, s := range linearShapes {
 				w, _ := packed(t, bits, s.n, s.k)
-				x := random(3, 25*(s.k+3))
+				x := spiky(3, 25*(s.k+3), 157)
 				alone := make([]float32, 25*s.n)
 				for r := range 25 {
 					one := make([]byte, QuantizedBytes(1, s.k))
@@ -132,12 +141,45 @@ func TestLinearValue(t *testing.T) {
 	}
 }
 
+// TestWide: one number that stands out does not cost the others their precision, wherever it is.
+func TestWide(t *testing.T) {
+	k := plainGo(t)
+	const n, depth = 64, 200
+	w, q := packed(t, 8, n, depth)
+	wrong := func(x []float32) (sum float64) {
+		tile, dst, row := make([]byte, QuantizedBytes(1, depth)), make([]float32, n), make([]float32, depth)
+		k.Quantize(tile, 8, x, depth, 1, depth)
+		k.Linear(Linear{Dst: dst, Stride: n, W: w, Bits: 8, N: n, K: depth, X: tile, Rows: 1})
+		for i := range n {
+			q.Dequantize(row, i)
+			want := 0.0
+			for j, v := range row {
+				want += float64(v) * float64(x[j])
+			}
+			sum += (want - float64(dst[i])) * (want - float64(dst[i]))
+		}
+		return sum
+	}
+	x := random(3, depth)
+	usual := wrong(x)
+	for _, at := range []int{0, 31, 77, depth - 1} {
+		y := append([]float32(nil), x...)
+		y[at] = -60
+		if got := wrong(y); got > 1.2*usual {
+			t.Errorf("squared error %.3g with input %d far from the others, %.3g without", got, at, usual)
+		}
+	}
+}
+
 func TestQuantizeTiles(t *testing.T) {
 	reference := plainGo(t)
 	each(t, func(t *testing.T, k *Kernels) {
 		for _, cols := range []int{1, 32, 33, 64, 70, 257} {
-			x := random(5, cols)
+			x := spiky(5, cols, 50)
 			for i := range x {
+				if cols < 257 {
+					break
+				}
 				x[i] *= float32(math.Pow(10, float64(i/32%9*9-36))) // groups of zero, tiny and huge numbers
 			}
 			got, want := make([]byte, QuantizedBytes(1, cols)), make([]byte, QuantizedBytes(1, cols))
@@ -250,7 +292,7 @@ func FuzzLinear(f *testing.F) {
 		w, _ := packed(t, bits, int(n), int(depth))
 		product := func(k *Kernels) []float32 {
 			tiles, dst := make([]byte, QuantizedBytes(int(rows), int(depth))), make([]float32, int(rows)*int(n))
-			k.Quantize(tiles, bits, random(4, int(rows)*int(depth)), int(depth), int(rows), int(depth))
+			k.Quantize(tiles, bits, spiky(4, int(rows)*int(depth), 90), int(depth), int(rows), int(depth))
 			k.Linear(Linear{dst, int(n), w, bits, int(n), int(depth), tiles, int(rows)})
 			return dst
 		}

@@ -4,25 +4,34 @@ package simd
 // into tiles, the heights of the kernels there are; weights into runs of panels that stay in a core's cache while all
 // tiles pass over them.
 //
-// An activation tile of n rows holds, per group of 32 inputs, n·40 bytes:
+// An activation tile of n rows holds, per group of 32 inputs, n·44 bytes:
 //
-//	[8 chunks][n rows][4 inputs] int8 · [n] float32 scale · [n] int32 correction -bias·Σx
+//	[8 chunks][n rows][4 inputs] int8 · [n] float32 scale · [n] int32 correction -bias·Σx · [n] int32, the first: group is wide
+//
+// and behind all groups n·36 bytes for each, which count where it is wide; see wide.go:
+//
+//	[8 chunks][n rows][4 inputs] int8, worth 128 each · [n] int32 correction -Σx
 
 import "segue/weights"
 
 // runBytes bounds the weight that one call of a kernel reads: some ten microseconds, and at home in a second-level cache.
 const runBytes = 256 << 10
 
-const groupTileBytes = weights.GroupSize + 4 + 4 // per row
+const (
+	groupTileBytes = weights.GroupSize + 4 + 4 + 4 // per row
+	wideTileBytes  = weights.GroupSize + 4         // per row, behind all groups
+)
 
 // QuantizedBytes is the size of the tiles of rows of cols activations.
 func QuantizedBytes(rows, cols int) int { return rows * rowBytes(cols) }
 
-func rowBytes(cols int) int { return 2 * ceilDiv(cols, pairInputs) * groupTileBytes }
+func rowBytes(cols int) int { return 2 * ceilDiv(cols, pairInputs) * (groupTileBytes + wideTileBytes) }
 
 // Quantize rounds activations for weights of 8 or 4 bits: row r is x[r·stride : +cols], finite numbers.
 //
 //	scale = max|x|/127,  q = round(x·(127/max|x|)), ties to even
+//
+// For 8 bits, groups that stand out of their row are wide: rounded to 15 bits.
 func (k *Kernels) Quantize(dst []byte, bits int, x []float32, stride, rows, cols int) {
 	full := cols / weights.GroupSize
 	for rows > 0 {
@@ -36,6 +45,9 @@ func (k *Kernels) Quantize(dst []byte, bits int, x []float32, stride, rows, cols
 			for g := full; g*weights.GroupSize < paddedInputs(cols); g++ {
 				quantizeGroup(block[g*n*groupTileBytes+4*r:], n, bias(bits), row[min(g*weights.GroupSize, cols):])
 			}
+		}
+		if bits == 8 {
+			quantTile{block, n}.widen(k, x, stride, cols)
 		}
 		if rows -= n; rows > 0 {
 			dst, x = dst[len(block):], x[n*stride:]
@@ -57,7 +69,8 @@ type Linear struct {
 }
 
 // Linear sums a group of 32 in integers, exactly, and adds the sums times both scales in order of k, each with one
-// rounding (fused multiply-add): the same bits for any number of rows and any instruction set.
+// rounding (fused multiply-add): the same bits for any number of rows and any instruction set. A group that is wide in one
+// row of a tile costs as much as two in all of them.
 func (k *Kernels) Linear(a Linear) {
 	kernels := &k.q8
 	if a.Bits == 4 {

@@ -86,6 +86,7 @@ type Kernels struct {
 	gemm                                   [TileRows + 1]gemmKernel
 
 	quantize       func(dst *byte, rows, bias int, x *float32, groups int)
+	quantizeWide   func(low, high *byte, rows int, x *float32)
 	quantizeVector func(dst *int8, x *float32, n int) float32
 
 	dotsF32, weighF32 func(dst, q, keys *float32, stride, width, n int)

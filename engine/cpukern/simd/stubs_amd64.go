@@ -56,6 +56,9 @@ func q4x4AVX2(w *byte, x *byte, dst *float32, stride int, pairs int, panels int,
 func quantizeAVX2(dst *byte, rows int, bias int, x *float32, groups int)
 
 //go:noescape
+func quantizeWideAVX2(low *byte, high *byte, rows int, x *float32)
+
+//go:noescape
 func quantizeVectorAVX2(dst *int8, x *float32, n int) float32
 
 //go:noescape

@@ -26,6 +26,9 @@ func q4x4NEON(w *byte, x *byte, dst *float32, stride int, pairs int, panels int,
 func quantizeNEON(dst *byte, rows int, bias int, x *float32, groups int)
 
 //go:noescape
+func quantizeWideNEON(low *byte, high *byte, rows int, x *float32)
+
+//go:noescape
 func quantizeVectorNEON(dst *int8, x *float32, n int) float32
 
 //go:noescape

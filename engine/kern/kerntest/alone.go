@@ -51,8 +51,11 @@ func testAlone(t *testing.T, k kern.Backend) {
 		}}
 	})
 	for _, p := range []kern.Precision{kern.F32, kern.F16, kern.Q8} {
-		alone(t, k, "causal/steps/"+p.String(), func(f *fixture) rowCall { return causalAlone(f, p, 520, []int{1, 1}) })
-		alone(t, k, "causal/prefill/"+p.String(), func(f *fixture) rowCall { return causalAlone(f, p, 21, []int{17, 5}) })
+		for _, dim := range []int{16, 64} {
+			name := fmt.Sprintf("%v/%d", p, dim)
+			alone(t, k, "causal/steps/"+name, func(f *fixture) rowCall { return causalAlone(f, p, dim, 520, []int{1, 1}) })
+			alone(t, k, "causal/prefill/"+name, func(f *fixture) rowCall { return causalAlone(f, p, dim, 21, []int{17, 5}) })
+		}
 	}
 }
 
@@ -82,8 +85,9 @@ func alone(t *testing.T, k kern.Backend, name string, build func(f *fixture) row
 }
 
 // causalAlone: rows that share a prefix, each alone in a cache of its own. What is compared is the last append.
-func causalAlone(f *fixture, p kern.Precision, prefixed int, appends []int) rowCall {
-	const rows, heads, dim, width = 6, 2, 16, 32
+func causalAlone(f *fixture, p kern.Precision, dim, prefixed int, appends []int) rowCall {
+	const rows, heads = 6, 2
+	width := heads * dim
 	h := history{precision: p, layers: 1, heads: heads, dim: dim, prefix: prefixed, rows: rows, variations: rows}
 	shape := kern.CacheShape{Layers: 1, Rows: rows, Heads: heads, HeadDim: dim}
 	var qkv []kern.Slice

@@ -73,6 +73,7 @@ func named(name string, r row) row {
 func causalBench() row {
 	return row{build: func(f *fixture) call {
 		const rows, columns, heads, dim = 2, 750, 16, 64
+		f.margin = alignedMargin // as a model's are
 		cache := f.cache(kern.CacheShape{Layers: 1, Rows: rows, Columns: columns + 1, Heads: heads, HeadDim: dim})
 		a := kern.CausalAttention{Cache: cache, Rows: rows, Columns: 1, Column: columns, Scale: 0.125}
 		a.QKV, a.Dst = f.floats(f.normal(rows*3*heads*dim)), f.room(rows*heads*dim)
@@ -80,7 +81,13 @@ func causalBench() row {
 	}}
 }
 
+// sampleBench draws a step's codes of the small model, without the distribution that only tests ask for.
 func sampleBench() row {
-	return sampleRow("", kern.Sample{Q: 4, Entries: 2048, Stride: 16, Variations: 1, Group: 1, Column: 7, Frames: 12,
-		Guidance: 3, Temperature: 1, TopK: 250, TopP: 1, Delays: []int{0, 1, 2, 3}})
+	return row{build: func(f *fixture) call {
+		a := kern.Sample{Q: 4, Entries: 2048, Stride: 16, Variations: 1, Group: 1, Column: 7, Frames: 12,
+			Guidance: 3, Temperature: 1, TopK: 250, TopP: 1, Delays: []int{0, 1, 2, 3}}
+		a.Logits, a.Seeds = f.floats(f.normal(2*a.Q*a.Entries)), f.ints(f.seeds(1))
+		a.Codes = f.ints(make([]int32, a.Q*a.Stride))
+		return call{record: func(s kern.Stream) { s.Sample(a) }}
+	}}
 }

@@ -59,6 +59,7 @@ func Run(t *testing.T, k kern.Backend) {
 	t.Run("objects", func(t *testing.T) { testObjects(t, k) })
 	t.Run("sample", func(t *testing.T) { testSample(t, k) })
 	t.Run("streams", func(t *testing.T) { testStreams(t, k) })
+	t.Run("steps", func(t *testing.T) { testSteps(t, k) })
 }
 
 // RunThreads asks for the same bits whatever the number of threads.

@@ -70,6 +70,9 @@ func causalRows() []row {
 		{layers: 1, rows: 2, heads: 4, dim: 64, prefix: 17, variations: 1, appends: []int{31, 1}},
 		{layers: 1, rows: 1, heads: 1, dim: 8, appends: []int{509, 1, 4, 5}},
 		{layers: 1, rows: 2, heads: 1, dim: 16, prefix: 513, variations: 2, spare: 3, appends: []int{1, 4, 13}},
+		{layers: 1, rows: 18, heads: 1, dim: 64, prefix: 95, variations: 9, appends: []int{1, 1}},
+		{layers: 1, rows: 2, heads: 1, dim: 129, prefix: 40, variations: 1, appends: []int{32, 1}},
+		{layers: 1, rows: 1, heads: 1, dim: 8, prefix: 2049, variations: 1, appends: []int{1}},
 	} {
 		for _, h.precision = range []kern.Precision{kern.F32, kern.F16, kern.Q8} {
 			rows = append(rows, causalRow(h))

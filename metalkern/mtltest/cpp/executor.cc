@@ -102,10 +102,23 @@ static bool execute(Command& c, uint64_t order, std::string& failure) {
 	return true;
 }
 
+// reachable looks for memory that was unmapped while the GPU still uses it.
+static bool reachable(const std::vector<Command*>& stretch, std::string& failure) {
+	for (Command* c : stretch)
+		for (auto& b : c->bindings)
+			if (b.second.buffer && !b.second.buffer->there()) {
+				failure = std::string(c->pipeline->kernel->name) + ": the memory of buffer " + std::to_string(b.first) + " is not mapped";
+				report("%s", failure.c_str());
+				return false;
+			}
+	return true;
+}
+
 static bool execute(CommandBuffer* cb, std::string& failure) {
 	std::vector<Command*> stretch;
 	uint64_t order = seed;
 	auto flush = [&] {
+		if (!reachable(stretch, failure)) return false;
 		record(stretch);
 		for (size_t i = stretch.size(); order && i > 1; i--) {
 			order = order * 6364136223846793005ull + 1442695040888963407ull;

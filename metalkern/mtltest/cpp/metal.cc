@@ -2,6 +2,7 @@
 // is reported: open encoders, second commits, bad offsets and sizes, buffers freed while in use. Every way to fail that
 // a test can ask for is here, by fails.
 #include "metal.h"
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -60,6 +61,7 @@ static Class* buffer_class() {
 Buffer::Buffer(char* memory, uint64_t length, uint64_t options) : Object(buffer_class()), memory(memory), length(length), options(options) {}
 Buffer::~Buffer() {
 	if (!intact()) report("a buffer of %lu bytes was written behind its end", length);
+	if (!there()) report("a buffer without a copy of %lu bytes: its memory was unmapped before it was released", length);
 	if (mapping) munmap(mapping, mapped);
 }
 bool Buffer::intact() const {
@@ -67,6 +69,12 @@ bool Buffer::intact() const {
 	for (char* p = memory + length; p < mapping + mapped; p++)
 		if (*p != char(0xff)) return false;
 	return true;
+}
+
+bool Buffer::there() const {
+	if (mapping) return true;
+	std::vector<unsigned char> pages(length / uint64_t(sysconf(_SC_PAGESIZE)));
+	return mincore(memory, length, pages.data()) == 0 || errno != ENOMEM;
 }
 
 // device_buffer gives memory full of 0xff, because Metal does not promise zeros, with a tail that nothing may write to.
@@ -89,8 +97,11 @@ static Buffer* device_buffer_no_copy(Object*, Selector, char* memory, uint64_t l
 		report("newBufferWithBytesNoCopy: want whole pages and no deallocator, got %p and %lu bytes", static_cast<void*>(memory), length);
 		return nullptr;
 	}
-	if (fails("buffer")) return nullptr;
-	return new Buffer(memory, length, options);
+	if (options & storage) report("newBufferWithBytesNoCopy: options %lx: want shared storage", options);
+	if (fails("buffer without a copy")) return nullptr;
+	Buffer* b = new Buffer(memory, length, options);
+	if (!b->there()) report("newBufferWithBytesNoCopy: %lu bytes at %p are not mapped", length, static_cast<void*>(memory));
+	return b;
 }
 
 // ---- libraries, functions, pipelines
@@ -277,6 +288,7 @@ static void encoder_dispatch(Encoder* e, Selector, Size groups, Size threads) {
 		auto at = e->bindings.find(int(i));
 		if (at == e->bindings.end()) return report("%s: nothing is bound at index %u", k->name, i);
 		if (i == 0 && k->constants && at->second.bytes.size() != k->constants) return report("%s: %zu bytes of constants, want %u", k->name, at->second.bytes.size(), k->constants);
+		if (at->second.buffer && !at->second.buffer->mapping && k->writes >> i & 1) return report("%s: buffer %u is without a copy, and may be written", k->name, i);
 		c.bindings[int(i)] = at->second;
 	}
 	uint64_t g[3] = {groups.width, groups.height, groups.depth}, t[3] = {threads.width, threads.height, threads.depth};

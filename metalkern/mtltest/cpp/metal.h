@@ -19,6 +19,7 @@ struct Buffer : Object {
 	Buffer(char* memory, uint64_t length, uint64_t options);
 	~Buffer();
 	bool intact() const;  // nothing was written behind its end
+	bool there() const;   // memory that is not ours is still mapped
 };
 
 struct Library : Object {

@@ -29,6 +29,7 @@ func main() {
 		}
 	}
 	quantize()
+	quantizeWide()
 	quantizeVector()
 	for _, rows := range []int{1, 2, 4, 8, 12} {
 		halfAVX512(rows)

@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	groupRow   = 40 // bytes of one group of one row in an activation tile
+	groupRow   = 44 // bytes of one group of one row in an activation tile
+	wideRow    = 36 // and in its second part, the high plane of wide groups
 	quantShape = "func(w, x *byte, dst *float32, stride, pairs, panels, valid int)"
 )
 
@@ -19,22 +20,60 @@ func lines(bits int) int { return bits }
 // scales is where the float16 scales of a pair of groups begin.
 func scales(bits int) int { return 2 * lines(bits) * 64 }
 
+// groupTile is where a kernel finds one group of a tile: bytes of the low plane and what belongs to it, and of the high plane.
+type groupTile struct{ low, high func(offset int) Mem }
+
+// aside are parts of a kernel that are seldom run: they stand behind its end, out of the way.
+type aside []func()
+
+// ifWide runs body where some row of the tile has the group wide.
+func (a *aside) ifWide(x groupTile, rows int, label string, body func()) {
+	CMPL(x.low(40*rows), U8(0))
+	JNE(LabelRef(label))
+	Label(label + "back")
+	*a = append(*a, func() {
+		Label(label)
+		body()
+		JMP(LabelRef(label + "back"))
+	})
+}
+
+func (a aside) write() {
+	for _, part := range a {
+		part()
+	}
+}
+
 // forPanels runs a panel's body over all of them: clear and store around the loop over pairs of groups.
-func forPanels(bits, rows int, clear func(), group func(w, x Register, g int), store func(d, stride Register)) {
+func forPanels(bits, rows int, clear func(), group func(w Register, x groupTile, g int), store func(d, stride Register)) {
 	w, x0, d0, stride := param("w"), param("x"), param("dst"), param("stride")
 	pairs, panels := param("pairs"), param("panels")
 	byteOffsets(stride)
+	high0 := GP64()
+	if bits == 8 {
+		IMUL3Q(I32(2*groupRow*rows), pairs, high0)
+		ADDQ(x0, high0)
+	}
 	Label("panel")
 	clear()
-	x, count := GP64(), GP64()
+	x, high, count := GP64(), GP64(), GP64()
 	MOVQ(x0, x)
+	if bits == 8 {
+		MOVQ(high0, high)
+	}
 	MOVQ(pairs, count)
 	Label("pair")
 	for g := range 2 {
-		group(w, x, g)
+		group(w, groupTile{
+			low:  func(offset int) Mem { return Mem{Base: x, Disp: g*groupRow*rows + offset} },
+			high: func(offset int) Mem { return Mem{Base: high, Disp: g*wideRow*rows + offset} },
+		}, g)
 	}
 	advance(scales(bits)+64, w)
 	advance(2*groupRow*rows, x)
+	if bits == 8 {
+		advance(2*wideRow*rows, high)
+	}
 	DECQ(count)
 	JNE(LabelRef("pair"))
 	d := GP64()
@@ -48,7 +87,8 @@ func forPanels(bits, rows int, clear func(), group func(w, x Register, g int), s
 }
 
 // quantAVX512: a line of weights is one register and a chunk of activations a broadcast operand of VPDPBUSD, so rows of
-// activations cost one instruction each per line. The integer sums begin from the corrections.
+// activations cost one instruction each per line. The integer sums begin from the corrections, and in a wide group from 128
+// times those of the high plane.
 func quantAVX512(bits, rows int) {
 	function(fmt.Sprintf("q%dx%dAVX512", bits, rows), quantShape)
 	total, sum := zmms(rows), zmms(rows)
@@ -57,18 +97,23 @@ func quantAVX512(bits, rows int) {
 		VPBROADCASTD(words(0x0f0f0f0f), mask)
 	}
 	keep := laneMask(param("valid"), 0)
+	var wide aside
 	clear := func() {
 		for _, t := range total {
 			VPXORD(t, t, t)
 		}
 	}
-	group := func(w, x Register, g int) {
-		tile := func(offset int) Mem { return Mem{Base: x, Disp: g*groupRow*rows + offset} }
+	group := func(w Register, x groupTile, g int) {
+		tile := x.low
+		line := func(c int) Mem { return Mem{Base: w, Disp: (g*lines(bits) + c) * 64} }
 		for n, s := range sum {
 			VPBROADCASTD(tile(36*rows+4*n), s)
 		}
+		if bits == 8 {
+			wide.ifWide(x, rows, fmt.Sprintf("group%d", g), func() { highSums512(sum, x.high, line) })
+		}
 		for c := range lines(bits) {
-			weight, at := ZMM(), Mem{Base: w, Disp: (g*lines(bits) + c) * 64}
+			weight, at := ZMM(), line(c)
 			fetchNear(at)
 			fetchFar(at)
 			VMOVDQU32(at, weight)
@@ -105,6 +150,25 @@ func quantAVX512(bits, rows int) {
 			}
 		}
 	})
+	wide.write()
+}
+
+// highSums512 leaves 128 times the sums of the high plane.
+func highSums512(sum []VecVirtual, tile, line func(int) Mem) {
+	rows := len(sum)
+	for n, s := range sum {
+		VPBROADCASTD(tile(32*rows+4*n), s)
+	}
+	for c := range lines(8) {
+		weight := ZMM()
+		VMOVDQU32(line(c), weight)
+		for n, s := range sum {
+			VPDPBUSD_BCST(tile(4*(c*rows+n)), weight, s)
+		}
+	}
+	for _, s := range sum {
+		VPSLLD(U8(7), s, s)
+	}
 }
 
 // quantAVX2 takes a group in two halves of 8 rows of weights, which leaves registers for 4 rows of activations.
@@ -115,6 +179,7 @@ func quantAVX2(bits, rows int) {
 	function(fmt.Sprintf("q%dx%dAVX2", bits, rows), quantShape)
 	total := [][]VecVirtual{ymms(rows), ymms(rows)}
 	sum := ymms(rows)
+	var wide aside
 	clear := func() {
 		for _, half := range total {
 			for _, t := range half {
@@ -122,18 +187,20 @@ func quantAVX2(bits, rows int) {
 			}
 		}
 	}
-	group := func(w, x Register, g int) {
-		tile := func(offset int) Mem { return Mem{Base: x, Disp: g*groupRow*rows + offset} }
+	group := func(w Register, x groupTile, g int) {
+		tile := x.low
 		for half := range 2 {
+			line := func(c int) Mem { return Mem{Base: w, Disp: (g*lines(bits)+c)*64 + 32*half} }
 			at := func(c int) Mem {
-				m := Mem{Base: w, Disp: (g*lines(bits)+c)*64 + 32*half}
 				if half == 0 {
-					fetchAhead(m)
+					fetchAhead(line(c))
 				}
-				return m
+				return line(c)
 			}
 			if bits == 8 {
-				sums8(sum, tile, at)
+				zero(sum)
+				wide.ifWide(x, rows, fmt.Sprintf("group%dhalf%d", g, half), func() { highSums(sum, x.high, line) })
+				addSums8(sum, tile, at)
 			} else {
 				sums4(sum, tile, at)
 			}
@@ -158,9 +225,24 @@ func quantAVX2(bits, rows int) {
 			}
 		}
 	})
+	wide.write()
 }
 
-func sums8(sum []VecVirtual, tile, at func(int) Mem) {
+// highSums makes sums of zero 128 times those of the high plane.
+func highSums(sum []VecVirtual, tile, at func(int) Mem) {
+	addSums8(sum, tile, at)
+	for _, s := range sum {
+		VPSLLD(U8(7), s, s)
+	}
+}
+
+func zero(v []VecVirtual) {
+	for _, r := range v {
+		VPXOR(r, r, r)
+	}
+}
+
+func addSums8(sum []VecVirtual, tile, at func(int) Mem) {
 	ones, offset := words(0x00010001), words(0x80808080)
 	for c := range lines(8) {
 		weight, magnitude := YMM(), YMM()
@@ -168,17 +250,12 @@ func sums8(sum []VecVirtual, tile, at func(int) Mem) {
 		VPXOR(offset, weight, weight)
 		VPABSB(weight, magnitude)
 		for n, s := range sum {
-			t := s
-			if c > 0 {
-				t = YMM()
-			}
+			t := YMM()
 			VPBROADCASTD(tile(4*(c*len(sum)+n)), t)
 			VPSIGNB(weight, t, t)
 			VPMADDUBSW(t, magnitude, t)
 			VPMADDWD(ones, t, t)
-			if c > 0 {
-				VPADDD(t, s, s)
-			}
+			VPADDD(t, s, s)
 		}
 	}
 }
@@ -213,55 +290,103 @@ func sums4(sum []VecVirtual, tile, at func(int) Mem) {
 	}
 }
 
-// quantize rounds one row into its places in a tile: chunks lie 4·rows bytes apart, behind the eighth scale and correction.
+// quantize rounds one row into its places in a tile: chunks lie 4·rows bytes apart, behind the eighth scale and
+// correction. What says that a group is wide is left alone.
 func quantize() {
 	function("quantizeAVX2", "func(dst *byte, rows, bias int, x *float32, groups int)")
 	d, chunk, bias, x, groups := param("dst"), param("rows"), param("bias"), param("x"), param("groups")
 	byteOffsets(chunk)
 	NEGQ(bias)
-	d3, d6, d9 := GP64(), GP64(), GP64() // d + 3, 6 and 9 chunks
 	Label("group")
-	for _, p := range [][2]Register{{d, d3}, {d3, d6}, {d6, d9}} {
-		LEAQ(Mem{Base: p[0], Index: chunk, Scale: 2}, p[1])
-		ADDQ(chunk, p[1])
-	}
+	at := strided(d, chunk)
 	v := ymms(4)
 	top := magnitude(v, x)
-	scale, inverse := scaleOf(top)
-	VMOVSS(scale, Mem{Base: d6, Index: chunk, Scale: 2})
-	VBROADCASTSS(inverse, top)
-	for _, r := range v {
-		VMULPS(top, r, r)
-		VCVTPS2DQ(r, r)
-	}
-	VPACKSSDW(v[1], v[0], v[0])
-	VPACKSSDW(v[3], v[2], v[2])
-	VPACKSSWB(v[2], v[0], v[0]) // chunks 0 2 4 6 in the low half, 1 3 5 7 in the high one
-	odd := XMM()
-	VEXTRACTI128(U8(1), v[0], odd)
-	at := func(p Register, chunks uint8) Mem {
-		if chunks == 0 {
-			return Mem{Base: p}
-		}
-		return Mem{Base: p, Index: chunk, Scale: chunks}
-	}
-	for i, m := range []Mem{at(d, 0), at(d, 2), at(d3, 1), at(d6, 0)} {
-		VPEXTRD(U8(i), v[0].AsX(), m)
-	}
-	for i, m := range []Mem{at(d, 1), at(d3, 0), at(d3, 2), at(d6, 1)} {
-		VPEXTRD(U8(i), odd, m)
-	}
+	scale, inverse := scaleOf(top, 127)
+	VMOVSS(scale, at(8))
+	roundWords(v, inverse)
+	VPACKSSWB(v[2], v[0], v[0])
+	scatter(v[0], at)
 	VMOVDQU(words(0x01010101), v[1])
 	VPMADDUBSW(v[0], v[1], v[1])
 	VPMADDWD(words(0x00010001), v[1], v[1])
 	correction := GP32()
 	VMOVD(reduce(v[1], VPADDD), correction)
 	IMULL(bias.(GP).As32(), correction)
-	MOVL(correction, Mem{Base: d9})
-	LEAQ(Mem{Base: d9, Index: chunk, Scale: 1}, d)
+	MOVL(correction, at(9))
+	LEAQ(at(11), d)
 	advance(128, x)
 	DECQ(groups)
 	JNE(LabelRef("group"))
+	VZEROUPPER()
+	RET()
+}
+
+// strided returns the places of what lies a number of chunks behind d, chunk bytes each.
+func strided(d, chunk Register) func(chunks int) Mem {
+	bases := []Register{d, GP64(), GP64(), GP64()} // three chunks apart
+	for i, base := range bases[1:] {
+		LEAQ(Mem{Base: bases[i], Index: chunk, Scale: 2}, base)
+		ADDQ(chunk, base)
+	}
+	return func(chunks int) Mem {
+		m := Mem{Base: bases[chunks/3]}
+		if rest := chunks % 3; rest > 0 {
+			m.Index, m.Scale = chunk, uint8(rest)
+		}
+		return m
+	}
+}
+
+// roundWords leaves 32 numbers times a factor as words in v[0] and v[2], in the order that packing makes scatter's.
+func roundWords(v []VecVirtual, factor VecVirtual) {
+	all := YMM()
+	VBROADCASTSS(factor, all)
+	for _, r := range v {
+		VMULPS(all, r, r)
+		VCVTPS2DQ(r, r)
+	}
+	VPACKSSDW(v[1], v[0], v[0])
+	VPACKSSDW(v[3], v[2], v[2])
+}
+
+// scatter stores the eight chunks of packed bytes: 0 2 4 6 are in the low half, 1 3 5 7 in the high one.
+func scatter(packed VecVirtual, at func(chunks int) Mem) {
+	odd := XMM()
+	VEXTRACTI128(U8(1), packed, odd)
+	for i := range 4 {
+		VPEXTRD(U8(i), packed.AsX(), at(2*i))
+		VPEXTRD(U8(i), odd, at(2*i+1))
+	}
+}
+
+// quantizeWide rounds a group of one row to 15 bits, into its places in both planes.
+func quantizeWide() {
+	function("quantizeWideAVX2", "func(low, high *byte, rows int, x *float32)")
+	low, high, chunk, x := param("low"), param("high"), param("rows"), param("x")
+	byteOffsets(chunk)
+	atLow, atHigh := strided(low, chunk), strided(high, chunk)
+	v := ymms(4)
+	scale, inverse := scaleOf(magnitude(v, x), 127*128)
+	VMOVSS(scale, atLow(8))
+	roundWords(v, inverse)
+	sum := YMM()
+	VPADDW(v[2], v[0], sum)
+	VPMADDWD(words(0x00010001), sum, sum)
+	total := GP32()
+	VMOVD(reduce(sum, VPADDD), total)
+	NEGL(total)
+	MOVL(total, atHigh(8))
+	above := ymms(2)
+	for i, a := range above {
+		VPADDW(words(0x00400040), v[2*i], a)
+		VPSRAW(U8(7), a, a)
+		VPSLLW(U8(7), a, v[1])
+		VPSUBW(v[1], v[2*i], v[2*i])
+	}
+	VPACKSSWB(v[2], v[0], v[0])
+	scatter(v[0], atLow)
+	VPACKSSWB(above[1], above[0], above[0])
+	scatter(above[0], atHigh)
 	VZEROUPPER()
 	RET()
 }
@@ -280,7 +405,7 @@ func quantizeVector() {
 	SUBQ(U8(8), count)
 	JNE(LabelRef("magnitudes"))
 	reduce(top, VMAXPS)
-	scale, inverse := scaleOf(top)
+	scale, inverse := scaleOf(top, 127)
 	Store(scale, ReturnIndex(0))
 	factor := YMM()
 	VBROADCASTSS(inverse, factor)
@@ -315,10 +440,10 @@ func magnitude(v []VecVirtual, x Register) VecVirtual {
 	return m[0]
 }
 
-// scaleOf returns top/127 and 127/top, or zeros where top is next to nothing.
-func scaleOf(top VecVirtual) (scale, inverse VecVirtual) {
+// scaleOf returns top/levels and levels/top, or zeros where top is next to nothing.
+func scaleOf(top VecVirtual, levels float64) (scale, inverse VecVirtual) {
 	scale, inverse, enough := XMM(), XMM(), XMM()
-	VMOVSS(floats(127), inverse)
+	VMOVSS(floats(levels), inverse)
 	VDIVSS(inverse, top.AsX(), scale)
 	VDIVSS(top.AsX(), inverse, inverse)
 	VCMPSS(U8(13), floats(1e-30), top.AsX(), enough) // ≥

@@ -107,6 +107,7 @@ var (
 	fmaxv   = two{"FMAXV S, 4S", 0x6e30f800}
 	addv    = two{"ADDV S, 4S", 0x4eb1b800}
 	cmltz   = two{"CMLT 4S, #0", 0x4ea0a800}
+	sshr7   = two{"SSHR 4S, #7", 0x4f390400}
 )
 
 func (p *program) two(i two, d, n int) {

@@ -27,6 +27,7 @@ func main() {
 		}
 	}
 	quantize(p)
+	quantizeWide(p)
 	quantizeVector(p)
 	for _, rows := range []int{1, 2, 4} {
 		half(p, rows)
