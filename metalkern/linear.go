@@ -44,7 +44,7 @@ var matvecs = []matvec{
 	newMatvec(1, 1, "1x1"), newMatvec(1, 2, "1x2"), newMatvec(1, 4, "1x4"),
 	newMatvec(2, 1, "2x1"), newMatvec(2, 2, "2x2"), newMatvec(2, 4, "2x4"),
 	newMatvec(4, 2, "4x2"), newMatvec(4, 4, "4x4"),
-	newMatvec(8, 2, "8x2"), newMatvec(8, 4, "8x4"),
+	newMatvec(8, 4, "8x4"),
 }
 
 func newMatvec(rows, outputs int, size string) matvec {
@@ -136,25 +136,26 @@ type launch struct {
 	threads int
 }
 
-// chooseLaunch takes the smallest kernel that has the rows, with as many outputs per simdgroup as leave work for all cores.
+// chooseLaunch takes the most rows, then outputs, of a simdgroup that leave a threadgroup for every core. Kernels of eight rows need
+// so many registers that they want two, small ones, for every core. TuneLinear measures what other choices would give.
 func (s *stream) chooseLaunch(rows int, w *matrix) launch {
-	var m *matvec
 	few, most := matvecThreads[0], matvecThreads[1]
-	for i := range matvecs {
-		next := &matvecs[i]
-		switch {
-		case m == nil:
-			m = next
-		case next.rows > m.rows && rows > m.rows:
-			m = next
-		case next.rows == m.rows && ceilDiv(w.rows, most/simdWidth*next.outputs)*ceilDiv(rows, m.rows) >= s.cores():
-			m = next
+	for i := len(matvecs) - 1; i >= 0; i-- {
+		l := launch{&matvecs[i], most}
+		want := s.cores()
+		if l.rows == 8 {
+			l.threads, want = few, 2*want
+		}
+		if l.rows < 2*rows && l.threadgroups(rows, w.rows) >= want {
+			return l
 		}
 	}
-	if ceilDiv(w.rows, most/simdWidth*m.outputs) < s.cores()/2 {
-		return launch{m, few}
-	}
-	return launch{m, most}
+	return launch{&matvecs[0], most}
+}
+
+// threadgroups of a product of rows with a matrix of so many outputs.
+func (l launch) threadgroups(rows, outputs int) int {
+	return ceilDiv(rows, l.rows) * ceilDiv(outputs, l.threads/simdWidth*l.outputs)
 }
 
 // launches are all that may serve so many rows.

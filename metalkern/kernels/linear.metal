@@ -208,7 +208,7 @@ static inline void linear_rows(
     LINEAR(name, P, V, 1, 1) LINEAR(name, P, V, 1, 2) LINEAR(name, P, V, 1, 4) \
     LINEAR(name, P, V, 2, 1) LINEAR(name, P, V, 2, 2) LINEAR(name, P, V, 2, 4) \
     LINEAR(name, P, V, 4, 2) LINEAR(name, P, V, 4, 4) \
-    LINEAR(name, P, V, 8, 2) LINEAR(name, P, V, 8, 4)
+    LINEAR(name, P, V, 8, 4)
 
 LINEAR_ALL(f32, PacketF32, 4)
 LINEAR_ALL(f16, PacketF16, 8)
