@@ -122,8 +122,6 @@ func (s *scene) finish() {
 
 func TestStandinReports(t *testing.T) {
 	Load(t)
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	one, none := [3]uintptr{1, 1, 1}, [3]uintptr{1, 0, 1}
 	for _, c := range []struct {
 		name string
@@ -238,6 +236,8 @@ func TestStandinReports(t *testing.T) {
 		}, "are not mapped"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			runtime.LockOSThread() // a pool is its thread's, and every subtest has a goroutine of its own
+			defer runtime.UnlockOSThread()
 			before := Live()
 			pool := call("objc_autoreleasePoolPush")
 			s := newScene(t)
@@ -254,6 +254,8 @@ func TestStandinReports(t *testing.T) {
 		})
 	}
 	t.Run("no pool", func(t *testing.T) {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
 		before := Live()
 		s := nsString("x")
 		if text := Reports(); !strings.Contains(text, "NSString autoreleased without a pool") {
