@@ -29,7 +29,7 @@ from plan import FRAMES, PLANS, WINDOW
 from schedule import Schedule
 
 WARM = 300  # steps in which the learning rate rises
-NO_TEXT = 0.2  # share of rows
+NO_TEXT = 0.35  # share of rows: many who let a loop go on say nothing
 REPORT = 120  # seconds between reports
 HELD = 64  # held-out windows, of which a batch is a part
 LAYER = re.compile(r"\.(layers|block)\.\d+\.(?!.*relative_attention_bias)")  # names of what lies in a layer of decoder or text encoder
