@@ -200,11 +200,12 @@ func (s *stream) pipeline(name kernelName) (pipeline, bool) {
 // threads is as many threads of the ones wanted, a multiple of simdWidth, as the kernel can have.
 func (p pipeline) threads(wanted int) int { return min(wanted, p.most) }
 
-// constants makes the bytes of an argument struct. They are good until the next call.
+// constants makes the bytes of an argument struct. They are good until the next call. One that has no room fails the stream.
 func constants[T any](s *stream, args T) []byte {
 	size := unsafe.Sizeof(args)
-	if size > unsafe.Sizeof(s.constants) {
-		panic("metalkern: an argument struct is too large") // a bug of an op, seen by its first test
+	if room := unsafe.Sizeof(s.constants); size > room {
+		s.fail(fmt.Errorf("metalkern: %T: got %d bytes of arguments, want at most %d", args, size, room))
+		return nil
 	}
 	*(*T)(unsafe.Pointer(&s.constants)) = args
 	return unsafe.Slice((*byte)(unsafe.Pointer(&s.constants)), size)
