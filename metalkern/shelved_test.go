@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"segue/engine/kern"
+	"segue/engine/kern/kerntest"
 	"segue/metalkern/driver"
 	"segue/weights"
 )
@@ -120,14 +121,5 @@ func TestShelvedKeeps(t *testing.T) {
 	if _, err := k.Matrix(kern.Stored, waves("padded", 3, 63)); err != nil || len(shelf.kept) != 1 {
 		t.Errorf("got %v, and %d kept, want one", err, len(shelf.kept))
 	}
-	wrong := weights.Derive("wrong", func() []float32 { return nil }, 0, 3)
-	if _, err := k.Vector(wrong); err == nil {
-		t.Error("Vector took a tensor without elements")
-	}
-	if _, err := k.Filter(wrong, false); err == nil {
-		t.Error("Filter took a tensor of two dimensions")
-	}
-	if _, err := k.Vector(nil); err == nil {
-		t.Error("Vector took no tensor")
-	}
+	kerntest.ShelvedRefuses(t, k)
 }

@@ -10,6 +10,7 @@ import (
 
 	"segue/engine/cpukern/simd"
 	"segue/engine/kern"
+	"segue/engine/kern/kerntest"
 	"segue/weights"
 )
 
@@ -159,14 +160,5 @@ func TestLayout(t *testing.T) {
 // A shelved backend refuses what a plain one does.
 func TestShelvedRefuses(t *testing.T) {
 	k := open(t, 1).(*backend).Shelve(&memoryShelf{kept: map[string][]byte{}})
-	wrong := weights.Derive("wrong", func() []float32 { return nil }, 0, 3)
-	if _, err := k.Vector(wrong); err == nil {
-		t.Error("Vector took a tensor without elements")
-	}
-	if _, err := k.Filter(wrong, false); err == nil {
-		t.Error("Filter took a tensor of two dimensions")
-	}
-	if _, err := k.Vector(nil); err == nil {
-		t.Error("Vector took no tensor")
-	}
+	kerntest.ShelvedRefuses(t, k)
 }

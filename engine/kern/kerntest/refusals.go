@@ -316,3 +316,18 @@ func copyRefusals(o operands) []refusal {
 		{"download/window", func(s kern.Stream) { s.Download(make([]float32, 8), o.a.At(510, 8)) }},
 	}
 }
+
+// ShelvedRefuses: a shelved backend refuses the tensors that a plain one does.
+func ShelvedRefuses(t *testing.T, k kern.Shelved) {
+	t.Helper()
+	wrong := weights.Derive("wrong", func() []float32 { return nil }, 0, 3)
+	if _, err := k.Vector(wrong); err == nil {
+		t.Error("Vector took a tensor without elements")
+	}
+	if _, err := k.Filter(wrong, false); err == nil {
+		t.Error("Filter took a tensor of two dimensions")
+	}
+	if _, err := k.Vector(nil); err == nil {
+		t.Error("Vector took no tensor")
+	}
+}
