@@ -13,12 +13,14 @@ import pathlib
 import numpy as np
 import torch
 from transformers import EncodecModel
+from transformers.models.encodec.modeling_encodec import EncodecConv1d
 
 import data
 import losses
 import model
 from plan import PLANS
 from quantizer import Quantizer
+from replay import Replayed, adamw
 from schedule import Schedule
 from synth import RATE
 
@@ -32,11 +34,20 @@ def half(audio):
     return torch.autocast(audio.device.type, torch.bfloat16, enabled=audio.is_cuda)
 
 
+def count_on_host(codec):
+    """The sizes of transformers' convolutions are buffers, and with those on a GPU each convolution waits for it to know its padding."""
+    for conv in (m for m in codec.modules() if isinstance(m, EncodecConv1d)):
+        for name in ("stride", "kernel_size", "padding_total"):
+            size = int(conv._buffers.pop(name))
+            setattr(conv, name, torch.tensor(size, device="cpu"))
+
+
 class Codec(torch.nn.Module):
     def __init__(self, plan):
         super().__init__()
         whole = EncodecModel(model.codec_config(plan))
         self.encoder, self.decoder = whole.encoder, whole.decoder
+        count_on_host(self)
         self.quantizer = Quantizer(model.CODEBOOKS, plan.entries, plan.latent)
 
     def forward(self, audio):
@@ -79,9 +90,9 @@ def train(o):
     torch.manual_seed(o.seed)
     torch.set_float32_matmul_precision("high")  # TF32, where there is such a thing
     codec, spectra = Codec(plan).to(device), losses.Spectra().to(device)
-    optimizer = torch.optim.AdamW(codec.parameters(), stage.rate, betas=(0.8, 0.99), weight_decay=1e-4, fused=torch.cuda.is_available())
     held = data.held_out(device, 24, 4.0)[0][:, None]
     schedule, first, path = Schedule(stage, WARM, stop=o.stop), 0, o.out / "codec.pt"
+    optimizer = adamw(codec.parameters(), schedule.rate(device), betas=(0.8, 0.99), weight_decay=1e-4)
     if o.resume:
         state = model.load(path, device)
         codec.load_state_dict(state["codec"])
@@ -101,10 +112,13 @@ def train(o):
         print(json.dumps(figures), flush=True)
         model.save(path, codec=codec.state_dict(), optimizer=optimizer.state_dict(), **figures)
 
-    due = schedule.spent + REPORT
+    def learn(audio):
+        step(codec, spectra, optimizer, audio)
+
+    due, replayed = schedule.spent + REPORT, Replayed(learn)
     while schedule.running():
         schedule.advance(optimizer)
-        step(codec, spectra, optimizer, batch())
+        (replayed if codec.quantizer.begun else learn)(batch())
         if schedule.step == PLAIN:
             codec.quantizer.begin(latents(codec, batch))
         if schedule.step % stage.every == 0:

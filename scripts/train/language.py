@@ -26,6 +26,7 @@ import model
 from codec import Codec
 from muon import Muon
 from plan import FRAMES, PLANS, WINDOW
+from replay import Replayed, adamw
 from schedule import Schedule
 
 WARM = 300  # steps in which the learning rate rises
@@ -33,6 +34,7 @@ NO_TEXT = 0.35  # share of rows: many who let a loop go on say nothing
 REPORT = 120  # seconds between reports
 HELD = 64  # held-out windows, of which a batch is a part
 LAYER = re.compile(r"\.(layers|block)\.\d+\.(?!.*relative_attention_bias)")  # names of what lies in a layer of decoder or text encoder
+CODEBOOKS = (0.4, 0.25, 0.2, 0.15)  # weights of their losses: the first carries most of what is heard
 LONGEST = 32  # pieces of a description; all are filled up to it, so that shapes stay
 
 
@@ -73,32 +75,33 @@ class Language:
         self.parts = torch.nn.ModuleList([net.text_encoder, net.enc_to_dec_proj, net.decoder])
         self.losses = torch.compile(decoder.losses, dynamic=False) if device == "cuda" else decoder.losses
 
-    def condition(self, texts, keep):
-        """States [B, L, D], zero where keep is false, and their mask."""
+    def read(self, texts):
+        """Pieces [B, L] of texts, and their mask."""
         encoded = self.tokenizer.encode_batch(texts)
-        ids, mask = (data.sent(np.array([getattr(e, field) for e in encoded]), self.device) for field in ("ids", "attention_mask"))
+        return [data.sent(np.array([getattr(e, field) for e in encoded]), self.device) for field in ("ids", "attention_mask")]
+
+    def condition(self, ids, mask, keep):
+        """States [B, L, D], zero where keep is false, and their mask."""
         states = self.net.text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         states = self.net.enc_to_dec_proj(states) * (mask * keep[:, None])[..., None]
         return states, (mask > 0) | ~keep[:, None]
 
-    def loss(self, codes, texts, keep):
+    def loss(self, codes, ids, mask, keep):
         """Cross entropy [Q] in nats."""
         grid = delayed(codes, self.special)[:, :, :-1].contiguous()
         with torch.autocast(self.device, torch.bfloat16):
-            states, mask = self.condition(texts, keep)
+            states, mask = self.condition(ids, mask, keep)
             return self.losses(self.net.decoder, grid, states, mask, codes)
 
 
 def weighted(losses):
-    """The first codebook carries most of what is heard."""
-    weight = torch.tensor([0.4, 0.25, 0.2, 0.15], device=losses.device)
-    return (losses * weight).sum()
+    return sum(weight * loss for weight, loss in zip(CODEBOOKS, losses, strict=True))
 
 
 @torch.no_grad()
 def judge(language, codes, texts, batch):
     keep = torch.ones(batch, dtype=torch.bool, device=language.device)
-    every = [language.loss(codes[i : i + batch], texts[i : i + batch], keep) for i in range(0, len(codes), batch)]
+    every = [language.loss(codes[i : i + batch], *language.read(texts[i : i + batch]), keep) for i in range(0, len(codes), batch)]
     return torch.stack(every).mean(0)
 
 
@@ -109,7 +112,7 @@ def optimizers(parts, rate):
     others = [p for name, p in trained.items() if name not in matrices]
     return [
         Muon([trained[name] for name in matrices], rate),
-        torch.optim.AdamW(others, rate, betas=(0.9, 0.95), weight_decay=0.0, fused=torch.cuda.is_available()),
+        adamw(others, rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
 
@@ -120,8 +123,8 @@ def train(o):
     torch.set_float32_matmul_precision("high")
     net = model.build(plan, o.seed).to(device)
     language = Language(net, Tokenizer.from_file(str(o.out / "tokenizer.json")), device)
-    steppers = optimizers(language.parts, stage.rate)
     schedule, first, best = Schedule(stage, WARM, stop=o.stop), 0, float("inf")
+    steppers = optimizers(language.parts, schedule.rate(device))
     if o.resume:
         state = latest(o.out, device)
         language.parts.load_state_dict(state["parts"])
@@ -149,12 +152,13 @@ def train(o):
         model.save(o.out / "language-last.pt", parts=language.parts.state_dict(), optimizers=[s.state_dict() for s in steppers], best=best, **figures)
         return best
 
+    replayed = Replayed(lambda *batch: step(language, steppers, *batch))
     due = schedule.spent + REPORT
     while schedule.running():
         schedule.advance(*steppers)
         codes, facts = store.batch(stage.batch, frames, random)
         texts = [describe.describe(f, random) for f in facts]
-        step(language, steppers, codes.long(), texts, data.sent(random.random(len(texts)) >= NO_TEXT, device))
+        replayed(codes.long(), *language.read(texts), data.sent(random.random(len(texts)) >= NO_TEXT, device))
         if schedule.step % stage.every == 0:
             store.refresh()
         if schedule.spent > due:
@@ -169,8 +173,8 @@ def latest(folder, device):
     return model.load(last if last.exists() else folder / "language.pt", device)
 
 
-def step(language, steppers, codes, texts, keep):
-    loss = weighted(language.loss(codes, texts, keep))
+def step(language, steppers, codes, ids, mask, keep):
+    loss = weighted(language.loss(codes, ids, mask, keep))
     language.parts.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(language.parts.parameters(), 1.0)

@@ -11,7 +11,7 @@ QUINTIC = (3.4445, -4.7750, 2.0315)  # Newton–Schulz coefficients of Jordan et
 
 
 class Muon(torch.optim.Optimizer):
-    """For matrices alone. A step's size matches AdamW's root mean square, so that learning rates mean the same."""
+    """For matrices alone; rate is a tensor. A step's size matches AdamW's root mean square, so that learning rates mean the same."""
 
     def __init__(self, matrices, rate):
         shapes = {}
@@ -28,7 +28,7 @@ class Muon(torch.optim.Optimizer):
             mean.lerp_(gradient, 1 - MOMENTUM)
             direction = orthogonal(gradient.lerp(mean, MOMENTUM))
             torch._foreach_mul_(those, 1 - rate * DECAY)
-            torch._foreach_add_(those, list(direction.to(those[0].dtype)), alpha=-0.2 * rate * max(those[0].shape) ** 0.5)
+            torch._foreach_add_(those, list(direction.to(those[0].dtype) * (-0.2 * max(those[0].shape) ** 0.5 * rate)))
 
 
 def orthogonal(x):

@@ -23,6 +23,7 @@ import losses
 import model
 from codec import Codec, half
 from plan import PLANS
+from replay import Replayed, adamw
 from schedule import Schedule
 from synth import RATE
 
@@ -109,8 +110,8 @@ def train(o):
     codec.load_state_dict(state["codec"])
     codec.eval()
     judges = nn.ModuleList(Discriminator(w) for w in WINDOWS).to(device)
-    player, jury = (torch.optim.AdamW(m.parameters(), stage.rate, betas=(0.5, 0.9)) for m in (codec.decoder, judges))
     schedule, before = Schedule(stage, WARM), state.get("polished", {"seed": state["seed"]})
+    player, jury = (adamw(m.parameters(), schedule.rate(device), betas=(0.5, 0.9)) for m in (codec.decoder, judges))
     if o.resume and "judges" in state:
         judges.load_state_dict(state["judges"])
     held = data.held_out(device, 24, 4.0)[0][:, None]
@@ -124,13 +125,12 @@ def train(o):
         print(json.dumps(figures), flush=True)
         model.save(path, **state | {"codec": codec.state_dict(), "judges": judges.state_dict(), "polished": figures})
 
+    replayed = Replayed(lambda audio: step(codec, judges, spectra, player, jury, audio))
     due = schedule.spent + REPORT
     while schedule.running():
-        schedule.advance(player)
-        for group, other in zip(jury.param_groups, player.param_groups):
-            group["lr"] = other["lr"]
+        schedule.advance(player, jury)
         audio = store.batch(stage.batch, int(stage.seconds * RATE), random)[0].float()[:, None]
-        step(codec, judges, spectra, player, jury, audio)
+        replayed(audio)
         if schedule.step % stage.every == 0:
             store.refresh()
         if schedule.spent > due:

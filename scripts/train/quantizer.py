@@ -14,7 +14,13 @@ class Quantizer(nn.Module):
         self.register_buffer("embed", torch.zeros(codebooks, entries, width))
         self.register_buffer("sums", torch.zeros(codebooks, entries, width))
         self.register_buffer("counts", torch.ones(codebooks, entries))
-        self.register_buffer("begun", torch.tensor(False))
+        self.begun = False
+
+    def get_extra_state(self):
+        return self.begun  # no tensor: looking at one would wait for the GPU
+
+    def set_extra_state(self, begun):
+        self.begun = begun
 
     def forward(self, z):
         """z [B, D, T] → quantised z with a straight-through gradient, codes [B, Q, T], commitment loss.
@@ -51,7 +57,7 @@ class Quantizer(nn.Module):
                 self.embed[q] = torch.where(counts > 0, sums / counts.clamp(min=1), self.embed[q])
             self.sums[q] = self.embed[q]
             rest = rest - self.embed[q][self.nearest(q, rest)]
-        self.begun.fill_(True)
+        self.begun = True
 
     def nearest(self, q, rest):
         return (self.embed[q].square().sum(1) - 2 * rest @ self.embed[q].T).argmin(1)

@@ -26,7 +26,7 @@ def codec_state(codec):
     quantizer = Quantizer(*books.shape)
     quantizer.embed.copy_(books)
     quantizer.sums.copy_(books)
-    quantizer.begun.fill_(True)
+    quantizer.begun = True
     parts = {"encoder": codec.encoder, "decoder": codec.decoder, "quantizer": quantizer}
     return {f"{part}.{name}": value for part, module in parts.items() for name, value in module.state_dict().items()}
 

@@ -3,6 +3,8 @@
 import math
 import time
 
+import torch
+
 
 class Schedule:
     """step and spent (seconds) are where an earlier run stopped; this run stops after stop minutes, if not done before."""
@@ -26,9 +28,13 @@ class Schedule:
     def running(self):
         return self.share < 1 and time.time() - self.began < self.stop
 
+    def rate(self, device):
+        """A learning rate for optimisers, which advance will set."""
+        return torch.tensor(self.stage.rate, device=device)
+
     def advance(self, *optimizers):
         """Warms up, then falls along a cosine to a fiftieth of the highest rate."""
         fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1, self.share)))
         for group in (g for optimizer in optimizers for g in optimizer.param_groups):
-            group["lr"] = self.stage.rate * min(1, (self.step + 1) / self.warm) * fall
+            group["lr"].fill_(self.stage.rate * min(1, (self.step + 1) / self.warm) * fall)
         self.step += 1

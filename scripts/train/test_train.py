@@ -151,7 +151,7 @@ class Training(unittest.TestCase):
 
     def test_every_matrix_of_a_layer_has_muon(self):
         net = model.build(PLANS["smoke"])
-        muon, adam = language.optimizers(torch.nn.ModuleList([net.text_encoder, net.enc_to_dec_proj, net.decoder]), 1e-3)
+        muon, adam = language.optimizers(torch.nn.ModuleList([net.text_encoder, net.enc_to_dec_proj, net.decoder]), torch.tensor(1e-3))
         count = [sum(len(g["params"]) for g in o.param_groups) for o in (muon, adam)]
         self.assertEqual(count, [2 * 10 + 1 * 6, 4 + 4 + 1 + 2 * 6 + 2 + 1 + 2 + 2 + 1])
 
@@ -160,7 +160,7 @@ class Training(unittest.TestCase):
         torch.manual_seed(0)
         mine = [torch.nn.Parameter(torch.randn(shape)) for shape in ((24, 16), (16, 24), (24, 16), (16, 16))]
         theirs = [torch.nn.Parameter(p.detach().clone()) for p in mine]
-        steppers = [Muon(mine, 0.01), torch.optim.Muon(theirs, 0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")]
+        steppers = [Muon(mine, torch.tensor(0.01)), torch.optim.Muon(theirs, 0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")]
         for _ in range(3):
             for a, b in zip(mine, theirs):
                 a.grad = torch.randn_like(a)
