@@ -12,8 +12,8 @@ import (
 const maxHeadDim = 256
 
 var (
-	attention64  = kernelName{"attention", "attention_64"} // heads up to that
-	attention256 = kernelName{"attention", "attention_256"}
+	attention64  = kernelName{"attention", "attention_64"} // heads of that, read four elements at a time
+	attentionAny = kernelName{"attention", "attention_any"}
 )
 
 // attentionArgs is AttentionArgs of attention.metal.
@@ -43,20 +43,18 @@ func (s *stream) Attention(a kern.Attention) {
 	s.apart("attention", "Q", dst, q)
 	s.apart("attention", "K", dst, k)
 	s.apart("attention", "V", dst, v)
-	name := attention64
-	if a.HeadDim > 64 {
-		name = attention256
+	args := attentionArgs{
+		rows: uint32(a.Rows), keys: uint32(a.Keys), heads: uint32(a.Heads), depth: uint32(a.HeadDim),
+		qStride: uint32(a.QStride), kvStride: uint32(a.KVStride), scale: a.Scale, bias: present(bias),
+		vector: fours(a.HeadDim, q, k, v) & fours(a.QStride) & fours(a.KVStride), late: flag(s.fresh.has(k) || s.fresh.has(v)),
+	}
+	name, groups := attentionAny, driver.Size{X: a.Rows * a.Heads, Y: 1, Z: 1}
+	if a.HeadDim == 64 && args.vector != 0 {
+		name, groups = attention64, driver.Size{X: a.Heads, Y: a.Rows, Z: 1}
 	}
 	p, ok := s.pipeline(name)
 	if s.err != nil || !ok {
 		return
 	}
-	args := attentionArgs{
-		rows: uint32(a.Rows), keys: uint32(a.Keys), heads: uint32(a.Heads), depth: uint32(a.HeadDim),
-		qStride: uint32(a.QStride), kvStride: uint32(a.KVStride), scale: a.Scale, bias: present(bias),
-		vector: fours(a.HeadDim, q, k) & fours(a.QStride) & fours(a.KVStride), late: flag(s.fresh.has(k) || s.fresh.has(v)),
-	}
-	threads := p.threads(32) // few per threadgroup, so that all cores have some
-	groups := driver.Size{X: ceilDiv(a.Rows*a.Heads, threads/simdWidth), Y: 1, Z: 1}
-	s.dispatch(p, groups, threads, constants(s, args), q, k, v, bias, dst.written())
+	s.dispatch(p, groups, simdWidth, constants(s, args), q, k, v, bias, dst.written())
 }

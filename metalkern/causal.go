@@ -1,7 +1,8 @@
 package metalkern
 
-// CausalAttention over a cache, in one of two ways, by the number of new columns alone: few are a split over blocks of
-// columns and a join, many are stored first and then go through all blocks, eight queries at a time. See causal.metal.
+// CausalAttention over a cache, in one of two ways, by the shape of columns and heads alone: one column of heads of 64 is a
+// split over blocks of columns and a join, all else is stored first and then goes through all blocks, eight queries at a
+// time. See causal.metal.
 
 import (
 	"segue/engine/kern"
@@ -9,14 +10,11 @@ import (
 )
 
 const (
-	// blockColumns is BLOCK of causal.metal: small enough that a step of one sequence keeps all cores busy.
-	blockColumns = 32
-	// fillColumns is from how many new columns on their queries alone keep the cores busy.
-	fillColumns = 16
-	// splitSimdgroups: as many of a threadgroup read the same block, if so many rows share it. Else there is one in each, so
-	// that all cores have some.
-	splitSimdgroups = 4
-	// joinThreads: one for every four elements of eight slices of a head of 64.
+	// stepColumns is STEP_BLOCK of causal.metal, stepHead the elements of a head that a step's kernels take.
+	stepColumns, stepHead = 32, 64
+	// stepRows is how many rows that share a prefix are a threadgroup at most.
+	stepRows = 8
+	// joinThreads: one for every four elements of eight slices of a head.
 	joinThreads = 128
 	// fillQueries is how many queries a simdgroup of a fill takes.
 	fillQueries = 8
@@ -26,13 +24,13 @@ type causalNames struct{ split, store, fill kernelName }
 
 var (
 	causalPad     = kernelName{"causal", "causal_pad"}
-	causalJoin    = kernelName{"causal", "causal_join"}
+	stepJoin      = kernelName{"causal", "step_join"}
 	causalKernels = [...]causalNames{kern.F32: newCausalNames("f32"), kern.F16: newCausalNames("f16"), kern.Q8: newCausalNames("q8")}
 )
 
 func newCausalNames(precision string) causalNames {
 	return causalNames{
-		split: kernelName{"causal", "causal_split_" + precision},
+		split: kernelName{"causal", "step_split_" + precision},
 		store: kernelName{"causal", "causal_store_" + precision}, fill: kernelName{"causal", "causal_fill_" + precision},
 	}
 }
@@ -45,7 +43,7 @@ type causalArgs struct {
 	prefixColumns, prefixCapacity uint32
 	variations                    uint32
 	prefixBlocks, ownBlocks       uint32
-	prefixItems, parts            uint32
+	abreast                       uint32
 	late                          uint32
 	scale                         float32
 }
@@ -91,7 +89,7 @@ func (s *stream) CausalAttention(a kern.CausalAttention) {
 	if o.cache.shape.HeadDim%chunkElements != 0 || !o.qkv.aligned() {
 		s.causalPadded(&o)
 	}
-	if a.Columns < fillColumns {
+	if a.Columns == 1 && o.chunks*chunkElements == stepHead {
 		s.causalStep(&o)
 	} else {
 		s.causalFill(&o)
@@ -147,32 +145,30 @@ func (s *stream) causalPadded(o *causalOperands) {
 }
 
 func (s *stream) causalStep(o *causalOperands) {
-	groups := ceilDiv(int(o.rows), int(o.variations))
-	o.prefixBlocks = uint32(ceilDiv(int(o.prefixColumns), blockColumns))
-	o.prefixItems = uint32(groups) * o.heads * o.prefixBlocks * o.variations
-	most := ceilDiv(o.cache.shape.Columns, blockColumns) // room for later steps too
-	o.ownBlocks = uint32(ceilDiv(int(o.column+o.columns), blockColumns))
-	o.parts = uint32(most) + uint32(ceilDiv(int(o.prefixCapacity), blockColumns))
 	split, ok := s.pipeline(causalKernels[o.cache.precision].split)
-	join, too := s.pipeline(causalJoin)
+	join, too := s.pipeline(stepJoin)
 	if !ok || !too {
 		return
 	}
-	parts := int64(o.rows*o.columns) * int64(o.heads) * int64(o.parts)
-	tops := roundUp(int(8*parts), 16)
-	scratch := s.grow(scratchParts, int64(tops)+4*parts*int64(o.chunks)*chunkElements)
+	o.prefixBlocks = uint32(ceilDiv(int(o.prefixColumns), stepColumns))
+	o.ownBlocks = uint32(ceilDiv(int(o.column)+1, stepColumns))
+	blocks := int(o.prefixBlocks + o.ownBlocks)
+	most := ceilDiv(int(o.prefixCapacity), stepColumns) + ceilDiv(int(o.capacity), stepColumns) // room for later steps too
+	tops := roundUp(8*int(o.rows*o.heads)*most, 16)
+	scratch := s.grow(scratchParts, int64(tops)+4*int64(o.rows*o.heads)*int64(most)*stepHead)
 	if s.err != nil {
 		return
 	}
 	sums := scratch.at(int64(tops))
 	scratch.to = int64(tops)
+	threads := split.threads(simdWidth * min(stepRows, int(o.variations)))
+	o.abreast = uint32(threads / simdWidth)
+	groups := driver.Size{X: blocks, Y: int(o.heads),
+		Z: ceilDiv(int(o.rows), int(o.variations)) * ceilDiv(int(o.variations), int(o.abreast))}
 	args := constants(s, o.causalArgs)
-	threads := split.threads(simdWidth * min(splitSimdgroups, int(o.variations)))
-	items := int(o.prefixItems + o.rows*o.heads*o.ownBlocks)
-	s.dispatch(split, driver.Size{X: ceilDiv(items, threads/simdWidth), Y: 1, Z: 1}, threads, args,
+	s.dispatch(split, groups, threads, args,
 		o.qkv, o.own.written(), o.ownScales.written(), o.prefixNumbers, o.prefixScale, scratch.written(), sums.written())
-	s.dispatch(join, driver.Size{X: int(o.rows * o.columns * o.heads), Y: 1, Z: 1}, join.threads(joinThreads), args,
-		scratch, sums, o.dst.written())
+	s.dispatch(join, driver.Size{X: int(o.rows * o.heads), Y: 1, Z: 1}, join.threads(joinThreads), args, scratch, sums, o.dst.written())
 }
 
 func (s *stream) causalFill(o *causalOperands) {

@@ -1,24 +1,33 @@
 // CausalAttention: keys and values of new columns go into a cache, and each new column's query attends to a prefix that rows
 // share, then to its own row's columns up to itself.
 //
-//	few columns (a step)   causal_split: a simdgroup per block of columns and head stores what is new in it and computes,
-//	                       for every query that sees it, the largest score, Σe^(s-largest) and Σe^(s-largest)·v;
-//	                       causal_join adds the blocks up
-//	many (a prefill)       causal_store, then causal_fill: a simdgroup per eight queries and head goes through all blocks
+//	one column, heads of 64 (a step)   step_split: a simdgroup per block of columns, row and head stores what is new in it
+//	                                   and computes the largest score, Σe^(s-largest) and Σe^(s-largest)·v;
+//	                                   step_join adds the blocks up
+//	all else (a prefill)               causal_store, then causal_fill: a simdgroup per eight queries and head goes through
+//	                                   all blocks
 //
-// Rows that share a block of a prefix have a simdgroup each for it, side by side in a threadgroup, so that one reads it from
-// memory and the others from the core's cache. Blocks are counted from the first column of the prefix and of the own cache, so
-// they and the order of all sums do not depend on how many rows there are.
+// A step's simdgroups of rows that share a block of a prefix are one threadgroup, so that one of them reads it from memory.
+// Blocks are counted from the first column of the prefix and of the own cache, so they and the order of all sums do not
+// depend on how many rows there are. A step's kernels are short, because most of their time a GPU reads them.
 //
 // The cache of one layer: for every row and head first the keys, [chunk of 8 elements][column][8], so that lanes that take a
 // column each read side by side; then the values, [column][chunks·8]. Numbers are float, half, or char with one scale for
 // each key and value: [row][head][keys, values][column] floats. Heads are whole chunks here; causal_pad makes them so, and
 // puts them at 16 bytes, where they are not.
 
-// A step's blocks are small, so that all cores have many of them under way; a prefill's are twice that. Lane l scores columns
-// l and, of the larger ones, l+32.
-#define BLOCK 32
-#define FILL_BLOCK 64
+#define BLOCK 64      // columns of a prefill's blocks; lane l scores columns l and l+32
+#define STEP_BLOCK 32 // of a step's
+#define STEP_CHUNKS 8 // of a head
+
+// ROLLED before a loop that is to stay one.
+#if defined(__clang__)
+#define ROLLED _Pragma("clang loop unroll(disable)")
+#elif defined(__CUDACC__)
+#define ROLLED _Pragma("unroll 1")
+#else
+#define ROLLED
+#endif
 
 struct CausalArgs {
     uint rows; uint columns; uint heads; uint depth;
@@ -28,8 +37,7 @@ struct CausalArgs {
     uint prefix_columns; uint prefix_capacity;
     uint variations;               // rows per row of the prefix
     uint prefix_blocks; uint own_blocks;
-    uint prefix_items;             // prefix blocks of all heads and prefix rows
-    uint parts;                    // blocks that there is room for, for each query and head
+    uint abreast;                  // simdgroups of a threadgroup that take a row each
     uint late;                     // columns before the new ones may be an earlier dispatch's that is still at work
     float scale;
 };
@@ -52,21 +60,6 @@ static inline Head<C> head_of(device const C* numbers, device const float* scale
     h.value_scales = h.key_scales + capacity;
     h.capacity = capacity;
     return h;
-}
-
-// Columns of a head from first to end, not more than a block; none where first is end.
-template <class C> struct Block {
-    Head<C> head;
-    uint first;
-    uint end;
-};
-
-template <class C> static inline Block<C> block_of(Head<C> head, uint first, uint end) {
-    Block<C> b;
-    b.head = head;
-    b.first = first;
-    b.end = end;
-    return b;
 }
 
 // Eight elements of a head, and what a lane reads of a cache to have them: it stays so until it is needed, because floats
@@ -184,100 +177,94 @@ template <uint R> static inline void nothing_seen(thread Seen<R>& seen) {
     }
 }
 
-// What a lane reads of a block of 32·S columns before it needs it: K chunks of its S keys and V values. In halves that is
-// the whole block of a step's, with heads of 64 elements, so that memory is waited for once.
-template <class W, uint S, uint K, uint V> struct Ahead {
-    W keys[K][S];
-    W values[V];
+// What a lane reads of a block before it needs it: K chunks of its two keys and V values.
+template <class W, uint K, uint V> struct Ahead {
+    W k0[K];
+    W k1[K];
+    W v[V];
 };
 
 // A value takes a.lanes lanes, so the simdgroup takes 32/a.lanes values at a time, this lane the one that is number
-// lane/a.lanes of them. value_at is where element chunk of number i lies.
+// lane/a.lanes of them. value reads element chunk of number i.
 template <class C>
-static inline uint value_at(constant CausalArgs& a, Block<C> b, uint i, uint lane) {
+static inline uint value_at(constant CausalArgs& a, Head<C> h, uint first, uint end, uint i, uint lane) {
     const uint side = 32 / a.lanes, chunk = min(lane % a.lanes, a.chunks - 1);
-    return 8 * (min(b.first + i * side + lane / a.lanes, b.end - 1) * a.chunks + chunk);
+    return 8 * (min(first + i * side + lane / a.lanes, end - 1) * a.chunks + chunk);
 }
 
-template <class C, class W, uint S, uint K, uint V>
-static inline void ask_keys(constant CausalArgs& a, Block<C> b, uint chunk, uint u, thread Ahead<W, S, K, V>& ahead, uint lane) {
-    const ulong c = ulong(min(chunk + u, a.chunks - 1)) * b.head.capacity;
-    UNROLL for (uint i = 0; i < S; i++) ahead.keys[u][i] = raw(b.head.keys + 8 * (c + min(b.first + 32 * i + lane, b.end - 1)));
-}
-
-// ask begins to read a block, unless it is none.
-template <class C, class W, uint S, uint K, uint V>
-static inline void ask(constant CausalArgs& a, Block<C> b, thread Ahead<W, S, K, V>& ahead, uint lane) {
-    if (b.first == b.end) return;
-    UNROLL for (uint u = 0; u < K; u++) ask_keys<C, W, S, K, V>(a, b, 0, u, ahead, lane);
-    UNROLL for (uint u = 0; u < V; u++) ahead.values[u] = raw(b.head.values + value_at(a, b, u, lane));
-}
-
-// see adds a block of up to 32·S columns, which has been asked for, to what count ≤ R queries have seen. Query r sees columns
-// before limit + r·step.
-template <class C, class W, uint R, uint S, uint K, uint V>
+// see adds the block of columns from first on to what count ≤ R queries have seen. Query r sees columns before
+// limit + r·step; the last one at least the block's first.
+template <class C, class W, uint R, uint K, uint V>
 static inline void see(
-    constant CausalArgs& a, Block<C> b, device const float* query, uint count, uint limit, uint step,
-    thread Ahead<W, S, K, V>& ahead, thread Seen<R>& seen, uint lane)
+    constant CausalArgs& a, Head<C> h, device const float* query, uint count, uint first, uint limit, uint step,
+    thread Seen<R>& seen, uint lane)
 {
+    const uint end = min(first + BLOCK, limit + (count - 1) * step);
+    const uint j0 = min(first + lane, end - 1), j1 = min(first + 32 + lane, end - 1);
     const ulong pitch = 24 * ulong(a.heads) * a.chunks; // from one query to the next
-    float shares[R][S];
-    UNROLL for (uint r = 0; r < R; r++) {
-        UNROLL for (uint i = 0; i < S; i++) shares[r][i] = 0.0f;
+    Ahead<W, K, V> ahead;
+    UNROLL for (uint u = 0; u < K; u++) {
+        const ulong c = ulong(min(u, a.chunks - 1)) * h.capacity;
+        ahead.k0[u] = raw(h.keys + 8 * (c + j0));
+        ahead.k1[u] = raw(h.keys + 8 * (c + j1));
     }
+    UNROLL for (uint u = 0; u < V; u++) ahead.v[u] = raw(h.values + value_at(a, h, first, end, u, lane));
+    float s0[R], s1[R];
+    UNROLL for (uint r = 0; r < R; r++) s0[r] = s1[r] = 0.0f;
     for (uint start = 0; start < a.chunks; start += K) {
         UNROLL for (uint u = 0; u < K; u++) {
-            Eight x[S];
-            UNROLL for (uint i = 0; i < S; i++) x[i] = eight(ahead.keys[u][i]);
+            const Eight x0 = eight(ahead.k0[u]), x1 = eight(ahead.k1[u]);
             UNROLL for (uint r = 0; r < R; r++) {
                 if (r < count && start + u < a.chunks) {
                     const Eight q = eight(raw(query + r * pitch + 8 * (start + u)));
-                    UNROLL for (uint i = 0; i < S; i++) shares[r][i] = dot8(q, x[i], shares[r][i]);
+                    s0[r] = dot8(q, x0, s0[r]);
+                    s1[r] = dot8(q, x1, s1[r]);
                 }
             }
-            if (start + K < a.chunks) ask_keys<C, W, S, K, V>(a, b, start + K, u, ahead, lane);
+            if (start + K < a.chunks) {
+                const ulong c = ulong(min(start + K + u, a.chunks - 1)) * h.capacity;
+                ahead.k0[u] = raw(h.keys + 8 * (c + j0));
+                ahead.k1[u] = raw(h.keys + 8 * (c + j1));
+            }
         }
     }
-    float key_scales[S], value_scales[S];
-    UNROLL for (uint i = 0; i < S; i++) {
-        const uint j = min(b.first + 32 * i + lane, b.end - 1);
-        key_scales[i] = scaled(b.head.keys) ? b.head.key_scales[j] : 1.0f;
-        value_scales[i] = scaled(b.head.keys) ? b.head.value_scales[j] : 1.0f;
+    float scale0 = 1.0f, scale1 = 1.0f, value0 = 1.0f, value1 = 1.0f;
+    if (scaled(h.keys)) {
+        scale0 = h.key_scales[j0];
+        scale1 = h.key_scales[j1];
+        value0 = h.value_scales[j0];
+        value1 = h.value_scales[j1];
     }
     UNROLL for (uint r = 0; r < R; r++) {
         if (r < count) {
             const uint visible = limit + r * step;
-            float most = -INFINITY, sum = 0.0f;
-            UNROLL for (uint i = 0; i < S; i++) {
-                shares[r][i] = b.first + 32 * i + lane < visible ? shares[r][i] * key_scales[i] * a.scale : -INFINITY;
-                most = max(most, shares[r][i]);
-            }
+            s0[r] = first + lane < visible ? s0[r] * scale0 * a.scale : -INFINITY;
+            s1[r] = first + 32 + lane < visible ? s1[r] * scale1 * a.scale : -INFINITY;
             // Where a query sees none of the block all is -∞; a finite top keeps differences numbers.
-            const float top = max(max(seen.top[r], -1e30f), simd_max(most));
+            const float top = max(max(seen.top[r], -1e30f), simd_max(max(s0[r], s1[r])));
             const float fade = exp(seen.top[r] - top);
-            UNROLL for (uint i = 0; i < S; i++) {
-                shares[r][i] = exp(shares[r][i] - top);
-                sum += shares[r][i];
-                shares[r][i] *= value_scales[i];
-            }
-            seen.total[r] = fma(seen.total[r], fade, simd_sum(sum));
+            s0[r] = exp(s0[r] - top);
+            s1[r] = exp(s1[r] - top);
+            seen.total[r] = fma(seen.total[r], fade, simd_sum(s0[r] + s1[r]));
             seen.top[r] = top;
             seen.sums[r].a *= fade;
             seen.sums[r].b *= fade;
+            s0[r] *= value0;
+            s1[r] *= value1;
         }
     }
     const uint side = 32 / a.lanes;
-    for (uint from = 0; from * side < 32 * S && b.first + from * side < b.end; from += V) {
+    for (uint from = 0; from * side < BLOCK && first + from * side < end; from += V) {
         UNROLL for (uint u = 0; u < V; u++) {
-            const uint start = (from + u) * side, place = start + lane / a.lanes; // all in the same 32 columns
-            const Eight x = eight(ahead.values[u]);
+            const uint place = (from + u) * side + lane / a.lanes;
+            const Eight x = eight(ahead.v[u]);
             UNROLL for (uint r = 0; r < R; r++) {
-                if (r < count && start < 32 * S) {
-                    const float p = simd_shuffle(start < 32 ? shares[r][0] : shares[r][S - 1], ushort(place % 32));
-                    seen.sums[r] = add8(p, x, seen.sums[r]);
+                if (r < count) {
+                    const float p0 = simd_shuffle(s0[r], ushort(place % 32)), p1 = simd_shuffle(s1[r], ushort(place % 32));
+                    if (place < BLOCK) seen.sums[r] = add8(place < 32 ? p0 : p1, x, seen.sums[r]);
                 }
             }
-            if ((from + V) * side < 32 * S) ahead.values[u] = raw(b.head.values + value_at(a, b, from + V + u, lane));
+            if ((from + V) * side < BLOCK) ahead.v[u] = raw(h.values + value_at(a, h, first, end, from + V + u, lane));
         }
     }
 }
@@ -294,83 +281,123 @@ template <uint R> static inline void gather(thread Seen<R>& seen, uint lanes) {
     }
 }
 
-// query_of is where the query of a head is in qkv, row and column in one number.
-static inline device const float* query_of(constant CausalArgs& a, device const float* qkv, uint n, uint head) {
-    return qkv + 8 * a.chunks * (ulong(n) * 3 * a.heads + head);
-}
+// A step's block as the lanes of a simdgroup take it: lane 8·p + c chunk c of columns p, p+4, … of the 32, so that a query's
+// chunk stays in its registers. All is asked for before anything is needed.
+template <class W> struct StepAhead {
+    W keys[STEP_BLOCK / 4];
+    W values[STEP_BLOCK / 4];
+};
 
-// part computes the part of a block, which has been asked for, for each query of a row and head; query i sees the columns
-// before limit + i·step.
-template <class C, class W, uint K, uint V>
-static inline void part(
-    constant CausalArgs& a, Block<C> b, device const float* qkv, device float* tops, device float* sums, uint row, uint head,
-    uint limit, uint step, uint index, thread Ahead<W, 1, K, V>& ahead, uint lane)
-{
-    for (uint i = 0; i < a.columns; i++) {
-        const uint visible = limit + i * step, n = row * a.columns + i;
-        if (b.first >= visible) continue;
-        if (i > 0) ask<C, W, 1, K, V>(a, b, ahead, lane);
-        Seen<1> seen;
-        nothing_seen<1>(seen);
-        see<C, W, 1, 1, K, V>(a, b, query_of(a, qkv, n, head), 1, visible, 0, ahead, seen, lane);
-        gather<1>(seen, a.lanes);
-        const ulong at = (ulong(n) * a.heads + head) * a.parts + index;
-        if (lane == 0) {
-            tops[2 * at] = seen.top[0];
-            tops[2 * at + 1] = seen.total[0];
-        }
-        if (lane < a.chunks) {
-            device float4* to = reinterpret_cast<device float4*>(sums + (at * a.chunks + lane) * 8);
-            to[0] = seen.sums[0].a;
-            to[1] = seen.sums[0].b;
-        }
-    }
-}
-
-// Items are first ((prefix row·heads + head)·prefix_blocks + block)·variations + variation, so that the rows that share a
-// block read it side by side, one of them from memory; then (row·heads + head)·own_blocks + block. What was in the caches
-// before does not wait for the queries.
-template <class C, class W, uint K, uint V>
-static inline void split(
-    constant CausalArgs& a, device const float* qkv, device C* own, device float* own_scales, device const C* prefix,
-    device const float* prefix_scales, device float* tops, device float* sums, uint item, uint lane)
-{
-    const bool shared = item < a.prefix_items;
-    const uint blocks = shared ? a.prefix_blocks : a.own_blocks, variations = shared ? a.variations : 1;
-    const uint mine = (shared ? item : item - a.prefix_items) / variations;
-    const uint index = mine % blocks, head = mine / blocks % a.heads, sequence = mine / blocks / a.heads;
-    const uint row = sequence * variations + item % variations;
-    const bool there = row < a.rows;
-    const Head<C> h = shared ? head_of(prefix, prefix_scales, sequence * a.heads + head, a.chunks, a.prefix_capacity)
-                             : head_of<C>(own, own_scales, sequence * a.heads + head, a.chunks, a.capacity);
-    const uint first = index * BLOCK, end = min(first + BLOCK, shared ? a.prefix_columns : a.column + a.columns);
-    const uint old = min(end, shared ? a.prefix_columns : max(first, a.column));
-    if (a.late != 0) AFTER_EARLIER;
-    Ahead<W, 1, K, V> ahead;
-    if (there) ask<C, W, 1, K, V>(a, block_of(h, first, old), ahead, lane);
-    AFTER_EARLIER;
-    if (!there) return;
-    if (old < end) {
-        for (uint j = old; j < end; j++) store_column(a, own, own_scales, qkv, row, head, j, lane);
-        simdgroup_barrier(mem_flags::mem_device); // what a lane stored, others read
-        ask<C, W, 1, K, V>(a, block_of(h, first, end), ahead, lane);
-    }
-    part<C, W, K, V>(
-        a, block_of(h, first, end), qkv, tops, sums, row, head, shared ? end : a.column + 1, shared ? 0 : 1,
-        shared ? index : a.prefix_blocks + index, ahead, lane);
-}
-
-// see_all adds the columns of a head before end to what count queries have seen.
+// step_ask begins to read the count columns from first on, at least one.
 template <class C, class W>
-static inline void see_all(
-    constant CausalArgs& a, Head<C> h, device const float* query, uint count, uint end, uint limit, uint step,
-    thread Ahead<W, 2, 4, 2>& ahead, thread Seen<8>& seen, uint lane)
-{
-    for (uint first = 0; first < end; first += FILL_BLOCK) {
-        const Block<C> b = block_of(h, first, min(first + FILL_BLOCK, end));
-        ask<C, W, 2, 4, 2>(a, b, ahead, lane);
-        see<C, W, 8, 2, 4, 2>(a, b, query, count, limit, step, ahead, seen, lane);
+static inline void step_ask(Head<C> h, uint first, uint count, thread StepAhead<W>& ahead, uint lane) {
+    device const C* keys = h.keys + 8 * (ulong(lane % 8) * h.capacity + first);
+    device const C* values = h.values + 8 * (ulong(STEP_CHUNKS) * first + lane % 8);
+    UNROLL for (uint u = 0; u < STEP_BLOCK / 4; u++) {
+        const uint j = min(4 * u + lane / 8, count - 1);
+        ahead.keys[u] = raw(keys + 8 * j);
+        ahead.values[u] = raw(values + 8 * STEP_CHUNKS * j);
     }
+}
+
+// step_store puts the key and the value of one head into the column, two elements a lane. Both are read before one is stored.
+template <class C>
+static inline void step_store(Head<C> h, device C* numbers, device float* scales, device const float* qkv, uint heads, uint index, uint column, uint lane) {
+    const uint width = 8 * STEP_CHUNKS * heads;
+    const float2 key = *reinterpret_cast<device const float2*>(qkv + width + 2 * lane);
+    const float2 value = *reinterpret_cast<device const float2*>(qkv + 2 * width + 2 * lane);
+    float inverse_key = 1.0f, inverse_value = 1.0f;
+    if (scaled(h.keys)) {
+        const float most_key = simd_max(max(fabs(key.x), fabs(key.y))), most_value = simd_max(max(fabs(value.x), fabs(value.y)));
+        inverse_key = most_key > 0.0f ? 127.0f / most_key : 0.0f;
+        inverse_value = most_value > 0.0f ? 127.0f / most_value : 0.0f;
+        device float* scale = scales + 2 * ulong(index) * h.capacity + column;
+        if (lane == 0) {
+            scale[0] = most_key / 127.0f;
+            scale[h.capacity] = most_value / 127.0f;
+        }
+    }
+    const ulong size = 8 * ulong(STEP_CHUNKS) * h.capacity;
+    device C* keys = numbers + 2 * index * size + 8 * (ulong(lane / 4) * h.capacity + column) + 2 * (lane % 4);
+    device C* values = numbers + (2 * ulong(index) + 1) * size + 8 * ulong(STEP_CHUNKS) * column + 2 * lane;
+    put(keys, key.x, inverse_key);
+    put(keys + 1, key.y, inverse_key);
+    put(values, value.x, inverse_value);
+    put(values + 1, value.y, inverse_value);
+}
+
+// halve adds up, over the lanes that differ in the bit mask, the N first of v: lanes without the bit get the lower half of the
+// sums, the others the upper.
+template <uint N> static inline void halve(thread float* v, uint mask, uint lane) {
+    const bool upper = (lane & mask) != 0;
+    UNROLL for (uint i = 0; i < N / 2; i++) {
+        const float other = simd_shuffle_xor(upper ? v[i] : v[i + N / 2], ushort(mask));
+        v[i] = (upper ? v[i + N / 2] : v[i]) + other;
+    }
+}
+
+// step_part is a block's part of one query and head: both[0] its largest score and total, sums[0…31] two sums each.
+template <class C, class W>
+static inline void step_part(
+    float scale, Head<C> h, device const float* query, uint first, uint count, thread StepAhead<W>& ahead,
+    device float2* both, device float2* sums, uint lane)
+{
+    const Eight q = eight(raw(query + 8 * (lane % 8)));
+    float scores[STEP_BLOCK / 4];
+    UNROLL for (uint u = 0; u < STEP_BLOCK / 4; u++) scores[u] = dot8(q, eight(ahead.keys[u]), 0.0f);
+    halve<8>(scores, 4, lane);
+    halve<4>(scores, 2, lane);
+    halve<2>(scores, 1, lane);
+    const uint j = 4 * (lane % 8) + lane / 8; // whose score this lane has now
+    float score = scores[0] * scale;
+    if (scaled(h.keys)) score *= h.key_scales[first + min(j, count - 1)];
+    if (j >= count) score = -INFINITY;
+    const float top = max(simd_max(score), -1e30f); // finite, so that differences are numbers
+    float share = exp(score - top);
+    const float total = simd_sum(share);
+    if (scaled(h.keys)) share *= h.value_scales[first + min(j, count - 1)];
+    Eight sum;
+    sum.a = sum.b = float4(0.0f);
+    UNROLL for (uint u = 0; u < STEP_BLOCK / 4; u++) sum = add8(simd_shuffle(share, ushort(lane / 8 * 8 + u)), eight(ahead.values[u]), sum);
+    float of[8] = {sum.a.x, sum.a.y, sum.a.z, sum.a.w, sum.b.x, sum.b.y, sum.b.z, sum.b.w};
+    halve<8>(of, 16, lane);
+    halve<4>(of, 8, lane);
+    if (lane == 0) both[0] = float2(top, total);
+    sums[4 * (lane % 8) + 2 * (lane / 16) + lane / 8 % 2] = float2(of[0], of[1]);
+}
+
+// A threadgroup takes a block and a head of a.abreast rows that share a prefix: group.x counts the prefix's blocks, then the
+// rows' own; group.z the prefix's rows and, of each, its rows, a.abreast at a time. What was in the caches before does not
+// wait for the queries.
+template <class C, class W>
+static inline void step_split(
+    constant CausalArgs& a, device const float* qkv, device C* own, device float* own_scales, device const C* prefix,
+    device const float* prefix_scales, device float* tops, device float* sums, uint3 group, uint simd, uint lane)
+{
+    const uint turns = (a.variations + a.abreast - 1) / a.abreast;
+    const uint variation = group.z % turns * a.abreast + simd, row = group.z / turns * a.variations + variation, head = group.y;
+    if (variation >= a.variations || row >= a.rows) return;
+    const bool shared = group.x < a.prefix_blocks;
+    const uint index = (shared ? group.z / turns : row) * a.heads + head;
+    const Head<C> h = shared ? head_of(prefix, prefix_scales, index, STEP_CHUNKS, a.prefix_capacity)
+                             : head_of<C>(own, own_scales, index, STEP_CHUNKS, a.capacity);
+    const uint first = (shared ? group.x : group.x - a.prefix_blocks) * STEP_BLOCK;
+    const uint count = min(uint(STEP_BLOCK), (shared ? a.prefix_columns : a.column + 1) - first);
+    const bool grows = !shared && first + count > a.column;
+    if (a.late != 0) AFTER_EARLIER;
+    StepAhead<W> ahead;
+    step_ask<C, W>(h, first, grows && count > 1 ? count - 1 : count, ahead, lane);
+    AFTER_EARLIER;
+    device const float* query = qkv + 8 * STEP_CHUNKS * (ulong(row) * 3 * a.heads + head);
+    if (grows) {
+        step_store(h, own, own_scales, query, a.heads, index, a.column, lane);
+        simdgroup_barrier(mem_flags::mem_device); // what a lane stored, others read
+        step_ask<C, W>(h, first, count, ahead, lane);
+    }
+    const ulong at = (ulong(row) * a.heads + head) * (a.prefix_blocks + a.own_blocks) + group.x;
+    step_part<C, W>(
+        a.scale, h, query, first, count, ahead, reinterpret_cast<device float2*>(tops) + at,
+        reinterpret_cast<device float2*>(sums) + at * 32, lane);
 }
 
 // fill computes eight queries of a row through all blocks.
@@ -384,15 +411,15 @@ static inline void fill(
     if (row >= a.rows) return;
     const uint count = min(8u, a.columns - 8 * strip), n = row * a.columns + 8 * strip;
     device const float* query = qkv + 8 * a.chunks * (ulong(n) * 3 * a.heads + head);
-    Ahead<W, 2, 4, 2> ahead;
     Seen<8> seen;
     nothing_seen<8>(seen);
-    const uint limit = a.column + 8 * strip + 1, end = limit + count - 1;
     if (a.prefix_columns > 0) {
         const Head<C> h = head_of(prefix, prefix_scales, row / a.variations * a.heads + head, a.chunks, a.prefix_capacity);
-        see_all<C, W>(a, h, query, count, a.prefix_columns, a.prefix_columns, 0, ahead, seen, lane);
+        for (uint first = 0; first < a.prefix_columns; first += BLOCK) see<C, W, 8, 4, 2>(a, h, query, count, first, a.prefix_columns, 0, seen, lane);
     }
-    see_all<C, W>(a, head_of(own, own_scales, row * a.heads + head, a.chunks, a.capacity), query, count, end, limit, 1, ahead, seen, lane);
+    const Head<C> h = head_of(own, own_scales, row * a.heads + head, a.chunks, a.capacity);
+    const uint limit = a.column + 8 * strip + 1;
+    for (uint first = 0; first < limit + count - 1; first += BLOCK) see<C, W, 8, 4, 2>(a, h, query, count, first, limit, 1, seen, lane);
     gather<8>(seen, a.lanes);
     UNROLL for (uint r = 0; r < 8; r++) {
         if (r < count) {
@@ -422,13 +449,11 @@ kernel void causal_pad(
     dst[i] = d < a.depth ? qkv[i / width * a.depth + d] : 0.0f;
 }
 
-#define SLICES 8       // of the blocks of a head
-#define MOST_DEPTH 256 // of a head
-#define AT_ONCE 6      // blocks of a slice that are read before one is needed
+#define SLICES 8 // of the blocks
 
-// causal_join: dst = Σ_b e^(top_b-top)·sums_b / Σ_b e^(top_b-top)·total_b, prefix blocks first; a threadgroup per query and
-// head. A thread adds up four elements of a slice, every eighth block; then the slices are added up.
-kernel void causal_join(
+// step_join: dst = Σ_b e^(top_b-top)·sums_b / Σ_b e^(top_b-top)·total_b; a threadgroup per row and head. A thread adds up four
+// elements of every eighth block, 32 blocks at a time; then the slices are added up.
+kernel void step_join(
     constant CausalArgs& a [[buffer(0)]],
     device const float* tops [[buffer(1)]],
     device const float* sums [[buffer(2)]],
@@ -438,55 +463,42 @@ kernel void causal_join(
     uint threads [[threads_per_threadgroup]],
     uint lane [[thread_index_in_simdgroup]])
 {
-    TG_ARRAY(float4, slices, SLICES * MOST_DEPTH / 4);
-    const uint own = a.column + item / a.heads % a.columns + 1;
-    const uint blocks = a.prefix_blocks + (own + BLOCK - 1) / BLOCK;
-    const uint fours = 2 * a.chunks;
-    const ulong at = ulong(item) * a.parts;
-    device const float2* both = reinterpret_cast<device const float2*>(tops) + at;
-    device const float4* from = reinterpret_cast<device const float4*>(sums) + at * fours;
-    // Of the first blocks all is on its way before anything is needed.
-    const uint slice = thread_index / fours, place = thread_index % fours;
-    float4 value[AT_ONCE];
-    float score[AT_ONCE];
-    UNROLL for (uint u = 0; u < AT_ONCE; u++) {
-        const uint b = min(slice + u * SLICES, blocks - 1);
-        value[u] = from[b * fours + place];
-        score[u] = both[b].x;
-    }
-    float top = -INFINITY;
-    for (uint b = lane; b < blocks; b += 32) top = max(top, both[b].x);
-    top = simd_max(top);
-    float total = 0.0f;
-    for (uint b = lane; b < blocks; b += 32) total = fma(exp(both[b].x - top), both[b].y, total);
-    total = simd_sum(total);
-    for (uint t = thread_index; t < SLICES * fours; t += threads) {
+    TG_ARRAY(float4, slices, SLICES * 2 * STEP_CHUNKS);
+    const uint blocks = a.prefix_blocks + a.own_blocks;
+    device const float2* both = reinterpret_cast<device const float2*>(tops) + ulong(item) * blocks;
+    device const float4* from = reinterpret_cast<device const float4*>(sums) + ulong(item) * blocks * 2 * STEP_CHUNKS;
+    ROLLED for (uint t = thread_index; t < SLICES * 2 * STEP_CHUNKS; t += threads) {
+        const uint slice = t / (2 * STEP_CHUNKS), place = t % (2 * STEP_CHUNKS);
+        float4 value[32 / SLICES];
+        UNROLL for (uint u = 0; u < 32 / SLICES; u++) value[u] = from[min(slice + u * SLICES, blocks - 1) * 2 * STEP_CHUNKS + place];
+        float top = -INFINITY;
+        ROLLED for (uint b = lane; b < blocks; b += 32) top = max(top, both[b].x);
+        top = simd_max(top);
+        float total = 0.0f;
         float4 sum = float4(0.0f);
-        for (uint start = t / fours; start < blocks; start += AT_ONCE * SLICES) {
-            const bool held = t == thread_index && start == slice;
-            UNROLL for (uint u = 0; u < AT_ONCE; u++) {
-                const uint b = start + u * SLICES;
-                if (b < blocks) {
-                    const float4 v = held ? value[u] : from[b * fours + t % fours];
-                    const float s = exp((held ? score[u] : both[b].x) - top);
-                    sum = float4(fma(s, v.x, sum.x), fma(s, v.y, sum.y), fma(s, v.z, sum.z), fma(s, v.w, sum.w));
-                }
+        ROLLED for (uint first = 0; first < blocks; first += 32) {
+            const float2 mine = both[min(first + lane, blocks - 1)];
+            const float share = first + lane < blocks ? exp(mine.x - top) : 0.0f;
+            total = fma(share, mine.y, total);
+            UNROLL for (uint u = 0; u < 32 / SLICES; u++) {
+                const float s = simd_shuffle(share, ushort(slice + u * SLICES));
+                sum = float4(fma(s, value[u].x, sum.x), fma(s, value[u].y, sum.y), fma(s, value[u].z, sum.z), fma(s, value[u].w, sum.w));
+                value[u] = from[min(first + 32 + slice + u * SLICES, blocks - 1) * 2 * STEP_CHUNKS + place];
             }
         }
-        slices[t] = sum;
+        const float whole = 1.0f / simd_sum(total);
+        slices[t] = sum * whole;
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    device float* to = dst + ulong(item) * a.depth;
     for (uint d = thread_index; d < a.depth; d += threads) {
         float sum = 0.0f;
-        UNROLL for (uint s = 0; s < SLICES; s++) sum += slices[s * fours + d / 4][d % 4];
-        to[d] = sum / total;
+        UNROLL for (uint s = 0; s < SLICES; s++) sum += slices[s * 2 * STEP_CHUNKS + d / 4][d % 4];
+        dst[ulong(item) * a.depth + d] = sum;
     }
 }
 
-// K and V are as many as registers hold.
-#define CAUSAL_SPLIT(name, C, W, K, V) \
-    kernel void causal_split_##name( \
+#define STEP_SPLIT(name, C, W) \
+    kernel void step_split_##name( \
         constant CausalArgs& a [[buffer(0)]], \
         device const float* qkv [[buffer(1)]], \
         device C* own [[buffer(2)]], \
@@ -495,12 +507,11 @@ kernel void causal_join(
         device const float* prefix_scales [[buffer(5)]], \
         device float* tops [[buffer(6)]], \
         device float* sums [[buffer(7)]], \
-        uint group [[threadgroup_position_in_grid]], \
+        uint3 group [[threadgroup_position_in_grid]], \
         uint simd [[simdgroup_index_in_threadgroup]], \
-        uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        split<C, W, K, V>(a, qkv, own, own_scales, prefix, prefix_scales, tops, sums, group * simds + simd, lane); \
+        step_split<C, W>(a, qkv, own, own_scales, prefix, prefix_scales, tops, sums, group, simd, lane); \
     }
 
 #define CAUSAL_FILL(name, C, W) \
@@ -535,6 +546,6 @@ kernel void causal_join(
         fill<C, W>(a, qkv, own, own_scales, prefix, prefix_scales, dst, group * simds + simd, lane); \
     }
 
-CAUSAL_SPLIT(f32, float, RawF32, 4, 4) CAUSAL_FILL(f32, float, RawF32)
-CAUSAL_SPLIT(f16, half, RawF16, 8, 8) CAUSAL_FILL(f16, half, RawF16)
-CAUSAL_SPLIT(q8, char, RawQ8, 8, 8) CAUSAL_FILL(q8, char, RawQ8)
+STEP_SPLIT(f32, float, RawF32) CAUSAL_FILL(f32, float, RawF32)
+STEP_SPLIT(f16, half, RawF16) CAUSAL_FILL(f16, half, RawF16)
+STEP_SPLIT(q8, char, RawQ8) CAUSAL_FILL(q8, char, RawQ8)
