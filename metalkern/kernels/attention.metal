@@ -134,14 +134,14 @@ kernel void attention_64(
 {
     const uint head = group.x, row = group.y, part = 64 * head + 8 * (lane % 8);
     if (a.late != 0) AFTER_EARLIER;
-    Ahead ahead;
-    ask(a, k + part, v + part, 0, ahead, lane);
-    AFTER_EARLIER;
-    const Eight query = eight(q + ulong(row) * a.q_stride + part);
     Eight sum;
     sum.a = sum.b = float4(0.0f);
     float top = -INFINITY, total = 0.0f;
     for (uint first = 0; first < a.keys; first += 32) {
+        Ahead ahead;
+        ask(a, k + part, v + part, first, ahead, lane);
+        AFTER_EARLIER;
+        const Eight query = eight(q + ulong(row) * a.q_stride + part);
         float scores[8];
         UNROLL for (uint u = 0; u < 8; u++) scores[u] = first + 4 * u < a.keys ? dot8(query, ahead.keys[u]) : 0.0f;
         halve<8>(scores, 4, lane);
@@ -160,12 +160,12 @@ kernel void attention_64(
         UNROLL for (uint u = 0; u < 8; u++) {
             if (first + 4 * u < a.keys) sum = add8(simd_shuffle(share, ushort(lane / 8 * 8 + u)), ahead.values[u], sum);
         }
-        if (first + 32 < a.keys) ask(a, k + part, v + part, first + 32, ahead, lane);
     }
     float of[8] = {sum.a.x, sum.a.y, sum.a.z, sum.a.w, sum.b.x, sum.b.y, sum.b.z, sum.b.w};
     halve<8>(of, 16, lane);
     halve<4>(of, 8, lane);
     device float* to = dst + (ulong(row) * a.heads + head) * 64 + 8 * (lane % 8) + 4 * (lane / 16) + 2 * (lane / 8 % 2);
-    to[0] = of[0] / total;
-    to[1] = of[1] / total;
+    const float whole = 1.0f / total;
+    to[0] = of[0] * whole;
+    to[1] = of[1] * whole;
 }

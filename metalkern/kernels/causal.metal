@@ -281,12 +281,38 @@ template <uint R> static inline void gather(thread Seen<R>& seen, uint lanes) {
     }
 }
 
+// The other way: a lane's eight elements as a cache holds them, and their way there. inverse undoes the scale.
+static inline uint pair(float a, float b) { return as_type<uint>(half2(half(a), half(b))); }
+static inline uint four(float4 v, float inverse) {
+    return (uint(int(rint(v.x * inverse))) & 255u) | (uint(int(rint(v.y * inverse))) & 255u) << 8 |
+           (uint(int(rint(v.z * inverse))) & 255u) << 16 | uint(int(rint(v.w * inverse))) << 24;
+}
+static inline void pack(Eight e, float, thread RawF32& r) {
+    r.a = e.a;
+    r.b = e.b;
+}
+static inline void pack(Eight e, float, thread RawF16& r) {
+    r.words = uint4(pair(e.a.x, e.a.y), pair(e.a.z, e.a.w), pair(e.b.x, e.b.y), pair(e.b.z, e.b.w));
+}
+static inline void pack(Eight e, float inverse, thread RawQ8& r) { r.words = uint2(four(e.a, inverse), four(e.b, inverse)); }
+static inline void put(device float* to, RawF32 r) {
+    *reinterpret_cast<device float4*>(to) = r.a;
+    *reinterpret_cast<device float4*>(to + 4) = r.b;
+}
+static inline void put(device half* to, RawF16 r) { *reinterpret_cast<device uint4*>(to) = r.words; }
+static inline void put(device char* to, RawQ8 r) { *reinterpret_cast<device uint2*>(to) = r.words; }
+
 // A step's block as the lanes of a simdgroup take it: lane 8·p + c chunk c of columns p, p+4, … of the 32, so that a query's
-// chunk stays in its registers. All is asked for before anything is needed.
+// chunk stays in its registers, and the scales of the column whose score it will have. All is asked for before anything is
+// needed.
 template <class W> struct StepAhead {
     W keys[STEP_BLOCK / 4];
     W values[STEP_BLOCK / 4];
+    float key_scale;
+    float value_scale;
 };
+
+static inline uint step_scored(uint lane) { return 4 * (lane % 8) + lane / 8; }
 
 // step_ask begins to read the count columns from first on, at least one.
 template <class C, class W>
@@ -298,32 +324,60 @@ static inline void step_ask(Head<C> h, uint first, uint count, thread StepAhead<
         ahead.keys[u] = raw(keys + 8 * j);
         ahead.values[u] = raw(values + 8 * STEP_CHUNKS * j);
     }
+    if (scaled(h.keys)) {
+        const uint j = first + min(step_scored(lane), count - 1);
+        ahead.key_scale = h.key_scales[j];
+        ahead.value_scale = h.value_scales[j];
+    }
 }
 
-// step_store puts the key and the value of one head into the column, two elements a lane. Both are read before one is stored.
-template <class C>
-static inline void step_store(Head<C> h, device C* numbers, device float* scales, device const float* qkv, uint heads, uint index, uint column, uint lane) {
-    const uint width = 8 * STEP_CHUNKS * heads;
-    const float2 key = *reinterpret_cast<device const float2*>(qkv + width + 2 * lane);
-    const float2 value = *reinterpret_cast<device const float2*>(qkv + 2 * width + 2 * lane);
-    float inverse_key = 1.0f, inverse_value = 1.0f;
-    if (scaled(h.keys)) {
-        const float most_key = simd_max(max(fabs(key.x), fabs(key.y))), most_value = simd_max(max(fabs(value.x), fabs(value.y)));
-        inverse_key = most_key > 0.0f ? 127.0f / most_key : 0.0f;
-        inverse_value = most_value > 0.0f ? 127.0f / most_value : 0.0f;
-        device float* scale = scales + 2 * ulong(index) * h.capacity + column;
-        if (lane == 0) {
-            scale[0] = most_key / 127.0f;
-            scale[h.capacity] = most_value / 127.0f;
+// step_pack is a lane's chunk of a vector that all lanes have eight times over; the vector's scale.
+template <class C, class W> static inline float step_pack(device const C* kind, device const float* from, thread W& packed, uint lane) {
+    const Eight e = eight(raw(from + 8 * (lane % 8)));
+    if (!scaled(kind)) {
+        pack(e, 1.0f, packed);
+        return 1.0f;
+    }
+    float most = max(max(max(fabs(e.a.x), fabs(e.a.y)), max(fabs(e.a.z), fabs(e.a.w))),
+                     max(max(fabs(e.b.x), fabs(e.b.y)), max(fabs(e.b.z), fabs(e.b.w))));
+    UNROLL for (uint mask = 1; mask < STEP_CHUNKS; mask *= 2) most = max(most, simd_shuffle_xor(most, ushort(mask)));
+    pack(e, most > 0.0f ? 127.0f / most : 0.0f, packed);
+    return most / 127.0f;
+}
+
+// step_grow puts the key and the value of one head into the own cache, and into what has been asked for: column last of the
+// block, its last. Nothing of them is read back. What the block has no columns for gets them, too, and is not seen.
+template <class C, class W>
+static inline void step_grow(
+    constant CausalArgs& a, device C* numbers, device float* scales, device const float* query, uint index, uint last,
+    thread StepAhead<W>& ahead, uint lane)
+{
+    const uint width = 8 * STEP_CHUNKS * a.heads, chunk = lane % 8;
+    W key, value;
+    const float key_scale = step_pack<C, W>(numbers, query + width, key, lane);
+    const float value_scale = step_pack<C, W>(numbers, query + 2 * width, value, lane);
+    const ulong size = 8 * ulong(STEP_CHUNKS) * a.capacity;
+    if (lane < STEP_CHUNKS) {
+        put(numbers + 2 * index * size + 8 * (ulong(chunk) * a.capacity + a.column), key);
+        put(numbers + (2 * ulong(index) + 1) * size + 8 * (ulong(STEP_CHUNKS) * a.column + chunk), value);
+    }
+    UNROLL for (uint u = 0; u < STEP_BLOCK / 4; u++) {
+        if (4 * u + lane / 8 >= last) {
+            ahead.keys[u] = key;
+            ahead.values[u] = value;
         }
     }
-    const ulong size = 8 * ulong(STEP_CHUNKS) * h.capacity;
-    device C* keys = numbers + 2 * index * size + 8 * (ulong(lane / 4) * h.capacity + column) + 2 * (lane % 4);
-    device C* values = numbers + (2 * ulong(index) + 1) * size + 8 * ulong(STEP_CHUNKS) * column + 2 * lane;
-    put(keys, key.x, inverse_key);
-    put(keys + 1, key.y, inverse_key);
-    put(values, value.x, inverse_value);
-    put(values + 1, value.y, inverse_value);
+    if (scaled(numbers)) {
+        device float* to = scales + 2 * ulong(index) * a.capacity + a.column;
+        if (lane == 0) {
+            to[0] = key_scale;
+            to[a.capacity] = value_scale;
+        }
+        if (step_scored(lane) >= last) {
+            ahead.key_scale = key_scale;
+            ahead.value_scale = value_scale;
+        }
+    }
 }
 
 // halve adds up, over the lanes that differ in the bit mask, the N first of v: lanes without the bit get the lower half of the
@@ -336,11 +390,11 @@ template <uint N> static inline void halve(thread float* v, uint mask, uint lane
     }
 }
 
-// step_part is a block's part of one query and head: both[0] its largest score and total, sums[0…31] two sums each.
+// step_part is a block's part of one query and head, kind a pointer of the cache's numbers: both[0] its largest score and total, sums[0…31] two sums each.
 template <class C, class W>
 static inline void step_part(
-    float scale, Head<C> h, device const float* query, uint first, uint count, thread StepAhead<W>& ahead,
-    device float2* both, device float2* sums, uint lane)
+    float scale, device const C* kind, device const float* query, uint count, thread StepAhead<W>& ahead, device float2* both,
+    device float2* sums, uint lane)
 {
     const Eight q = eight(raw(query + 8 * (lane % 8)));
     float scores[STEP_BLOCK / 4];
@@ -348,14 +402,13 @@ static inline void step_part(
     halve<8>(scores, 4, lane);
     halve<4>(scores, 2, lane);
     halve<2>(scores, 1, lane);
-    const uint j = 4 * (lane % 8) + lane / 8; // whose score this lane has now
-    float score = scores[0] * scale;
-    if (scaled(h.keys)) score *= h.key_scales[first + min(j, count - 1)];
-    if (j >= count) score = -INFINITY;
+    float score = scores[0] * scale; // of column step_scored now
+    if (scaled(kind)) score *= ahead.key_scale;
+    if (step_scored(lane) >= count) score = -INFINITY;
     const float top = max(simd_max(score), -1e30f); // finite, so that differences are numbers
     float share = exp(score - top);
     const float total = simd_sum(share);
-    if (scaled(h.keys)) share *= h.value_scales[first + min(j, count - 1)];
+    if (scaled(kind)) share *= ahead.value_scale;
     Eight sum;
     sum.a = sum.b = float4(0.0f);
     UNROLL for (uint u = 0; u < STEP_BLOCK / 4; u++) sum = add8(simd_shuffle(share, ushort(lane / 8 * 8 + u)), eight(ahead.values[u]), sum);
@@ -384,19 +437,16 @@ static inline void step_split(
     const uint first = (shared ? group.x : group.x - a.prefix_blocks) * STEP_BLOCK;
     const uint count = min(uint(STEP_BLOCK), (shared ? a.prefix_columns : a.column + 1) - first);
     const bool grows = !shared && first + count > a.column;
+    const uint old = grows ? count - 1 : count;
     if (a.late != 0) AFTER_EARLIER;
     StepAhead<W> ahead;
-    step_ask<C, W>(h, first, grows && count > 1 ? count - 1 : count, ahead, lane);
+    if (old > 0) step_ask<C, W>(h, first, old, ahead, lane);
     AFTER_EARLIER;
     device const float* query = qkv + 8 * STEP_CHUNKS * (ulong(row) * 3 * a.heads + head);
-    if (grows) {
-        step_store(h, own, own_scales, query, a.heads, index, a.column, lane);
-        simdgroup_barrier(mem_flags::mem_device); // what a lane stored, others read
-        step_ask<C, W>(h, first, count, ahead, lane);
-    }
+    if (grows) step_grow<C, W>(a, own, own_scales, query, index, old, ahead, lane);
     const ulong at = (ulong(row) * a.heads + head) * (a.prefix_blocks + a.own_blocks) + group.x;
     step_part<C, W>(
-        a.scale, h, query, first, count, ahead, reinterpret_cast<device float2*>(tops) + at,
+        a.scale, h.keys, query, count, ahead, reinterpret_cast<device float2*>(tops) + at,
         reinterpret_cast<device float2*>(sums) + at * 32, lane);
 }
 
