@@ -15,21 +15,26 @@ func attentionRows() []row {
 		for _, heads := range []int{1, 3} {
 			dim := []int{1, 8, 17, 64, 16, 256, 129}[i]
 			rows = append(rows,
-				attentionRow(kern.Attention{Rows: []int{1, 2, 13}[i%3], Keys: keys, Heads: heads, HeadDim: dim}, false),
-				attentionRow(kern.Attention{Rows: keys, Keys: keys, Heads: heads, HeadDim: dim}, true))
+				attentionRow(kern.Attention{Rows: []int{1, 2, 13}[i%3], Keys: keys, Heads: heads, HeadDim: dim}, 1, false),
+				attentionRow(kern.Attention{Rows: keys, Keys: keys, Heads: heads, HeadDim: dim}, 1, true))
+		}
+	}
+	for _, keys := range []int{1, 3, 5, 31, 32, 33, 66} { // as models have them: what is next to each other is at fours
+		for _, biased := range []bool{false, true} {
+			rows = append(rows, attentionRow(kern.Attention{Rows: 3, Keys: keys, Heads: 2, HeadDim: 64}, 4, biased))
 		}
 	}
 	return rows
 }
 
-// attentionRow reads q, k and v out of wider rows, as they come from one stacked weight.
-func attentionRow(a kern.Attention, biased bool) row {
-	name := fmt.Sprintf("attention/%dx%d/%dx%d/bias%v", a.Rows, a.Keys, a.Heads, a.HeadDim, biased)
+// attentionRow reads q, k and v out of wider rows, as they come from one stacked weight, with a gap between rows.
+func attentionRow(a kern.Attention, gap int, biased bool) row {
+	name := fmt.Sprintf("attention/%dx%d/%dx%d/gap%d/bias%v", a.Rows, a.Keys, a.Heads, a.HeadDim, gap, biased)
 	return row{name: name, build: func(f *fixture) call {
 		a := a
 		width := a.Heads * a.HeadDim
 		a.Scale = float32(1 / math.Sqrt(float64(a.HeadDim)))
-		a.QStride, a.KVStride = width+3, 2*width+1
+		a.QStride, a.KVStride = width+3*gap, 2*width+gap
 		q, kv := f.normal(a.Rows*a.QStride), f.normal(a.Keys*a.KVStride)
 		a.Q, a.K = f.floats(q), f.floats(kv)
 		a.V = a.K.At(width, a.K.N-width)
@@ -73,6 +78,8 @@ func causalRows() []row {
 		{layers: 1, rows: 18, heads: 1, dim: 64, prefix: 95, variations: 9, appends: []int{1, 1}},
 		{layers: 1, rows: 2, heads: 1, dim: 129, prefix: 40, variations: 1, appends: []int{32, 1}},
 		{layers: 1, rows: 1, heads: 1, dim: 8, prefix: 2049, variations: 1, appends: []int{1}},
+		{layers: 1, rows: 2, heads: 2, dim: 64, appends: []int{32, 1, 1}},
+		{layers: 1, rows: 2, heads: 1, dim: 64, prefix: 1100, variations: 2, spare: 2, appends: []int{1, 1}},
 	} {
 		for _, h.precision = range []kern.Precision{kern.F32, kern.F16, kern.Q8} {
 			rows = append(rows, causalRow(h))
