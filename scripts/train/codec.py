@@ -81,7 +81,10 @@ def judge(codec, spectra, audio):
         return {}
     used = [len(codes[:, q].unique()) for q in range(codes.shape[1])]
     mel = (spectra.log_mel(made) - spectra.log_mel(audio)).abs().mean().item()
-    return {"si_sdr": round(losses.si_sdr(made[:, 0], audio[:, 0]), 2), "log_mel": round(mel, 3), "attacks": round(spectra.attacks(made, audio), 3), "codes_used": used}
+    return {
+        "si_sdr": round(losses.si_sdr(made[:, 0], audio[:, 0]), 2), "log_mel": round(mel, 3), "attacks": round(spectra.attacks(made, audio), 3),
+        "in_tune": round(spectra.in_tune(made, audio), 3), "codes_used": used,
+    }
 
 
 def train(o):

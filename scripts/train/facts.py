@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 import model
 
-KEPT = ("step", "spent", "windows", "seed", "si_sdr", "log_mel", "attacks", "losses", "polished")  # of a stage's checkpoint
+KEPT = ("step", "spent", "windows", "seed", "si_sdr", "log_mel", "attacks", "in_tune", "losses", "polished")  # of a stage's checkpoint
 PARTS = {"decoder": ("decoder.", "enc_to_dec_proj."), "text encoder": ("text_encoder.",), "codec": ("audio_encoder.",)}
 NO_PARAMETERS = (".scale", ".embed_avg", ".cluster_size", ".inited")
 

@@ -96,7 +96,7 @@ def judge(codec, spectra, audio):
     mel = (spectra.log_mel(made) - spectra.log_mel(audio)).abs().mean().item()
     return {
         "si_sdr": round(losses.si_sdr(made[:, 0], audio[:, 0]), 2), "log_mel": round(mel, 3), "attacks": round(spectra.attacks(made, audio), 3),
-        "buzz": [round(losses.buzz(x[:, 0]), 3) for x in (made, audio)],
+        "in_tune": round(spectra.in_tune(made, audio), 3), "buzz": [round(losses.buzz(x[:, 0]), 3) for x in (made, audio)],
     }
 
 

@@ -17,6 +17,7 @@ import describe
 import effects
 import export
 import language
+import losses
 import model
 import piece
 import restore
@@ -133,6 +134,20 @@ class Training(unittest.TestCase):
         for _ in range(400):
             quantizer(z)
         self.assertLess(quantizer.embed[0, 3].abs().max().item(), 10)
+
+    def test_loss_hears_tones_and_attacks(self):
+        """A semitone is nothing to mel bands of that width, nor does a short burst weigh much in their means."""
+        t, spectra = torch.arange(synth.RATE) / synth.RATE, losses.Spectra()
+        wave = torch.stack([torch.sin(2 * np.pi * f * t) for f in (220.0, 277.2, 329.6)]).sum(0)[None, None] / 6
+        sharp = torch.stack([torch.sin(2 * np.pi * f * t) for f in (233.1, 293.7, 349.2)]).sum(0)[None, None] / 6
+        self.assertGreater(spectra.in_tune(0.5 * wave, wave), 0.99)
+        self.assertLess(spectra.in_tune(sharp, wave), 0.3)
+        torch.manual_seed(0)
+        burst = wave + 0.1 * torch.randn(synth.RATE) * (t % 0.25 < 0.01)
+        self.assertGreater(spectra.attacks(burst, burst), 0.99)
+        self.assertLess(spectra.attacks(wave, burst), 0.3)
+        self.assertLess(spectra(wave, wave).item(), 1e-3)
+        self.assertLess(spectra(burst, wave).item(), spectra(sharp, wave).item())
 
     def test_delay(self):
         codes = torch.arange(12).view(1, 4, 3)
