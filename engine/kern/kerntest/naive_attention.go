@@ -86,33 +86,43 @@ func (c *naiveCache) rounded(x []float64, dim int) []float64 {
 	return out
 }
 
-// naiveCausal appends to own and attends; prefix may be nil.
-func naiveCausal(a kern.CausalAttention, own, prefix *naiveCache, qkv []float64, heads, dim int) []float64 {
-	var out []float64
-	width := heads * dim
+// naiveStore appends the keys and values of a to own.
+func naiveStore(a kern.CausalAttention, own *naiveCache, qkv []float64, width, dim int) {
 	for r := range a.Rows {
 		at := [2]int{a.Layer, r}
 		columns := own.columns[at][:a.Column]
 		for i := range a.Columns {
 			fresh := qkv[(r*a.Columns+i)*3*width:][:3*width]
 			columns = append(columns, [2][]float64{own.rounded(fresh[width:2*width], dim), own.rounded(fresh[2*width:], dim)})
+		}
+		own.columns[at] = columns
+	}
+}
+
+// naiveCausal appends to own and attends; prefix may be nil.
+func naiveCausal(a kern.CausalAttention, own, prefix *naiveCache, qkv []float64, heads, dim int) []float64 {
+	var out []float64
+	width := heads * dim
+	naiveStore(a, own, qkv, width, dim)
+	for r := range a.Rows {
+		for i := range a.Columns {
+			query := qkv[(r*a.Columns+i)*3*width:][:width]
 			var seen [][2][]float64
 			if prefix != nil {
 				seen = append(seen, prefix.columns[[2]int{a.Layer, r / a.Variations}][:a.PrefixColumns]...)
 			}
-			seen = append(seen, columns...)
+			seen = append(seen, own.columns[[2]int{a.Layer, r}][:a.Column+i+1]...)
 			for h := range heads {
 				part := func(x []float64) []float64 { return x[h*dim : (h+1)*dim] }
 				var scores []float64
 				var values [][]float64
 				for _, column := range seen {
-					scores = append(scores, float64(a.Scale)*naiveDot(part(fresh[:width]), part(column[0])))
+					scores = append(scores, float64(a.Scale)*naiveDot(part(query), part(column[0])))
 					values = append(values, part(column[1]))
 				}
 				out = append(out, naiveSoftmaxSum(scores, values)...)
 			}
 		}
-		own.columns[at] = columns
 	}
 	return out
 }

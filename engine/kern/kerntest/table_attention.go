@@ -138,7 +138,7 @@ func (f *fixture) prefix(h history, shape kern.CacheShape) (kern.Cache, *naiveCa
 		a := kern.CausalAttention{Cache: made, Layer: layer, Rows: shape.Rows, Columns: shape.Columns, Scale: 0.3}
 		qkv := f.causalOperands(&a, h)
 		f.stream.CausalAttention(a)
-		naiveCausal(a, naive, nil, wide(qkv), h.heads, h.dim)
+		naiveStore(a, naive, wide(qkv), h.heads*h.dim, h.dim)
 	}
 	return made, naive
 }
