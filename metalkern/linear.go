@@ -17,6 +17,8 @@ type linearArgs struct {
 	epsilon               float32
 	act                   uint32 // kern.Activation
 	vector                uint32
+	stride                uint32
+	slices, blocks        uint32
 	bias, residual        uint32
 	parts                 uint32
 }
@@ -25,8 +27,15 @@ const (
 	// matvecRows is up to how many rows W is multiplied with rows rather than tiles. Each eight rows read it anew, all but
 	// the first from the cache; and a row's bits do not depend on the others.
 	matvecRows = 48
-	// tileSize is TILE of linear.metal.
-	tileSize = 64
+	// tileSize, blockInputs, heldBlocks and mostSlices are TILE, BLOCK, HELD and SLICES of linear.metal.
+	tileSize    = 64
+	blockInputs = 128
+	heldBlocks  = 2
+	mostSlices  = 16
+	// matvecThreads are those of a threadgroup, or more if a weight has more slices.
+	matvecThreads = 256
+	// normedRows are the most that a kernel of rows normalises itself.
+	normedRows = 2
 )
 
 // A matvec is a kernel for some rows at a time, of which each simdgroup computes some outputs.
@@ -35,16 +44,12 @@ type matvec struct {
 	names         [kern.Q4 + 1]kernelName // by precision
 }
 
-// matvecThreads are those of a threadgroup, few or many. Whichever kernel and threads are taken, the bits are the same;
-// TuneLinear measures all.
-var matvecThreads = [...]int{128, 256}
-
-// matvecs by rows, then by outputs.
+// matvecs by rows, then by outputs. Whichever is taken, the bits are the same; TuneLinear measures all.
 var matvecs = []matvec{
 	newMatvec(1, 1, "1x1"), newMatvec(1, 2, "1x2"), newMatvec(1, 4, "1x4"),
 	newMatvec(2, 1, "2x1"), newMatvec(2, 2, "2x2"), newMatvec(2, 4, "2x4"),
-	newMatvec(4, 2, "4x2"), newMatvec(4, 4, "4x4"),
-	newMatvec(8, 4, "8x4"),
+	newMatvec(4, 1, "4x1"), newMatvec(4, 2, "4x2"), newMatvec(4, 4, "4x4"),
+	newMatvec(8, 1, "8x1"), newMatvec(8, 2, "8x2"), newMatvec(8, 4, "8x4"),
 }
 
 func newMatvec(rows, outputs int, size string) matvec {
@@ -74,7 +79,7 @@ func (s *stream) Linear(a kern.Linear) {
 	switch {
 	case !ok:
 	case a.Rows <= matvecRows:
-		s.matvec(&o, s.chooseLaunch(a.Rows, o.w))
+		s.matvec(&o, s.chooseMatvec(a.Rows, o.w))
 	default:
 		s.tiles(&o)
 	}
@@ -106,8 +111,10 @@ func (s *stream) linearOperands(a *kern.Linear) (o linearOperands, ok bool) {
 	o.linearArgs = linearArgs{
 		rows: uint32(a.Rows), outputs: uint32(w.rows), inputs: uint32(w.cols), padded: uint32(roundUp(w.cols, weights.GroupSize)),
 		pitch: uint32(w.rowBytes()), norm: uint32(a.Norm.Kind), epsilon: a.Norm.Epsilon, act: uint32(a.Act),
-		vector: fours(w.cols, o.x, o.weight, o.shift), bias: present(o.bias), residual: present(o.residual),
+		vector: fours(w.cols, o.x, o.weight, o.shift), stride: uint32(w.cols), bias: present(o.bias), residual: present(o.residual),
+		parts: 1,
 	}
+	o.slices, o.blocks = slicesOf(int(o.padded))
 	return o, true
 }
 
@@ -119,55 +126,52 @@ func present(r region) uint32 {
 	return 1
 }
 
-func (s *stream) matvec(o *linearOperands, l launch) {
-	p, ok := s.pipeline(l.names[o.w.precision])
+// slicesOf inputs, of a product with few rows: their number, and of how many blocks each is. They decide the order of its sums.
+func slicesOf(inputs int) (count, blocks uint32) {
+	all := ceilDiv(inputs, blockInputs)
+	each := ceilDiv(all, min(ceilDiv(all, heldBlocks), mostSlices))
+	return uint32(ceilDiv(all, each)), uint32(each)
+}
+
+func (s *stream) matvec(o *linearOperands, m *matvec) {
+	p, ok := s.pipeline(m.names[o.w.precision])
 	if !ok {
 		return
 	}
-	threads := p.threads(l.threads)
-	groups := driver.Size{X: ceilDiv(int(o.rows), l.rows), Y: ceilDiv(o.w.rows, threads/simdWidth*l.outputs), Z: 1}
-	s.dispatch(p, groups, threads, constants(s, o.linearArgs),
-		o.w.numbers(), o.w.scales(), o.x, o.weight, o.shift, o.bias, o.residual, o.dst.written())
-}
-
-// A launch is a kernel and as many threads of a threadgroup as it should have.
-type launch struct {
-	*matvec
-	threads int
-}
-
-// chooseLaunch takes the most rows, then outputs, of a simdgroup that leave a threadgroup for every core. Kernels of eight rows need
-// so many registers that they want two, small ones, for every core. TuneLinear measures what other choices would give.
-func (s *stream) chooseLaunch(rows int, w *matrix) launch {
-	few, most := matvecThreads[0], matvecThreads[1]
-	for i := len(matvecs) - 1; i >= 0; i-- {
-		l := launch{&matvecs[i], most}
-		want := s.cores()
-		if l.rows == 8 {
-			l.threads, want = few, 2*want
-		}
-		if l.rows < 2*rows && l.threadgroups(rows, w.rows) >= want {
-			return l
-		}
+	args, x := o.linearArgs, o.x
+	if o.vector == 0 || o.norm != uint32(kern.NoNorm) && m.rows > normedRows {
+		x, _ = s.prepare(o, prepareFloat, 4)
+		args.inputs, args.stride, args.norm = o.padded, o.padded, uint32(kern.NoNorm)
 	}
-	return launch{&matvecs[0], most}
+	count := int(o.slices)
+	simds := p.threads(max(matvecThreads, count*simdWidth)) / simdWidth
+	sets := max(simds/count, 1)
+	groups := driver.Size{X: ceilDiv(int(o.rows), m.rows), Y: ceilDiv(o.w.rows, sets*m.outputs), Z: 1}
+	s.dispatch(p, groups, min(simds, sets*count)*simdWidth, constants(s, args),
+		o.w.numbers(), o.w.scales(), x, o.weight, o.shift, o.bias, o.residual, o.dst.written())
 }
 
-// threadgroups of a product of rows with a matrix of so many outputs.
-func (l launch) threadgroups(rows, outputs int) int {
-	return ceilDiv(rows, l.rows) * ceilDiv(outputs, l.threads/simdWidth*l.outputs)
-}
-
-// launches are all that may serve so many rows.
-func launches(rows int) (all []launch) {
+// chooseMatvec takes the rows of a kernel that hold all of them, or else the most, and of its outputs the most that leave three
+// threadgroups for every core. TuneLinear measures what other choices would give.
+func (s *stream) chooseMatvec(rows int, w *matrix) *matvec {
+	var chosen *matvec
 	for i := range matvecs {
-		for _, threads := range matvecThreads {
-			if m := &matvecs[i]; m.rows <= 2*rows {
-				all = append(all, launch{m, threads})
-			}
+		m := &matvecs[i]
+		switch {
+		case chosen != nil && m.rows > chosen.rows && chosen.rows >= rows:
+			return chosen
+		case chosen == nil || m.rows > chosen.rows || m.threadgroups(rows, w) >= 3*s.cores():
+			chosen = m
 		}
 	}
-	return all
+	return chosen
+}
+
+// threadgroups of a product of rows with a matrix.
+func (m *matvec) threadgroups(rows int, w *matrix) int {
+	count, _ := slicesOf(w.cols)
+	sets := max(matvecThreads/simdWidth/int(count), 1)
+	return ceilDiv(rows, m.rows) * ceilDiv(w.rows, sets*m.outputs)
 }
 
 // cores is a guess where the device does not say: the smallest Apple GPUs have eight, the largest eighty.
@@ -178,32 +182,36 @@ func (b *backend) cores() int {
 	return 32
 }
 
+// prepare normalises the rows of x into numbers of size bytes, filled up with zeros; unscale belongs to halves.
+func (s *stream) prepare(o *linearOperands, kernel kernelName, size int64) (x, unscale region) {
+	p, ok := s.pipeline(kernel)
+	rounded := size * int64(o.parts) * int64(o.rows) * int64(o.padded) // rows are whole 16 bytes
+	scratch := s.grow(scratchRows, rounded+4*int64(o.rows))
+	if !ok || s.err != nil {
+		return region{}, region{}
+	}
+	x, unscale = scratch, scratch.at(rounded)
+	x.to = rounded
+	threads := p.threads(128)
+	s.dispatch(p, driver.Size{X: ceilDiv(int(o.rows), threads/simdWidth), Y: 1, Z: 1}, threads, constants(s, o.linearArgs),
+		o.x, o.weight, o.shift, x.written(), unscale.written())
+	return x, unscale
+}
+
 func (s *stream) tiles(o *linearOperands) {
-	size, prepare := 2, prepareHalf // of a number
-	o.parts = 1
+	size, kernel := int64(2), prepareHalf // of a number
 	switch o.w.precision {
 	case kern.F32:
-		size, prepare = 4, prepareFloat
+		size, kernel = 4, prepareFloat
 	case kern.F16:
 		o.parts = 2 // halves, so that no more is lost of x than of W
 	}
-	first, ok := s.pipeline(prepare)
-	second, too := s.pipeline(tileNames[o.w.precision])
-	if !ok || !too {
+	p, ok := s.pipeline(tileNames[o.w.precision])
+	if !ok {
 		return
 	}
-	rounded := int64(size) * int64(o.parts) * int64(o.rows) * int64(o.padded) // rows are whole 16 bytes
-	scratch := s.grow(scratchRows, rounded+4*int64(o.rows))
-	if s.err != nil {
-		return
-	}
-	x, unscale := scratch, scratch.at(rounded)
-	x.to = rounded
-	threads := first.threads(128)
-	args := constants(s, o.linearArgs)
-	s.dispatch(first, driver.Size{X: ceilDiv(int(o.rows), threads/simdWidth), Y: 1, Z: 1}, threads, args,
-		o.x, o.weight, o.shift, x.written(), unscale.written())
+	x, unscale := s.prepare(o, kernel, size)
 	groups := driver.Size{X: ceilDiv(o.w.rows, tileSize), Y: ceilDiv(int(o.rows), tileSize), Z: 1}
-	s.dispatch(second, groups, second.threads(128), args,
+	s.dispatch(p, groups, p.threads(128), constants(s, o.linearArgs),
 		o.w.numbers(), o.w.scales(), x, unscale, o.bias, o.residual, o.dst.written())
 }

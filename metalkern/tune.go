@@ -5,7 +5,6 @@ package metalkern
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -49,14 +48,13 @@ type LinearTuning struct {
 	Wrong        []string // kernels that give other bits than the one chosen
 }
 
-// A LinearVariant is a kernel with a number of threads, and what one run of it takes.
+// A LinearVariant is a kernel and what one run of it takes.
 type LinearVariant struct {
-	Kernel  string
-	Threads int
-	One     time.Duration
+	Kernel string
+	One    time.Duration
 }
 
-func (v LinearVariant) String() string { return fmt.Sprintf("%s/%d", v.Kernel, v.Threads) }
+func (v LinearVariant) String() string { return v.Kernel }
 
 // TuneLinear measures a shape with weights in p for each number of rows, and tells of each until told to stop.
 func (b *backend) TuneLinear(shape LinearShape, p kern.Precision, rows []int, effort TuneEffort, tell func(LinearTuning) (more bool)) error {
@@ -169,23 +167,24 @@ func (t *tuner) tune(shape LinearShape, rows int) (found LinearTuning, err error
 		return found, err
 	}
 	found = LinearTuning{Rows: rows, Bytes: t.copies[0].bytes}
-	chosen := t.chooseLaunch(rows, t.copies[0])
+	chosen := t.chooseMatvec(rows, t.copies[0])
 	var want []float32
 	if found.Chosen, want, err = t.measure(&a, chosen); err != nil {
 		return found, err
 	}
 	found.Best = found.Chosen
-	for _, l := range launches(rows) {
-		if l == chosen {
+	for i := range matvecs {
+		m := &matvecs[i]
+		if m == chosen || m.rows > 2*rows {
 			continue
 		}
-		v, got, err := t.measure(&a, l)
+		v, got, err := t.measure(&a, m)
 		if err != nil {
 			return found, err
 		}
 		switch {
 		case !sameBits(got, want):
-			found.Wrong = append(found.Wrong, v.String())
+			found.Wrong = append(found.Wrong, v.Kernel)
 		case v.One < found.Best.One:
 			found.Best = v
 		}
@@ -194,10 +193,10 @@ func (t *tuner) tune(shape LinearShape, rows int) (found LinearTuning, err error
 }
 
 // measure goes through all copies, turn after turn: each run waits for the one before, as in a step.
-func (t *tuner) measure(a *kern.Linear, l launch) (v LinearVariant, result []float32, err error) {
-	v = LinearVariant{Kernel: l.names[t.copies[0].precision].kernel, Threads: l.threads}
+func (t *tuner) measure(a *kern.Linear, m *matvec) (v LinearVariant, result []float32, err error) {
+	v.Kernel = m.names[t.copies[0].precision].kernel
 	result = make([]float32, a.Dst.N)
-	t.run(a, l, 1)
+	t.run(a, m, 1)
 	if err := t.Download(result, a.Dst); err != nil {
 		return v, nil, err
 	}
@@ -205,7 +204,7 @@ func (t *tuner) measure(a *kern.Linear, l launch) (v LinearVariant, result []flo
 	begin := time.Now()
 	for turns := 0; turns < 2 || time.Since(begin) < t.effort.Time; turns++ {
 		start := time.Now()
-		t.run(a, l, runs)
+		t.run(a, m, runs)
 		fence, _ := t.Submit() // an error stays
 		if err := t.Wait(fence); err != nil {
 			return v, nil, err
@@ -217,11 +216,11 @@ func (t *tuner) measure(a *kern.Linear, l launch) (v LinearVariant, result []flo
 	return v, result, nil
 }
 
-func (t *tuner) run(a *kern.Linear, l launch, times int) {
+func (t *tuner) run(a *kern.Linear, m *matvec, times int) {
 	for i := range times {
 		a.W = t.copies[i%len(t.copies)]
 		if o, ok := t.linearOperands(a); ok {
-			t.matvec(&o, l)
+			t.matvec(&o, m)
 		}
 	}
 }

@@ -66,20 +66,20 @@ func (s scripted) TuneLinear(_ metalkern.LinearShape, _ kern.Precision, rows []i
 // A line says what was chosen, what is best, and what it gains; what is wrong counts.
 func TestDoctorTuning(t *testing.T) {
 	s := scripted{found: metalkern.LinearTuning{
-		Bytes: 500_000, Chosen: metalkern.LinearVariant{Kernel: "chosen", Threads: 256, One: 2 * time.Microsecond},
-		Best: metalkern.LinearVariant{Kernel: "best", Threads: 128, One: 1600 * time.Nanosecond},
+		Bytes: 500_000, Chosen: metalkern.LinearVariant{Kernel: "chosen", One: 2 * time.Microsecond},
+		Best: metalkern.LinearVariant{Kernel: "best", One: 1600 * time.Nanosecond},
 	}}
 	models := []tunedModel{{"tiny", metalkern.StepLinears(32)[:1]}}
 	var out strings.Builder
 	wrong := writeTuning(t.Context(), &out, s, 1e12, models, tunedEffort)
-	want := "tiny/qkv/q4/16             2.00     25 %   chosen/256                         1.60    25 %   best/128\n"
+	want := "tiny/qkv/q4/16             2.00     25 %   chosen                             1.60    25 %   best\n"
 	if wrong != 0 || !strings.HasSuffix(out.String(), want) || strings.Count(out.String(), "tiny/") != 4*len(tunedRows) {
 		t.Errorf("got %d wrong and\n%swant its end\n%s", wrong, out.String(), want)
 	}
 	out.Reset()
-	s.found.Wrong, s.err = []string{"bad/256"}, errors.New("it smokes")
+	s.found.Wrong, s.err = []string{"bad"}, errors.New("it smokes")
 	wrong = writeTuning(t.Context(), &out, s, 0, models, tunedEffort)
-	if wrong != 4*(len(tunedRows)+1) || !strings.Contains(out.String(), "bad/256: gives other bits than chosen/256") || !strings.Contains(out.String(), "tiny/qkv/f32: it smokes") {
+	if wrong != 4*(len(tunedRows)+1) || !strings.Contains(out.String(), "bad: gives other bits than chosen") || !strings.Contains(out.String(), "tiny/qkv/f32: it smokes") {
 		t.Errorf("got %d wrong and\n%s", wrong, out.String())
 	}
 }

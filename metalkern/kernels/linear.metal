@@ -1,11 +1,11 @@
 // Linear: dst[r] = act(norm(x[r])·Wᵀ + bias) + residual[r], in two ways, by the number of rows alone:
 //
-//	up to 48   linear_<weight>_<rows>x<outputs>: x is normalised into threadgroup memory, a chunk of inputs at a time; a
-//	           simdgroup multiplies <rows> rows with <outputs> rows of W, each lane some inputs of every pass, and joins
+//	up to 48   linear_<weight>_<rows>x<outputs>: a simdgroup multiplies <rows> rows with <outputs> rows of W, in a slice of
+//	           their inputs, which all stay in registers; its threadgroup adds the slices
 //	more       linear_prepare_<number>, then linear_tile_<weight>: 64 rows by 64 outputs of 8×8 matrices
 //
 // W is as metalkern's matrix.go lays it out: rows at 16 bytes, filled up with zeros to whole groups of 32 inputs. A sum's
-// order depends on K and the weight's kind, not on <rows> or <outputs>.
+// order depends on K and the weight's kind, not on <rows>, <outputs> or the number of simdgroups.
 
 struct LinearArgs {
     uint rows; uint outputs; uint inputs;
@@ -14,173 +14,241 @@ struct LinearArgs {
     uint norm; float epsilon; // see common.metal
     uint act;
     uint vector;              // x and the norm's weights may be read four at a time
+    uint stride;              // numbers of a row of x, for up to 48 rows
+    uint slices; uint blocks; // of K, and of BLOCK inputs in each but perhaps the last
     uint bias; uint residual; // 0: absent
     uint parts;               // of a number of a tile's x: 1, or 2 halves
 };
 
-// Packets are what a lane reads of a row of W at once: 16 inputs of 4 or 8 bits, 8 of 16, 4 of 32.
-struct PacketQ4 { uint2 words; float scale; };
-struct PacketQ8 { uint4 words; float scale; };
-struct PacketF16 { uint4 words; };
-struct PacketF32 { float4 values; };
-
-// packet reads inputs k… of the row of W that begins at row, whose scales begin at scales.
-static inline PacketQ4 packet(PacketQ4 p, device const uchar* row, device const half* scales, uint k) {
-    p.words = *reinterpret_cast<device const uint2*>(row + k / 2);
-    p.scale = float(scales[k / 32]);
-    return p;
-}
-static inline PacketQ8 packet(PacketQ8 p, device const uchar* row, device const half* scales, uint k) {
-    p.words = *reinterpret_cast<device const uint4*>(row + k);
-    p.scale = float(scales[k / 32]);
-    return p;
-}
-static inline PacketF16 packet(PacketF16 p, device const uchar* row, device const half*, uint k) {
-    p.words = *reinterpret_cast<device const uint4*>(row + 2 * k);
-    return p;
-}
-static inline PacketF32 packet(PacketF32 p, device const uchar* row, device const half*, uint k) {
-    p.values = *reinterpret_cast<device const float4*>(row + 4 * k);
-    return p;
-}
-
 // Small integers become floats without a conversion: as the upper bits of the mantissa of a number in [1, 2).
 static inline float between_one_and_two(uint mantissa) { return as_type<float>(0x3f800000u | mantissa); }
 
-// The fours of a packet. Of 4 bits: 1 + (q+8)/16, times 16·scale, less 24·scale: exact, as is the same for 8 bits.
-static inline float4 four(PacketQ4 p, uint i) {
-    const uint w = p.words[i / 2] >> (16 * (i % 2));
-    const float step = 16.0f * p.scale, shift = -24.0f * p.scale;
+// Four numbers of W. Of 4 bits: 1 + (q+8)/16, times 16·scale, less 24·scale: exact, as is the same for 8 bits.
+static inline float4 four_of_4_bits(uint w, float scale) {
+    const float step = 16.0f * scale, shift = -24.0f * scale;
     return float4(fma(between_one_and_two((w & 15u) << 19), step, shift), fma(between_one_and_two((w & 0xf0u) << 15), step, shift),
                   fma(between_one_and_two((w & 0xf00u) << 11), step, shift), fma(between_one_and_two((w & 0xf000u) << 7), step, shift));
 }
-static inline float4 four(PacketQ8 p, uint i) {
-    const uint w = p.words[i] ^ 0x80808080u;
-    const float step = 256.0f * p.scale, shift = -384.0f * p.scale;
+static inline float4 four_of_8_bits(uint word, float scale) {
+    const uint w = word ^ 0x80808080u;
+    const float step = 256.0f * scale, shift = -384.0f * scale;
     return float4(fma(between_one_and_two((w & 0xffu) << 15), step, shift), fma(between_one_and_two((w & 0xff00u) << 7), step, shift),
                   fma(between_one_and_two((w >> 1) & 0x7f8000u), step, shift), fma(between_one_and_two((w >> 9) & 0x7f8000u), step, shift));
 }
-static inline float4 four(PacketF16 p, uint i) {
-    const half2 a = as_type<half2>(p.words[2 * i]), b = as_type<half2>(p.words[2 * i + 1]);
+static inline float4 four_halves(uint first, uint second) {
+    const half2 a = as_type<half2>(first), b = as_type<half2>(second);
     return float4(float(a.x), float(a.y), float(b.x), float(b.y));
 }
-static inline float4 four(PacketF32 p, uint) { return p.values; }
 
-#define LINEAR_STAGED 1024 // float4 of threadgroup memory for x
+#define BLOCK 128 // inputs that a simdgroup multiplies at once: four a lane, so that lanes read side by side
+#define HELD 2    // blocks of W, and of x, under way
+#define SLICES 16 // at most
 
-// Where in a chunk the four inputs from 4·j on lie, so that lanes that read V inputs apart meet in no memory bank.
-template <uint V> static inline uint place(uint j) { return j ^ ((j >> 3) & (V / 4 - 1)); }
+// Quads are a lane's four inputs of a row of W in a block.
+struct QuadQ4 { uint word; float scale; };
+struct QuadQ8 { uint word; float scale; };
+struct QuadF16 { uint2 words; };
+struct QuadF32 { float4 values; };
 
-// fetch reads inputs k…k+3 of the rows from first on, zeros behind the last, and of the norm's weights.
-template <uint ROWS>
+static inline QuadQ4 quad(QuadQ4 q, device const uchar* row, device const half* scales, uint k) {
+    q.word = *reinterpret_cast<device const ushort*>(row + k / 2);
+    q.scale = float(scales[k / 32]);
+    return q;
+}
+static inline QuadQ8 quad(QuadQ8 q, device const uchar* row, device const half* scales, uint k) {
+    q.word = *reinterpret_cast<device const uint*>(row + k);
+    q.scale = float(scales[k / 32]);
+    return q;
+}
+static inline QuadF16 quad(QuadF16 q, device const uchar* row, device const half*, uint k) {
+    q.words = *reinterpret_cast<device const uint2*>(row + 2 * k);
+    return q;
+}
+static inline QuadF32 quad(QuadF32 q, device const uchar* row, device const half*, uint k) {
+    q.values = *reinterpret_cast<device const float4*>(row + 4 * k);
+    return q;
+}
+
+static inline float4 values(QuadQ4 q) { return four_of_4_bits(q.word, q.scale); }
+static inline float4 values(QuadQ8 q) { return four_of_8_bits(q.word, q.scale); }
+static inline float4 values(QuadF16 q) { return four_halves(q.words.x, q.words.y); }
+static inline float4 values(QuadF32 q) { return q.values; }
+
+// slice_sum adds up x − mean, or its square, over the slice of a row that begins at a block.
+static inline float slice_sum(constant LinearArgs& a, device const float* x, uint block, float mean, bool squared, uint lane) {
+    float sum = 0.0f;
+    for (uint k = block * BLOCK + 4 * lane; k < min(a.inputs, (block + a.blocks) * BLOCK); k += BLOCK) {
+        const float4 v = load4(x, k, a.inputs, a.vector);
+        UNROLL for (uint i = 0; i < 4; i++) {
+            const float d = k + i < a.inputs ? v[i] - mean : 0.0f;
+            sum = squared ? fma(d, d, sum) : sum + d;
+        }
+    }
+    return simd_sum(sum);
+}
+
+// slice_moments are the moments of a row by one simdgroup, with the bits that linear_rows finds by many.
+static inline Moments slice_moments(constant LinearArgs& a, device const float* x, uint lane) {
+    float sum = 0.0f, squares = 0.0f;
+    if (a.norm == NORM_LAYER)
+        for (uint s = 0; s < a.slices; s++) sum += slice_sum(a, x, s * a.blocks, 0.0f, false, lane);
+    const float mean = sum / float(a.inputs);
+    for (uint s = 0; s < a.slices; s++) squares += slice_sum(a, x, s * a.blocks, mean, true, lane);
+    return moments_of(mean, 1.0f / sqrt(squares / float(a.inputs) + a.epsilon));
+}
+
+// Inputs are a lane's of HELD blocks of some rows, and of the norm's weights.
+template <uint AHEAD, uint ROWS> struct Inputs { float4 x[AHEAD][ROWS]; float4 weight[AHEAD]; float4 shift[AHEAD]; };
+
+template <uint AHEAD, uint ROWS>
 static inline void fetch(
-    constant LinearArgs& a, device const float* x, device const float* weight, device const float* shift, uint first, uint rows,
-    uint k, thread float4* v, thread float4& g, thread float4& b)
+    constant LinearArgs& a, thread Inputs<AHEAD, ROWS>& in, device const float* x, device const float* weight,
+    device const float* shift, uint rows, uint block, uint end, uint lane)
 {
-    UNROLL for (uint r = 0; r < ROWS; r++)
-        v[r] = k < a.inputs ? load4(x + ulong(first + min(r, rows - 1)) * a.inputs, k, a.inputs, a.vector) : float4(0.0f);
-    if (a.norm != NORM_NONE && k < a.inputs) {
-        g = load4(weight, k, a.inputs, a.vector);
-        if (a.norm == NORM_LAYER) b = load4(shift, k, a.inputs, a.vector);
+    UNROLL for (uint b = 0; b < AHEAD; b++) {
+        const uint k = (block + b) * BLOCK + 4 * lane;
+        const bool there = block + b < end && k < a.inputs;
+        UNROLL for (uint r = 0; r < ROWS; r++)
+            in.x[b][r] = there ? *reinterpret_cast<device const float4*>(x + min(r, rows - 1) * a.stride + k) : float4(0.0f);
+        if (ROWS <= 2 && a.norm != NORM_NONE && there) {
+            in.weight[b] = *reinterpret_cast<device const float4*>(weight + k);
+            in.shift[b] = a.norm == NORM_LAYER ? *reinterpret_cast<device const float4*>(shift + k) : float4(0.0f);
+        }
     }
 }
 
-template <class P, uint V, uint ROWS, uint OUT>
+// join adds N sums of every lane, a power of two, over all lanes: lane l is left with sum l·N/32 in the first. A sum's tree
+// is the same for every N.
+template <uint N> static inline void join(thread float* sums, uint lane) {
+    UNROLL for (uint step = 0; step < 5; step++) {
+        const uint mask = 16u >> step, left = N >> (step + 1); // sums that a lane keeps, while they are several
+        const bool upper = (lane & mask) != 0;
+        if (left == 0) sums[0] += simd_shuffle_xor(sums[0], ushort(mask));
+        UNROLL for (uint i = 0; i < left; i++) {
+            const float other = simd_shuffle_xor(upper ? sums[i] : sums[i + left], ushort(mask));
+            sums[i] = (upper ? sums[i + left] : sums[i]) + other;
+        }
+    }
+}
+
+// total adds the slices of a sum, every step-th number.
+static inline float total(threadgroup const float* sums, uint slices, uint step) {
+    float sum = 0.0f;
+    for (uint s = 0; s < slices; s++) sum += sums[s * step];
+    return sum;
+}
+
+template <class Q, uint ROWS, uint OUT>
 static inline void linear_rows(
     constant LinearArgs& a, device const uchar* w, device const half* scales, device const float* x, device const float* weight,
     device const float* shift, device const float* bias, device const float* residual, device float* dst,
-    threadgroup float4* staged, threadgroup float2* moments, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
+    threadgroup float* parts, threadgroup float* norms, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
 {
-    const uint PASS = 32 * V, ROOM = 4 * LINEAR_STAGED / ROWS, PASSES = ROOM / PASS;
-    const uint DEPTH = PASSES < 8 / OUT ? PASSES : 8 / OUT; // packets under way for each output
+    const uint SUMS = ROWS * OUT, AHEAD = ROWS <= 4 ? HELD : 1;
+    // A set of simdgroups has one slice each of some outputs; where simdgroups are fewer than slices, each takes several.
+    const uint sets = max(simds / a.slices, 1u), set = simd / a.slices, slice = simd % a.slices;
     // Threadgroups of the same outputs come one after the other, so that only the first reads W from memory.
-    const uint first = group.x * ROWS;
-    const uint rows = min(ROWS, a.rows - first);
-    const uint output = (group.y * simds + simd) * OUT;
+    const uint first = group.x * ROWS, rows = min(ROWS, a.rows - first);
+    const uint output = (group.y * sets + set) * OUT;
+    x += ulong(first) * a.stride;
 
     // The weights do not wait for x.
     device const uchar* row[OUT];
     device const half* scale[OUT];
-    P packets[8][OUT]; // of which DEPTH are used: a loop over d < 2 is one that some compilers leave rolled
-    float sums[OUT][ROWS];
     UNROLL for (uint o = 0; o < OUT; o++) {
         const ulong n = min(output + o, a.outputs - 1);
         row[o] = w + n * a.pitch;
         scale[o] = scales + n * (a.padded / 32);
-        UNROLL for (uint r = 0; r < ROWS; r++) sums[o][r] = 0.0f;
     }
-    UNROLL for (uint d = 0; d < 8; d++) {
-        const uint k = d * PASS + lane * V;
-        UNROLL for (uint o = 0; o < OUT; o++) if (d < DEPTH && k < a.padded) packets[d][o] = packet(P(), row[o], scale[o], k);
+    Q held[HELD][OUT];
+    const uint last = (a.padded + BLOCK - 1) / BLOCK;
+    uint begin = slice * a.blocks, end = min(begin + a.blocks, last);
+    UNROLL for (uint b = 0; b < HELD; b++) {
+        const uint k = (begin + b) * BLOCK + 4 * lane;
+        UNROLL for (uint o = 0; o < OUT; o++) if (begin + b < end && k < a.padded) held[b][o] = quad(Q(), row[o], scale[o], k);
     }
     AFTER_EARLIER;
+    Inputs<AHEAD, ROWS> in;
+    fetch<AHEAD, ROWS>(a, in, x, weight, shift, rows, begin, end, lane);
 
-    // Nor does what this thread stages first wait for the norm, while rows are few enough to be held.
-    const bool hold = ROWS <= 2;
-    float4 v[ROWS], g = float4(1.0f), b = float4(0.0f);
-    if (hold) fetch<ROWS>(a, x, weight, shift, first, rows, 4 * thread_index, v, g, b);
-
-    // Nor what this lane adds in the end: lane o·ROWS + r finishes output o of row r.
-    const uint n = output + lane / ROWS, r = lane % ROWS;
-    const bool mine = lane < OUT * ROWS && r < rows && n < a.outputs;
+    // Thread i finishes sum i of the sets'.
+    const uint of_set = thread_index % SUMS, n = (group.y * sets + thread_index / SUMS) * OUT + of_set / ROWS, r = of_set % ROWS;
+    const bool mine = thread_index < sets * SUMS && r < rows && n < a.outputs;
     const ulong at = ulong(first + r) * a.outputs + n;
     const float offset = mine && a.bias != 0 ? bias[n] : 0.0f;
     const float before = mine && a.residual != 0 ? residual[at] : 0.0f;
 
-    if (a.norm != NORM_NONE) {
-        for (uint i = simd; i < rows; i += simds) {
-            const Moments m = row_moments(x + ulong(first + i) * a.inputs, a.inputs, a.norm, a.epsilon, a.vector, lane);
-            if (lane == 0) moments[i] = float2(m.mean, m.scale);
-        }
-        threadgroup_barrier(mem_flags::mem_threadgroup);
-    }
-    for (uint base = 0; base < a.padded; base += ROOM) {
-        const uint length = min(ROOM, a.padded - base);
-        if (base > 0) threadgroup_barrier(mem_flags::mem_threadgroup);
-        for (uint j = thread_index; j < length / 4; j += simds * 32) {
-            const uint k = base + 4 * j;
-            if (!hold || k != 4 * thread_index) fetch<ROWS>(a, x, weight, shift, first, rows, k, v, g, b);
-            UNROLL for (uint i = 0; i < ROWS; i++) {
-                if (a.norm != NORM_NONE && k < a.inputs) {
-                    const float2 m = moments[min(i, rows - 1)];
-                    v[i] = normalise4(v[i], moments_of(m.x, m.y), g, b);
+    Moments moments[ROWS];
+    if (ROWS <= 2 && a.norm != NORM_NONE) {
+        threadgroup float* squares = norms + SLICES * 2;
+        if (a.norm == NORM_LAYER) {
+            for (uint s = slice; set == 0 && s < a.slices; s += simds) {
+                UNROLL for (uint i = 0; i < ROWS; i++) {
+                    const float sum = slice_sum(a, x + min(i, rows - 1) * a.stride, s * a.blocks, 0.0f, false, lane);
+                    if (lane == 0) norms[s * ROWS + i] = sum;
                 }
-                staged[i * (ROOM / 4) + place<V>(j)] = v[i];
+            }
+            threadgroup_barrier(mem_flags::mem_threadgroup);
+        }
+        UNROLL for (uint i = 0; i < ROWS; i++)
+            moments[i].mean = a.norm == NORM_LAYER ? total(norms + i, a.slices, ROWS) / float(a.inputs) : 0.0f;
+        for (uint s = slice; set == 0 && s < a.slices; s += simds) {
+            UNROLL for (uint i = 0; i < ROWS; i++) {
+                const float sum = slice_sum(a, x + min(i, rows - 1) * a.stride, s * a.blocks, moments[i].mean, true, lane);
+                if (lane == 0) squares[s * ROWS + i] = sum;
             }
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
-        for (uint start = 0; start < length; start += DEPTH * PASS) {
-            UNROLL for (uint d = 0; d < 8; d++) {
-                if (d >= DEPTH) break;
-                const uint k = start + d * PASS + lane * V;
-                if (k < length) {
-                    UNROLL for (uint i = 0; i < V / 4; i++) {
-                        float4 c[OUT];
-                        UNROLL for (uint o = 0; o < OUT; o++) c[o] = four(packets[d][o], i);
-                        UNROLL for (uint y = 0; y < ROWS; y++) {
-                            const float4 in = staged[y * (ROOM / 4) + place<V>(k / 4 + i)];
-                            UNROLL for (uint o = 0; o < OUT; o++)
-                                sums[o][y] = fma(c[o].w, in.w, fma(c[o].z, in.z, fma(c[o].y, in.y, fma(c[o].x, in.x, sums[o][y]))));
+        UNROLL for (uint i = 0; i < ROWS; i++)
+            moments[i].scale = 1.0f / sqrt(total(squares + i, a.slices, ROWS) / float(a.inputs) + a.epsilon);
+    }
+
+    bool fetched = true;
+    for (uint s = slice; s < a.slices; s += simds) {
+        begin = s * a.blocks;
+        end = min(begin + a.blocks, last);
+        float sums[SUMS];
+        UNROLL for (uint i = 0; i < SUMS; i++) sums[i] = 0.0f;
+        for (uint base = begin; base < end; base += HELD) {
+            UNROLL for (uint b = 0; b < HELD; b++) {
+                if (b % AHEAD == 0) {
+                    if (!fetched) fetch<AHEAD, ROWS>(a, in, x, weight, shift, rows, base + b, end, lane);
+                    fetched = false;
+                }
+                const uint k = (base + b) * BLOCK + 4 * lane;
+                if (base + b < end && k < a.padded) {
+                    UNROLL for (uint i = 0; i < ROWS; i++) {
+                        float4 v = in.x[b % AHEAD][i];
+                        if (ROWS <= 2 && a.norm != NORM_NONE && k < a.inputs)
+                            v = normalise4(v, moments[i], in.weight[b % AHEAD], in.shift[b % AHEAD]);
+                        in.x[b % AHEAD][i] = v;
+                    }
+                    UNROLL for (uint o = 0; o < OUT; o++) {
+                        const float4 c = values(held[b][o]);
+                        UNROLL for (uint i = 0; i < ROWS; i++) {
+                            const float4 v = in.x[b % AHEAD][i];
+                            sums[o * ROWS + i] = fma(c.w, v.w, fma(c.z, v.z, fma(c.y, v.y, fma(c.x, v.x, sums[o * ROWS + i]))));
                         }
                     }
                 }
-                const uint next = base + k + DEPTH * PASS;
-                UNROLL for (uint o = 0; o < OUT; o++) if (next < a.padded) packets[d][o] = packet(P(), row[o], scale[o], next);
+                // The next of the slice, or the first of the simdgroup's next one.
+                const uint next = base + HELD < end ? base + HELD + b : (s + simds) * a.blocks + b;
+                const uint later = next * BLOCK + 4 * lane;
+                UNROLL for (uint o = 0; o < OUT; o++)
+                    if (next < last && later < a.padded) held[b][o] = quad(Q(), row[o], scale[o], later);
             }
         }
+        join<SUMS>(sums, lane);
+        if (lane % (32 / SUMS) == 0) parts[(set * a.slices + s) * SUMS + lane / (32 / SUMS)] = sums[0];
     }
-
-    float result = 0.0f;
-    UNROLL for (uint o = 0; o < OUT; o++) {
-        UNROLL for (uint i = 0; i < ROWS; i++) {
-            const float sum = simd_sum(sums[o][i]);
-            if (lane == o * ROWS + i) result = sum;
-        }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    if (mine) {
+        const float sum = total(parts + thread_index / SUMS * a.slices * SUMS + of_set, a.slices, SUMS);
+        dst[at] = activate(sum + offset, a.act) + before;
     }
-    if (mine) dst[at] = activate(result + offset, a.act) + before;
 }
 
-#define LINEAR(name, P, V, ROWS, OUT) \
+#define LINEAR(name, Q, ROWS, OUT) \
     kernel void linear_##name##_##ROWS##x##OUT( \
         constant LinearArgs& a [[buffer(0)]], \
         device const uchar* w [[buffer(1)]], \
@@ -197,23 +265,23 @@ static inline void linear_rows(
         uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        TG_ARRAY(float4, staged, LINEAR_STAGED); \
-        TG_ARRAY(float2, moments, 8); \
-        linear_rows<P, V, ROWS, OUT>(a, w, scales, x, weight, shift, bias, residual, dst, staged, moments, group, thread_index, \
-                                     simd, simds, lane); \
+        TG_ARRAY(float, parts, SLICES * ROWS * OUT); \
+        TG_ARRAY(float, norms, SLICES * 2 * 2); \
+        linear_rows<Q, ROWS, OUT>(a, w, scales, x, weight, shift, bias, residual, dst, parts, norms, group, thread_index, simd, \
+                                  simds, lane); \
     }
 
 // One output a simdgroup where a weight has few, so that all cores have some; four where it has many, for fewer reads of x.
-#define LINEAR_ALL(name, P, V) \
-    LINEAR(name, P, V, 1, 1) LINEAR(name, P, V, 1, 2) LINEAR(name, P, V, 1, 4) \
-    LINEAR(name, P, V, 2, 1) LINEAR(name, P, V, 2, 2) LINEAR(name, P, V, 2, 4) \
-    LINEAR(name, P, V, 4, 2) LINEAR(name, P, V, 4, 4) \
-    LINEAR(name, P, V, 8, 4)
+#define LINEAR_ALL(name, Q) \
+    LINEAR(name, Q, 1, 1) LINEAR(name, Q, 1, 2) LINEAR(name, Q, 1, 4) \
+    LINEAR(name, Q, 2, 1) LINEAR(name, Q, 2, 2) LINEAR(name, Q, 2, 4) \
+    LINEAR(name, Q, 4, 1) LINEAR(name, Q, 4, 2) LINEAR(name, Q, 4, 4) \
+    LINEAR(name, Q, 8, 1) LINEAR(name, Q, 8, 2) LINEAR(name, Q, 8, 4)
 
-LINEAR_ALL(f32, PacketF32, 4)
-LINEAR_ALL(f16, PacketF16, 8)
-LINEAR_ALL(q8, PacketQ8, 16)
-LINEAR_ALL(q4, PacketQ4, 16)
+LINEAR_ALL(f32, QuadF32)
+LINEAR_ALL(f16, QuadF16)
+LINEAR_ALL(q8, QuadQ8)
+LINEAR_ALL(q4, QuadQ4)
 
 // linear_prepare: the rows of x, normalised, in the number that tiles multiply, filled up with zeros. Halves are scaled by a
 // power of two to a largest magnitude in [2¹⁴, 2¹⁵), so that no input is too large or too small for them; unscale undoes it.
@@ -230,7 +298,7 @@ static inline void prepare(
     if (row >= a.rows) return;
     device const float* from = x + ulong(row) * a.inputs;
     Moments m = moments_of(0.0f, 1.0f);
-    if (a.norm != NORM_NONE) m = row_moments(from, a.inputs, a.norm, a.epsilon, a.vector, lane);
+    if (a.norm != NORM_NONE) m = slice_moments(a, from, lane);
     float scale = 1.0f;
     for (uint pass = unit(T(0.0f)) > 0.0f ? 0 : 1; pass < 2; pass++) {
         float largest = 0.0f;
@@ -277,6 +345,38 @@ static inline void prepare(
     }
 LINEAR_PREPARE(half)
 LINEAR_PREPARE(float)
+
+// Packets are what a thread reads of a row of W for a tile at once: 16 inputs of 4 or 8 bits, 8 of 16, 4 of 32.
+struct PacketQ4 { uint2 words; float scale; };
+struct PacketQ8 { uint4 words; float scale; };
+struct PacketF16 { uint4 words; };
+struct PacketF32 { float4 values; };
+
+// packet reads inputs k… of the row of W that begins at row, whose scales begin at scales.
+static inline PacketQ4 packet(PacketQ4 p, device const uchar* row, device const half* scales, uint k) {
+    p.words = *reinterpret_cast<device const uint2*>(row + k / 2);
+    p.scale = float(scales[k / 32]);
+    return p;
+}
+static inline PacketQ8 packet(PacketQ8 p, device const uchar* row, device const half* scales, uint k) {
+    p.words = *reinterpret_cast<device const uint4*>(row + k);
+    p.scale = float(scales[k / 32]);
+    return p;
+}
+static inline PacketF16 packet(PacketF16 p, device const uchar* row, device const half*, uint k) {
+    p.words = *reinterpret_cast<device const uint4*>(row + 2 * k);
+    return p;
+}
+static inline PacketF32 packet(PacketF32 p, device const uchar* row, device const half*, uint k) {
+    p.values = *reinterpret_cast<device const float4*>(row + 4 * k);
+    return p;
+}
+
+// The fours of a packet.
+static inline float4 four(PacketQ4 p, uint i) { return four_of_4_bits(p.words[i / 2] >> (16 * (i % 2)), p.scale); }
+static inline float4 four(PacketQ8 p, uint i) { return four_of_8_bits(p.words[i], p.scale); }
+static inline float4 four(PacketF16 p, uint i) { return four_halves(p.words[2 * i], p.words[2 * i + 1]); }
+static inline float4 four(PacketF32 p, uint) { return p.values; }
 
 #define TILE 64        // rows and outputs of a threadgroup; a simdgroup has a quarter, 32 by 32
 #define TILE_INPUTS 32 // of a step
