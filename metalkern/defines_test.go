@@ -18,6 +18,11 @@ func TestDefines(t *testing.T) {
 		{"sample", "SAMPLE_SIMDGROUPS", sampleThreads / simdWidth},
 		{"rvq", "RVQ_ROWS", rvqRows},
 		{"rvq", "RVQ_SIMDGROUPS", rvqThreads / simdWidth},
+		{"linear", "TILE", tileSize},
+		{"linear", "BLOCK", blockInputs},
+		{"linear", "HELD", heldBlocks},
+		{"linear", "SLICES", mostSlices},
+		{"linear", "NORMED", normedRows},
 		{"lstm", "LSTM_UNITS", lstmThreads / simdWidth / 4},
 	} {
 		text, err := kernels.Source(d.file)

@@ -27,15 +27,14 @@ const (
 	// matvecRows is up to how many rows W is multiplied with rows rather than tiles. Each eight rows read it anew, all but
 	// the first from the cache; and a row's bits do not depend on the others.
 	matvecRows = 48
-	// tileSize, blockInputs, heldBlocks and mostSlices are TILE, BLOCK, HELD and SLICES of linear.metal.
+	// These are TILE, BLOCK, HELD, SLICES and NORMED of linear.metal.
 	tileSize    = 64
 	blockInputs = 128
 	heldBlocks  = 2
 	mostSlices  = 16
+	normedRows  = 2
 	// matvecThreads are those of a threadgroup, or more if a weight has more slices.
 	matvecThreads = 256
-	// normedRows are the most that a kernel of rows normalises itself.
-	normedRows = 2
 )
 
 // A matvec is a kernel for some rows at a time, of which each simdgroup computes some outputs.

@@ -43,6 +43,7 @@ static inline float4 four_halves(uint first, uint second) {
 #define BLOCK 128 // inputs that a simdgroup multiplies at once: four a lane, so that lanes read side by side
 #define HELD 2    // blocks of W, and of x, under way
 #define SLICES 16 // at most
+#define NORMED 2  // rows that a kernel normalises itself, at most
 
 // Quads are a lane's four inputs of a row of W in a block.
 struct QuadQ4 { uint word; float scale; };
@@ -110,7 +111,7 @@ static inline void fetch(
         const bool there = block + b < end && k < a.inputs;
         UNROLL for (uint r = 0; r < ROWS; r++)
             in.x[b][r] = there ? *reinterpret_cast<device const float4*>(x + min(r, rows - 1) * a.stride + k) : float4(0.0f);
-        if (ROWS <= 2 && a.norm != NORM_NONE && there) {
+        if (ROWS <= NORMED && a.norm != NORM_NONE && there) {
             in.weight[b] = *reinterpret_cast<device const float4*>(weight + k);
             in.shift[b] = a.norm == NORM_LAYER ? *reinterpret_cast<device const float4*>(shift + k) : float4(0.0f);
         }
@@ -138,6 +139,30 @@ static inline float total(threadgroup const float* sums, uint slices, uint step)
     return sum;
 }
 
+// joint_moments are the moments of some rows by all simdgroups: each adds up its slices, from slice on, if it has any.
+template <uint ROWS>
+static inline void joint_moments(
+    constant LinearArgs& a, thread Moments* moments, device const float* x, threadgroup float* norms, uint rows, uint slice,
+    uint simds, uint lane)
+{
+    UNROLL for (uint r = 0; r < ROWS; r++) moments[r] = moments_of(0.0f, 0.0f);
+    for (uint pass = a.norm == NORM_LAYER ? 0 : 1; pass < 2; pass++) { // means, then squares
+        threadgroup float* found = norms + pass * SLICES * ROWS;
+        for (uint s = slice; s < a.slices; s += simds) {
+            UNROLL for (uint r = 0; r < ROWS; r++) {
+                const float sum = slice_sum(a, x + min(r, rows - 1) * a.stride, s * a.blocks, moments[r].mean, pass == 1, lane);
+                if (lane == 0) found[s * ROWS + r] = sum;
+            }
+        }
+        threadgroup_barrier(mem_flags::mem_threadgroup);
+        UNROLL for (uint r = 0; r < ROWS; r++) {
+            const float mean = total(found + r, a.slices, ROWS) / float(a.inputs);
+            if (pass == 0) moments[r].mean = mean;
+            else moments[r].scale = 1.0f / sqrt(mean + a.epsilon);
+        }
+    }
+}
+
 template <class Q, uint ROWS, uint OUT>
 static inline void linear_rows(
     constant LinearArgs& a, device const uchar* w, device const half* scales, device const float* x, device const float* weight,
@@ -145,6 +170,7 @@ static inline void linear_rows(
     threadgroup float* parts, threadgroup float* norms, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
 {
     const uint SUMS = ROWS * OUT, AHEAD = ROWS <= 4 ? HELD : 1;
+    const bool normed = ROWS <= NORMED && a.norm != NORM_NONE;
     // A set of simdgroups has one slice each of some outputs; where simdgroups are fewer than slices, each takes several.
     const uint sets = max(simds / a.slices, 1u), set = simd / a.slices, slice = simd % a.slices;
     // Threadgroups of the same outputs come one after the other, so that only the first reads W from memory.
@@ -179,29 +205,7 @@ static inline void linear_rows(
     const float before = mine && a.residual != 0 ? residual[at] : 0.0f;
 
     Moments moments[ROWS];
-    if (ROWS <= 2 && a.norm != NORM_NONE) {
-        threadgroup float* squares = norms + SLICES * 2;
-        if (a.norm == NORM_LAYER) {
-            for (uint s = slice; set == 0 && s < a.slices; s += simds) {
-                UNROLL for (uint i = 0; i < ROWS; i++) {
-                    const float sum = slice_sum(a, x + min(i, rows - 1) * a.stride, s * a.blocks, 0.0f, false, lane);
-                    if (lane == 0) norms[s * ROWS + i] = sum;
-                }
-            }
-            threadgroup_barrier(mem_flags::mem_threadgroup);
-        }
-        UNROLL for (uint i = 0; i < ROWS; i++)
-            moments[i].mean = a.norm == NORM_LAYER ? total(norms + i, a.slices, ROWS) / float(a.inputs) : 0.0f;
-        for (uint s = slice; set == 0 && s < a.slices; s += simds) {
-            UNROLL for (uint i = 0; i < ROWS; i++) {
-                const float sum = slice_sum(a, x + min(i, rows - 1) * a.stride, s * a.blocks, moments[i].mean, true, lane);
-                if (lane == 0) squares[s * ROWS + i] = sum;
-            }
-        }
-        threadgroup_barrier(mem_flags::mem_threadgroup);
-        UNROLL for (uint i = 0; i < ROWS; i++)
-            moments[i].scale = 1.0f / sqrt(total(squares + i, a.slices, ROWS) / float(a.inputs) + a.epsilon);
-    }
+    if (normed) joint_moments<ROWS>(a, moments, x, norms, rows, set == 0 ? slice : a.slices, simds, lane);
 
     bool fetched = true;
     for (uint s = slice; s < a.slices; s += simds) {
@@ -219,7 +223,7 @@ static inline void linear_rows(
                 if (base + b < end && k < a.padded) {
                     UNROLL for (uint i = 0; i < ROWS; i++) {
                         float4 v = in.x[b % AHEAD][i];
-                        if (ROWS <= 2 && a.norm != NORM_NONE && k < a.inputs)
+                        if (normed && k < a.inputs)
                             v = normalise4(v, moments[i], in.weight[b % AHEAD], in.shift[b % AHEAD]);
                         in.x[b % AHEAD][i] = v;
                     }
@@ -266,7 +270,7 @@ static inline void linear_rows(
         uint lane [[thread_index_in_simdgroup]]) \
     { \
         TG_ARRAY(float, parts, SLICES * ROWS * OUT); \
-        TG_ARRAY(float, norms, SLICES * 2 * 2); \
+        TG_ARRAY(float, norms, 2 * SLICES * NORMED); \
         linear_rows<Q, ROWS, OUT>(a, w, scales, x, weight, shift, bias, residual, dst, parts, norms, group, thread_index, simd, \
                                   simds, lane); \
     }

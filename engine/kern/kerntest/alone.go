@@ -13,7 +13,7 @@ import (
 
 func testAlone(t *testing.T, k kern.Backend) {
 	for _, kind := range weightKinds {
-		for _, shape := range []linearShape{{2, 1, 1}, {3, 17, 31}, {8, 65, 33}, {12, 33, 64}, {13, 64, 65}, {40, 31, 130}} {
+		for _, shape := range []linearShape{{2, 1, 1}, {3, 17, 31}, {8, 65, 33}, {12, 33, 64}, {13, 64, 65}, {40, 31, 130}, {5, 9, 4420}, {10, 17, 612}} {
 			name := fmt.Sprintf("linear/%s/%dx%dx%d", kind, shape.rows, shape.n, shape.k)
 			alone(t, k, name, func(f *fixture) rowCall {
 				a := kern.Linear{Rows: shape.rows, Act: kern.GELU}
