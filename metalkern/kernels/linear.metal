@@ -45,20 +45,21 @@ static inline float4 four_halves(uint first, uint second) {
 #define SLICES 16 // at most
 #define NORMED 2  // rows that a kernel normalises itself, at most
 
-// Quads are a lane's four inputs of a row of W in a block.
-struct QuadQ4 { uint word; float scale; };
-struct QuadQ8 { uint word; float scale; };
+// Quads are a lane's four inputs of a row of W in a block. Scales stay as they were read: whoever made floats of them at once
+// would wait for memory there.
+struct QuadQ4 { uint word; half scale; };
+struct QuadQ8 { uint word; half scale; };
 struct QuadF16 { uint2 words; };
 struct QuadF32 { float4 values; };
 
 static inline QuadQ4 quad(QuadQ4 q, device const uchar* row, device const half* scales, uint k) {
     q.word = *reinterpret_cast<device const ushort*>(row + k / 2);
-    q.scale = float(scales[k / 32]);
+    q.scale = scales[k / 32];
     return q;
 }
 static inline QuadQ8 quad(QuadQ8 q, device const uchar* row, device const half* scales, uint k) {
     q.word = *reinterpret_cast<device const uint*>(row + k);
-    q.scale = float(scales[k / 32]);
+    q.scale = scales[k / 32];
     return q;
 }
 static inline QuadF16 quad(QuadF16 q, device const uchar* row, device const half*, uint k) {
@@ -70,8 +71,8 @@ static inline QuadF32 quad(QuadF32 q, device const uchar* row, device const half
     return q;
 }
 
-static inline float4 values(QuadQ4 q) { return four_of_4_bits(q.word, q.scale); }
-static inline float4 values(QuadQ8 q) { return four_of_8_bits(q.word, q.scale); }
+static inline float4 values(QuadQ4 q) { return four_of_4_bits(q.word, float(q.scale)); }
+static inline float4 values(QuadQ8 q) { return four_of_8_bits(q.word, float(q.scale)); }
 static inline float4 values(QuadF16 q) { return four_halves(q.words.x, q.words.y); }
 static inline float4 values(QuadF32 q) { return q.values; }
 
@@ -350,21 +351,21 @@ static inline void prepare(
 LINEAR_PREPARE(half)
 LINEAR_PREPARE(float)
 
-// Packets are what a thread reads of a row of W for a tile at once: 16 inputs of 4 or 8 bits, 8 of 16, 4 of 32.
-struct PacketQ4 { uint2 words; float scale; };
-struct PacketQ8 { uint4 words; float scale; };
+// Packets are what a thread reads of a row of W for a tile at once, scales as they are: 16 inputs of 4 or 8 bits, 8 of 16, 4 of 32.
+struct PacketQ4 { uint2 words; half scale; };
+struct PacketQ8 { uint4 words; half scale; };
 struct PacketF16 { uint4 words; };
 struct PacketF32 { float4 values; };
 
 // packet reads inputs k… of the row of W that begins at row, whose scales begin at scales.
 static inline PacketQ4 packet(PacketQ4 p, device const uchar* row, device const half* scales, uint k) {
     p.words = *reinterpret_cast<device const uint2*>(row + k / 2);
-    p.scale = float(scales[k / 32]);
+    p.scale = scales[k / 32];
     return p;
 }
 static inline PacketQ8 packet(PacketQ8 p, device const uchar* row, device const half* scales, uint k) {
     p.words = *reinterpret_cast<device const uint4*>(row + k);
-    p.scale = float(scales[k / 32]);
+    p.scale = scales[k / 32];
     return p;
 }
 static inline PacketF16 packet(PacketF16 p, device const uchar* row, device const half*, uint k) {
@@ -377,8 +378,8 @@ static inline PacketF32 packet(PacketF32 p, device const uchar* row, device cons
 }
 
 // The fours of a packet.
-static inline float4 four(PacketQ4 p, uint i) { return four_of_4_bits(p.words[i / 2] >> (16 * (i % 2)), p.scale); }
-static inline float4 four(PacketQ8 p, uint i) { return four_of_8_bits(p.words[i], p.scale); }
+static inline float4 four(PacketQ4 p, uint i) { return four_of_4_bits(p.words[i / 2] >> (16 * (i % 2)), float(p.scale)); }
+static inline float4 four(PacketQ8 p, uint i) { return four_of_8_bits(p.words[i], float(p.scale)); }
 static inline float4 four(PacketF16 p, uint i) { return four_halves(p.words[2 * i], p.words[2 * i + 1]); }
 static inline float4 four(PacketF32 p, uint) { return p.values; }
 
