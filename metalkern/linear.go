@@ -4,6 +4,8 @@ package metalkern
 // activation and residual are; more are two: the rows are rounded for matrix units, then multiplied in tiles.
 
 import (
+	"math/bits"
+
 	"segue/engine/kern"
 	"segue/metalkern/driver"
 	"segue/weights"
@@ -19,6 +21,7 @@ type linearArgs struct {
 	vector                uint32
 	stride                uint32
 	slices, blocks        uint32
+	setBits               uint32
 	bias, residual        uint32
 	parts                 uint32
 }
@@ -27,12 +30,13 @@ const (
 	// matvecRows is up to how many rows W is multiplied with rows rather than tiles. Each eight rows read it anew, all but
 	// the first from the cache; and a row's bits do not depend on the others.
 	matvecRows = 48
-	// These are TILE, BLOCK, HELD, SLICES and NORMED of linear.metal.
-	tileSize    = 64
-	blockInputs = 128
-	heldBlocks  = 2
-	mostSlices  = 16
-	normedRows  = 2
+	// These are TILE, BLOCK, HELD, SLICES, NORMED and PREPARED of linear.metal.
+	tileSize     = 64
+	blockInputs  = 128
+	heldBlocks   = 2
+	mostSlices   = 16
+	normedRows   = 2
+	preparedRows = 4
 	// matvecThreads are those of a threadgroup, or more if a weight has more slices.
 	matvecThreads = 256
 )
@@ -137,17 +141,23 @@ func (s *stream) matvec(o *linearOperands, m *matvec) {
 	if !ok {
 		return
 	}
+	count := int(o.slices)
+	simds := p.threads(max(matvecThreads, count*simdWidth)) / simdWidth
 	args, x := o.linearArgs, o.x
-	if o.vector == 0 || o.norm != uint32(kern.NoNorm) && m.rows > normedRows {
+	if o.vector == 0 || o.norm != uint32(kern.NoNorm) && (m.rows > normedRows || o.blocks > heldBlocks || count > simds) {
 		x, _ = s.prepare(o, prepareFloat, 4)
 		args.inputs, args.stride, args.norm = o.padded, o.padded, uint32(kern.NoNorm)
 	}
-	count := int(o.slices)
-	simds := p.threads(max(matvecThreads, count*simdWidth)) / simdWidth
-	sets := max(simds/count, 1)
+	args.setBits = setBits(simds, count)
+	sets := 1 << args.setBits
 	groups := driver.Size{X: ceilDiv(int(o.rows), m.rows), Y: ceilDiv(o.w.rows, sets*m.outputs), Z: 1}
 	s.dispatch(p, groups, min(simds, sets*count)*simdWidth, constants(s, args),
 		o.w.numbers(), o.w.scales(), x, o.weight, o.shift, o.bias, o.residual, o.dst.written())
+}
+
+// setBits is how often two doubles the sets of count simdgroups that simds are enough for: a power of two, so that no kernel divides.
+func setBits(simds, count int) uint32 {
+	return uint32(bits.Len(uint(max(simds/count, 1))) - 1)
 }
 
 // chooseMatvec takes the rows of a kernel that hold all of them, or else the most, and of its outputs the most that leave three
@@ -169,7 +179,7 @@ func (s *stream) chooseMatvec(rows int, w *matrix) *matvec {
 // threadgroups of a product of rows with a matrix.
 func (m *matvec) threadgroups(rows int, w *matrix) int {
 	count, _ := slicesOf(w.cols)
-	sets := max(matvecThreads/simdWidth/int(count), 1)
+	sets := 1 << setBits(matvecThreads/simdWidth, int(count))
 	return ceilDiv(rows, m.rows) * ceilDiv(w.rows, sets*m.outputs)
 }
 
@@ -191,7 +201,7 @@ func (s *stream) prepare(o *linearOperands, kernel kernelName, size int64) (x, u
 	}
 	x, unscale = scratch, scratch.at(rounded)
 	x.to = rounded
-	threads := p.threads(128)
+	threads := p.threads(preparedRows * simdWidth)
 	s.dispatch(p, driver.Size{X: ceilDiv(int(o.rows), threads/simdWidth), Y: 1, Z: 1}, threads, constants(s, o.linearArgs),
 		o.x, o.weight, o.shift, x.written(), unscale.written())
 	return x, unscale

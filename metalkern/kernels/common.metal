@@ -24,8 +24,9 @@ using namespace metal;
 #define UNROLL
 #endif
 
-// AFTER_EARLIER; stands, where all threads come by, before the first use of anything that a dispatch may have written. What
-// comes before it, such as asking for weights, may happen while the earlier dispatch is still at work, on a GPU that can.
+// AFTER_EARLIER; stands, where all threads come by, before the first use of anything that an earlier dispatch of the same
+// submission may have written. What comes before it, such as asking for weights, may happen while that is still at work, on a
+// GPU that can.
 #ifndef __CUDACC__
 #define AFTER_EARLIER
 #endif

@@ -16,6 +16,7 @@ struct LinearArgs {
     uint vector;              // x and the norm's weights may be read four at a time
     uint stride;              // numbers of a row of x, for up to 48 rows
     uint slices; uint blocks; // of K, and of BLOCK inputs in each but perhaps the last
+    uint set_bits;            // 2^set_bits sets of simdgroups in a threadgroup, each with all slices
     uint bias; uint residual; // 0: absent
     uint parts;               // of a number of a tile's x: 1, or 2 halves
 };
@@ -43,7 +44,8 @@ static inline float4 four_halves(uint first, uint second) {
 #define BLOCK 128 // inputs that a simdgroup multiplies at once: four a lane, so that lanes read side by side
 #define HELD 2    // blocks of W, and of x, under way
 #define SLICES 16 // at most
-#define NORMED 2  // rows that a kernel normalises itself, at most
+#define NORMED 2  // rows that a kernel normalises itself, at most, from slices that are held whole
+#define PREPARED 4 // rows that a threadgroup normalises for others, at most
 
 // Quads are a lane's four inputs of a row of W in a block. Scales stay as they were read: whoever made floats of them at once
 // would wait for memory there.
@@ -76,27 +78,50 @@ static inline float4 values(QuadQ8 q) { return four_of_8_bits(q.word, float(q.sc
 static inline float4 values(QuadF16 q) { return four_halves(q.words.x, q.words.y); }
 static inline float4 values(QuadF32 q) { return q.values; }
 
-// slice_sum adds up x − mean, or its square, over the slice of a row that begins at a block.
-static inline float slice_sum(constant LinearArgs& a, device const float* x, uint block, float mean, bool squared, uint lane) {
-    float sum = 0.0f;
-    for (uint k = block * BLOCK + 4 * lane; k < min(a.inputs, (block + a.blocks) * BLOCK); k += BLOCK) {
-        const float4 v = load4(x, k, a.inputs, a.vector);
-        UNROLL for (uint i = 0; i < 4; i++) {
-            const float d = k + i < a.inputs ? v[i] - mean : 0.0f;
-            sum = squared ? fma(d, d, sum) : sum + d;
-        }
+// slice_inputs is how many inputs a slice has.
+static inline uint slice_inputs(constant LinearArgs& a, uint slice) { return min(a.blocks * BLOCK, a.inputs - slice * a.blocks * BLOCK); }
+
+// deviations adds v − mean, or its square, of the inputs from k to the limit to sum.
+static inline float deviations(float sum, float4 v, uint k, uint limit, float mean, bool squared) {
+    UNROLL for (uint i = 0; i < 4; i++) {
+        const float d = k + i < limit ? v[i] - mean : 0.0f;
+        sum = squared ? fma(d, d, sum) : sum + d;
     }
-    return simd_sum(sum);
+    return sum;
 }
 
-// slice_moments are the moments of a row by one simdgroup, with the bits that linear_rows finds by many.
-static inline Moments slice_moments(constant LinearArgs& a, device const float* x, uint lane) {
+// joined makes a row's moments of each slice's mean and of the sum of squares about it: Chan, Golub and LeVeque, "Updating
+// Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979. So slices do not wait for the row's mean.
+static inline Moments joined(constant LinearArgs& a, threadgroup const float2* slices, uint step) {
     float sum = 0.0f, squares = 0.0f;
-    if (a.norm == NORM_LAYER)
-        for (uint s = 0; s < a.slices; s++) sum += slice_sum(a, x, s * a.blocks, 0.0f, false, lane);
+    for (uint s = 0; s < a.slices; s++) sum = fma(slices[s * step].x, float(slice_inputs(a, s)), sum);
     const float mean = sum / float(a.inputs);
-    for (uint s = 0; s < a.slices; s++) squares += slice_sum(a, x, s * a.blocks, mean, true, lane);
+    for (uint s = 0; s < a.slices; s++) {
+        const float2 slice = slices[s * step];
+        const float d = slice.x - mean;
+        squares += fma(d * d, float(slice_inputs(a, s)), slice.y);
+    }
     return moments_of(mean, 1.0f / sqrt(squares / float(a.inputs) + a.epsilon));
+}
+
+// row_slices are the moments of a row by one simdgroup, with the bits that linear_rows finds by many.
+static inline Moments row_slices(constant LinearArgs& a, device const float* x, threadgroup float2* slices, uint lane) {
+    for (uint s = 0; s < a.slices; s++) {
+        const uint begin = s * a.blocks * BLOCK, count = slice_inputs(a, s), limit = begin + count;
+        float mean = 0.0f, squares = 0.0f;
+        if (a.norm == NORM_LAYER) {
+            float sum = 0.0f;
+            for (uint k = begin + 4 * lane; k < limit; k += BLOCK)
+                sum = deviations(sum, load4(x, k, a.inputs, a.vector), k, limit, 0.0f, false);
+            mean = simd_sum(sum) / float(count);
+        }
+        for (uint k = begin + 4 * lane; k < limit; k += BLOCK)
+            squares = deviations(squares, load4(x, k, a.inputs, a.vector), k, limit, mean, true);
+        squares = simd_sum(squares);
+        if (lane == 0) slices[s] = float2(mean, squares);
+    }
+    simdgroup_barrier(mem_flags::mem_threadgroup);
+    return joined(a, slices, 1);
 }
 
 // Inputs are a lane's of HELD blocks of some rows, and of the norm's weights.
@@ -140,40 +165,38 @@ static inline float total(threadgroup const float* sums, uint slices, uint step)
     return sum;
 }
 
-// joint_moments are the moments of some rows by all simdgroups: each adds up its slices, from slice on, if it has any.
-template <uint ROWS>
+// joint_moments are the moments of some rows, of which every simdgroup holds a slice; a set of them writes.
+template <uint AHEAD, uint ROWS>
 static inline void joint_moments(
-    constant LinearArgs& a, thread Moments* moments, device const float* x, threadgroup float* norms, uint rows, uint slice,
-    uint simds, uint lane)
+    constant LinearArgs& a, thread Moments* moments, thread const Inputs<AHEAD, ROWS>& in, threadgroup float2* norms, uint slice,
+    bool writes, uint lane)
 {
-    UNROLL for (uint r = 0; r < ROWS; r++) moments[r] = moments_of(0.0f, 0.0f);
-    for (uint pass = a.norm == NORM_LAYER ? 0 : 1; pass < 2; pass++) { // means, then squares
-        threadgroup float* found = norms + pass * SLICES * ROWS;
-        for (uint s = slice; s < a.slices; s += simds) {
-            UNROLL for (uint r = 0; r < ROWS; r++) {
-                const float sum = slice_sum(a, x + min(r, rows - 1) * a.stride, s * a.blocks, moments[r].mean, pass == 1, lane);
-                if (lane == 0) found[s * ROWS + r] = sum;
-            }
+    const uint begin = slice * a.blocks * BLOCK, count = slice_inputs(a, slice), limit = begin + count, k = begin + 4 * lane;
+    UNROLL for (uint r = 0; r < ROWS; r++) {
+        float mean = 0.0f, squares = 0.0f;
+        if (a.norm == NORM_LAYER) {
+            float sum = 0.0f;
+            UNROLL for (uint b = 0; b < AHEAD; b++) sum = deviations(sum, in.x[b][r], k + b * BLOCK, limit, 0.0f, false);
+            mean = simd_sum(sum) / float(count);
         }
-        threadgroup_barrier(mem_flags::mem_threadgroup);
-        UNROLL for (uint r = 0; r < ROWS; r++) {
-            const float mean = total(found + r, a.slices, ROWS) / float(a.inputs);
-            if (pass == 0) moments[r].mean = mean;
-            else moments[r].scale = 1.0f / sqrt(mean + a.epsilon);
-        }
+        UNROLL for (uint b = 0; b < AHEAD; b++) squares = deviations(squares, in.x[b][r], k + b * BLOCK, limit, mean, true);
+        squares = simd_sum(squares);
+        if (writes && lane == 0) norms[slice * ROWS + r] = float2(mean, squares);
     }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    UNROLL for (uint r = 0; r < ROWS; r++) moments[r] = joined(a, norms + r, ROWS);
 }
 
 template <class Q, uint ROWS, uint OUT>
 static inline void linear_rows(
     constant LinearArgs& a, device const uchar* w, device const half* scales, device const float* x, device const float* weight,
     device const float* shift, device const float* bias, device const float* residual, device float* dst,
-    threadgroup float* parts, threadgroup float* norms, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
+    threadgroup float* parts, threadgroup float2* norms, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
 {
     const uint SUMS = ROWS * OUT, AHEAD = ROWS <= 4 ? HELD : 1;
     const bool normed = ROWS <= NORMED && a.norm != NORM_NONE;
     // A set of simdgroups has one slice each of some outputs; where simdgroups are fewer than slices, each takes several.
-    const uint sets = max(simds / a.slices, 1u), set = simd / a.slices, slice = simd % a.slices;
+    const uint sets = 1u << a.set_bits, set = simd & (sets - 1), slice = simd >> a.set_bits;
     // Threadgroups of the same outputs come one after the other, so that only the first reads W from memory.
     const uint first = group.x * ROWS, rows = min(ROWS, a.rows - first);
     const uint output = (group.y * sets + set) * OUT;
@@ -206,7 +229,7 @@ static inline void linear_rows(
     const float before = mine && a.residual != 0 ? residual[at] : 0.0f;
 
     Moments moments[ROWS];
-    if (normed) joint_moments<ROWS>(a, moments, x, norms, rows, set == 0 ? slice : a.slices, simds, lane);
+    if (normed) joint_moments<AHEAD, ROWS>(a, moments, in, norms, slice, set == 0, lane);
 
     bool fetched = true;
     for (uint s = slice; s < a.slices; s += simds) {
@@ -271,7 +294,7 @@ static inline void linear_rows(
         uint lane [[thread_index_in_simdgroup]]) \
     { \
         TG_ARRAY(float, parts, SLICES * ROWS * OUT); \
-        TG_ARRAY(float, norms, 2 * SLICES * NORMED); \
+        TG_ARRAY(float2, norms, SLICES * NORMED); \
         linear_rows<Q, ROWS, OUT>(a, w, scales, x, weight, shift, bias, residual, dst, parts, norms, group, thread_index, simd, \
                                   simds, lane); \
     }
@@ -298,12 +321,12 @@ static inline float unit(float) { return 0.0f; }
 template <class T>
 static inline void prepare(
     constant LinearArgs& a, device const float* x, device const float* weight, device const float* shift, device T* dst,
-    device float* unscale, uint row, uint lane)
+    device float* unscale, threadgroup float2* slices, uint row, uint lane)
 {
     if (row >= a.rows) return;
     device const float* from = x + ulong(row) * a.inputs;
     Moments m = moments_of(0.0f, 1.0f);
-    if (a.norm != NORM_NONE) m = slice_moments(a, from, lane);
+    if (a.norm != NORM_NONE) m = row_slices(a, from, slices, lane);
     float scale = 1.0f;
     for (uint pass = unit(T(0.0f)) > 0.0f ? 0 : 1; pass < 2; pass++) {
         float largest = 0.0f;
@@ -346,7 +369,8 @@ static inline void prepare(
         uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        prepare<T>(a, x, weight, shift, dst, unscale, group * simds + simd, lane); \
+        TG_ARRAY(float2, slices, PREPARED * SLICES); \
+        prepare<T>(a, x, weight, shift, dst, unscale, slices + simd * SLICES, group * simds + simd, lane); \
     }
 LINEAR_PREPARE(half)
 LINEAR_PREPARE(float)
