@@ -445,22 +445,22 @@ static inline void strip(thread Quarter& q, uint i, threadgroup float* to) {
 #endif
 #define QUARTER_float Quarter
 
-// finish writes 8 rows from y on of 32 outputs, of which a lane has output n, out of threadgroup memory.
+// finish writes 8 rows from y on of 32 outputs, of which a lane has output n, out of threadgroup memory. What it adds to them
+// is asked for at once: row by row each would wait for memory.
 static inline void finish(
     constant LinearArgs& a, threadgroup const float* strip, bool there, uint y, uint n, bool scaled, device const float* unscale,
-    device const float* bias, device const float* residual, device float* dst, uint lane)
+    float offset, device const float* residual, device float* dst, uint lane)
 {
+    float before[8], by[8];
+    const uint rows = there && n < a.outputs ? min(a.rows, y + 8) : 0;
+    device float* to = dst + ulong(y) * a.outputs + n;
+    UNROLL for (uint r = 0; r < 8; r++) {
+        before[r] = a.residual != 0 && y + r < rows ? residual[ulong(y + r) * a.outputs + n] : 0.0f;
+        by[r] = scaled && y + r < rows ? unscale[y + r] : 1.0f;
+    }
     simdgroup_barrier(mem_flags::mem_threadgroup);
-    for (uint r = 0; r < 8; r++) {
-        if (there && y + r < a.rows && n < a.outputs) {
-            float v = strip[r * 32 + lane];
-            if (scaled) v *= unscale[y + r];
-            if (a.bias != 0) v += bias[n];
-            v = activate(v, a.act);
-            const ulong at = ulong(y + r) * a.outputs + n;
-            if (a.residual != 0) v += residual[at];
-            dst[at] = v;
-        }
+    UNROLL for (uint r = 0; r < 8; r++) {
+        if (y + r < rows) to[r * a.outputs] = activate(fma(strip[r * 32 + lane], by[r], offset), a.act) + before[r];
     }
     simdgroup_barrier(mem_flags::mem_threadgroup);
 }
@@ -492,7 +492,10 @@ static inline P packet_at(constant LinearArgs& a, device const uchar* w, device 
 }
 template <uint V> static inline uint place_w(uint e) { return e / (TILE_INPUTS / V) * TILE_STRIDE + e % (TILE_INPUTS / V) * V; }
 
-// With all 128 threads, each holds its share of the next step while matrices multiply this one.
+// A share is what a thread holds of a step: all of its own with 128 threads, and with fewer not all that it places.
+template <uint XS, class P, uint WS> struct Share { uint4 x[XS]; P w[WS]; };
+
+// With all 128 threads, each holds its shares of the next two steps while matrices multiply this one.
 template <class T, class Q, uint PARTS, uint X, class P, uint V>
 static inline void linear_tile(
     constant LinearArgs& a, device const uchar* w, device const half* scales, device const T* x, device const float* unscale,
@@ -507,43 +510,48 @@ static inline void linear_tile(
         const uint down = quarter / 2 % 2 * 32, right = quarter % 2 * 32;
         Q sums;
         clear(sums);
-        uint4 held_x[HELD_X];
-        P held_w[HELD_W];
-        for (uint k = 0; k <= a.padded; k += TILE_INPUTS) {
-            if (k > 0) { // place what is held, and what could not be
-                UNROLL for (uint i = 0; i < HELD_X; i++)
-                    *reinterpret_cast<threadgroup uint4*>(xs + place_x<X>(thread_index + i * threads)) = held_x[i];
-                UNROLL for (uint i = 0; i < HELD_W; i++) put<T, P, V>(ws + place_w<V>(thread_index + i * threads), held_w[i]);
-                for (uint e = thread_index + HELD_X * threads; e < XS; e += threads)
-                    *reinterpret_cast<threadgroup uint4*>(xs + place_x<X>(e)) =
-                        *reinterpret_cast<device const uint4*>(x + x_at<X>(a, first, e, k - TILE_INPUTS));
-                for (uint e = thread_index + HELD_W * threads; e < WS; e += threads)
-                    put<T, P, V>(ws + place_w<V>(e), packet_at<P, V>(a, w, scales, output, e, k - TILE_INPUTS));
-                threadgroup_barrier(mem_flags::mem_threadgroup);
-            }
-            if (k < a.padded) { // fetch the next
-                UNROLL for (uint i = 0; i < HELD_X; i++)
-                    held_x[i] = *reinterpret_cast<device const uint4*>(x + x_at<X>(a, first, thread_index + i * threads, k));
-                UNROLL for (uint i = 0; i < HELD_W; i++)
-                    held_w[i] = packet_at<P, V>(a, w, scales, output, thread_index + i * threads, k);
-            }
-            if (k > 0) {
-                UNROLL for (uint part = 0; part < PARTS; part++)
-                    multiply(sums, xs + (part * TILE + down) * TILE_STRIDE, ws + right * TILE_STRIDE, TILE_STRIDE);
-                threadgroup_barrier(mem_flags::mem_threadgroup);
+        Share<HELD_X, P, HELD_W> held[2];
+        for (uint base = 0; base < a.padded + 2 * TILE_INPUTS; base += 2 * TILE_INPUTS) {
+            UNROLL for (uint h = 0; h < 2; h++) {
+                const uint k = base + h * TILE_INPUTS; // to fetch; to multiply are the inputs two steps before
+                const bool multiplies = base > 0 && k < a.padded + 2 * TILE_INPUTS;
+                if (multiplies) { // place what is held, and what could not be
+                    UNROLL for (uint i = 0; i < HELD_X; i++)
+                        *reinterpret_cast<threadgroup uint4*>(xs + place_x<X>(thread_index + i * threads)) = held[h].x[i];
+                    UNROLL for (uint i = 0; i < HELD_W; i++)
+                        put<T, P, V>(ws + place_w<V>(thread_index + i * threads), held[h].w[i]);
+                    for (uint e = thread_index + HELD_X * threads; e < XS; e += threads)
+                        *reinterpret_cast<threadgroup uint4*>(xs + place_x<X>(e)) =
+                            *reinterpret_cast<device const uint4*>(x + x_at<X>(a, first, e, k - 2 * TILE_INPUTS));
+                    for (uint e = thread_index + HELD_W * threads; e < WS; e += threads)
+                        put<T, P, V>(ws + place_w<V>(e), packet_at<P, V>(a, w, scales, output, e, k - 2 * TILE_INPUTS));
+                    threadgroup_barrier(mem_flags::mem_threadgroup);
+                }
+                if (k < a.padded) {
+                    UNROLL for (uint i = 0; i < HELD_X; i++)
+                        held[h].x[i] = *reinterpret_cast<device const uint4*>(x + x_at<X>(a, first, thread_index + i * threads, k));
+                    UNROLL for (uint i = 0; i < HELD_W; i++)
+                        held[h].w[i] = packet_at<P, V>(a, w, scales, output, thread_index + i * threads, k);
+                }
+                if (multiplies) {
+                    UNROLL for (uint part = 0; part < PARTS; part++)
+                        multiply(sums, xs + (part * TILE + down) * TILE_STRIDE, ws + right * TILE_STRIDE, TILE_STRIDE);
+                    threadgroup_barrier(mem_flags::mem_threadgroup);
+                }
             }
         }
         const bool there = quarter < 4, scaled = unit(T(0.0f)) > 0.0f;
         threadgroup float* mine = out + simd * 256; // 8 rows of 32 outputs
         const uint y = first + down, n = output + right + lane;
+        const float offset = a.bias != 0 && n < a.outputs ? bias[n] : 0.0f;
         strip(sums, 0, mine);
-        finish(a, mine, there, y, n, scaled, unscale, bias, residual, dst, lane);
+        finish(a, mine, there, y, n, scaled, unscale, offset, residual, dst, lane);
         strip(sums, 1, mine);
-        finish(a, mine, there, y + 8, n, scaled, unscale, bias, residual, dst, lane);
+        finish(a, mine, there, y + 8, n, scaled, unscale, offset, residual, dst, lane);
         strip(sums, 2, mine);
-        finish(a, mine, there, y + 16, n, scaled, unscale, bias, residual, dst, lane);
+        finish(a, mine, there, y + 16, n, scaled, unscale, offset, residual, dst, lane);
         strip(sums, 3, mine);
-        finish(a, mine, there, y + 24, n, scaled, unscale, bias, residual, dst, lane);
+        finish(a, mine, there, y + 24, n, scaled, unscale, offset, residual, dst, lane);
     }
 }
 
