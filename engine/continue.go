@@ -131,9 +131,9 @@ func (r *run) length() (length, error) {
 	if r.source != nil {
 		l.prompt = r.source.frames(r.job.PromptSeconds, m.Rate(), m.Codec.Hop())
 	}
-	l.made = int(math.Ceil(r.job.Seconds*m.FrameRate() - 1e-9))
 	window := m.MaxFrames()
-	if l.total() > window {
+	made := math.Ceil(r.job.Seconds*m.FrameRate() - 1e-9)
+	if float64(l.prompt)+made > float64(window) {
 		left := float64(window-l.prompt) / m.FrameRate()
 		if left <= 0 {
 			return l, Errorf(AudioLength, "promptSeconds", "promptSeconds: got %g, want less than the model's window of %g s, which also holds the new audio", r.job.PromptSeconds, float64(window)/m.FrameRate())
@@ -141,6 +141,10 @@ func (r *run) length() (length, error) {
 		return l, Errorf(AudioLength, "seconds", "seconds: got %g after a prompt of %g s, want at most %g: the model's window is %g s and this version does not slide it",
 			r.job.Seconds, float64(l.prompt)/m.FrameRate(), left, float64(window)/m.FrameRate())
 	}
+	if f := r.outputFormat(); r.newFrames(f) < 1 {
+		return l, Errorf(BadParam, "seconds", "seconds: got %g, want at least one sample, which is %.3g at %d Hz", r.job.Seconds, 1/float64(f.Rate), f.Rate)
+	}
+	l.made = int(made)
 	if l.total() < window {
 		l.made++
 	}

@@ -224,6 +224,20 @@ func TestShortFiles(t *testing.T) {
 	}
 }
 
+// A prompt of more seconds than there are, however many, is the whole file.
+func TestPromptBeyondTheFile(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	path := w.tone(t, "in.wav", stereo44, 0.5)
+	for _, from := range []string{"end", "start"} {
+		r := w.run(t, func(j *engine.Job) {
+			j.Path, j.PromptSeconds, j.PromptFrom, j.Include = path, 1e300, from, "full"
+		})
+		if got := r.Outputs[0].SeamSeconds; got != 0.5 || r.Prompt.Seconds != 0.5 {
+			t.Errorf("from the %s: got a prompt of %g s and the seam at %g s, want 0.5", from, r.Prompt.Seconds, got)
+		}
+	}
+}
+
 // The same request and seed give the same bytes; a variation gives those of its own seed; a retry skips the prefill.
 func TestSeeds(t *testing.T) {
 	w := newWorld(t, engine.Options{})
@@ -345,6 +359,10 @@ func TestRefusals(t *testing.T) {
 		{"prompt fills the window", func(j *engine.Job) {
 			j.Path, j.PromptSeconds = w.tone(t, "long.wav", audio.Format{Container: "wav", Bits: "16", Rate: 8000, Channels: 1}, 40), 35
 		}, engine.AudioLength, "promptSeconds"},
+		{"endless", func(j *engine.Job) { j.Seconds = 1e300 }, engine.AudioLength, "seconds"},
+		{"less than a sample", func(j *engine.Job) { j.Seconds = 1e-9 }, engine.BadParam, "seconds"},
+		{"temperature that float32 has not", func(j *engine.Job) { j.Temperature = 1e-50 }, engine.BadParam, "temperature"},
+		{"share that float32 has not", func(j *engine.Job) { j.TopP = 1e-50 }, engine.BadParam, "topP"},
 		{"negative seconds", func(j *engine.Job) { j.Seconds = -1 }, engine.BadParam, "seconds"},
 		{"no number", func(j *engine.Job) { j.Temperature = math.NaN() }, engine.BadParam, "temperature"},
 		{"too many takes", func(j *engine.Job) { j.Variations = 17 }, engine.BadParam, "variations"},

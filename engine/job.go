@@ -16,9 +16,9 @@ type Job struct {
 	PromptFrom    string  `json:"promptFrom,omitempty" doc:"hear the end of the file and continue there, or its start and continue after promptSeconds" enum:"end,start"`
 	Seconds       float64 `json:"seconds,omitempty" doc:"seconds of new audio, exact to the sample" above:"0"`
 
-	Temperature float64 `json:"temperature,omitempty" doc:"randomness: 1 as trained, lower is safer" above:"0" max:"10"`
+	Temperature float64 `json:"temperature,omitempty" doc:"randomness: 1 as trained, lower is safer" min:"0.000001" max:"10"`
 	TopK        int     `json:"topK,omitempty" doc:"draw from the k most likely codes; 0: all" min:"0" max:"65536"`
-	TopP        float64 `json:"topP,omitempty" doc:"draw from the most likely codes that together reach this probability; 1: all" above:"0" max:"1"`
+	TopP        float64 `json:"topP,omitempty" doc:"draw from the most likely codes that together reach this probability; 1: all" min:"0.000001" max:"1"`
 	Guidance    float64 `json:"guidance,omitempty" doc:"how strongly to follow the text; 1: no guidance work" min:"0" max:"100"`
 	Greedy      bool    `json:"greedy,omitempty" doc:"always take the likeliest code; the seed has no effect"`
 

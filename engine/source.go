@@ -27,7 +27,8 @@ func (r *run) openSources() (err error) {
 	s := r.source
 	s.seam = s.info.Frames
 	if r.job.PromptFrom == "start" {
-		s.seam = max(1, min(s.seam, int64(math.Round(r.job.PromptSeconds*float64(s.info.Rate)))))
+		// The smaller one first, as a float: what is wished may be more than an integer holds.
+		s.seam = max(1, int64(min(float64(s.seam), math.Round(r.job.PromptSeconds*float64(s.info.Rate)))))
 	}
 	return nil
 }
@@ -75,9 +76,9 @@ func audioError(field, path string, err error) error {
 // frames is how many codec frames of prompt the file has to give, at least one: whole frames, so that the new part begins
 // exactly where the file's part ends.
 func (s *source) frames(seconds float64, rate, hop int) int {
-	wanted := int(math.Round(seconds * float64(rate) / float64(hop)))
-	there := int(float64(s.seam) * float64(rate) / float64(s.info.Rate) / float64(hop))
-	return max(1, min(wanted, there))
+	wanted := math.Round(seconds * float64(rate) / float64(hop))
+	there := math.Floor(float64(s.seam) * float64(rate) / float64(s.info.Rate) / float64(hop))
+	return max(1, int(min(wanted, there)))
 }
 
 // read returns the last frames codec frames before the seam at the model's rate and channels: frames·hop samples, or what

@@ -44,7 +44,7 @@ func TestValidateNamesFieldValueAndRange(t *testing.T) {
 		{func(j *Job) { j.Seconds = 0 }, "seconds", "seconds: got 0, want a number more than 0"},
 		{func(j *Job) { j.Seconds = math.Inf(1) }, "seconds", "seconds: got +Inf, want a number more than 0"},
 		{func(j *Job) { j.PromptSeconds = math.NaN() }, "promptSeconds", "promptSeconds: got NaN, want a number more than 0"},
-		{func(j *Job) { j.TopP = 1.5 }, "topP", "topP: got 1.5, want more than 0, at most 1"},
+		{func(j *Job) { j.TopP = 1.5 }, "topP", "topP: got 1.5, want 0.000001 to 1"},
 		{func(j *Job) { j.SampleRate = 44 }, "sampleRate", "sampleRate: got 44, want source or 8000 to 384000"},
 		{func(j *Job) { j.Include = "both" }, "include", `include: got "both", want continuation or full`},
 		{func(j *Job) { j.Bits = "32" }, "bits", `bits: got "32", want 16, 24 or 32f`},
