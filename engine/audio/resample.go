@@ -24,21 +24,57 @@ func Resample(x []float32, from, to int) []float32 {
 	if from == to || len(x) == 0 {
 		return append([]float32(nil), x...)
 	}
-	g := gcd(from, to)
-	from, to = from/g, to/g
+	return newKernel(from, to).convert(x)
+}
+
+// Resampler converts long audio piece by piece, to what Resample would make of the whole, bit for bit.
+type Resampler struct {
+	channels int
+	kernel   *kernel
+	block    int       // frames converted at once: where one ends both clocks tick
+	margin   int       // frames around a block that its outputs depend on, ticks too
+	held     []float32 // interleaved: the margin before the next block, if it is not the first, and what follows
+	before   int       // frames of that margin
+}
+
+// NewResampler begins the conversion of audio that has channels.
+func NewResampler(from, to, channels int) *Resampler {
 	k := newKernel(from, to)
-	out := make([]float32, (int64(len(x))*int64(to)+int64(from)-1)/int64(from))
-	padded := k.pad(x)
-	row := make([]float64, k.taps)
-	at, phase := 0, 0 // output m stands at input sample at + phase/to
-	for m := range out {
-		out[m] = float32(dot(k.row(row, phase), padded[at:]))
-		at, phase = at+from/to, phase+from%to
-		if phase >= to {
-			at, phase = at+1, phase-to
+	whole := func(frames int) int { return (frames + k.from - 1) / k.from * k.from }
+	return &Resampler{channels: channels, kernel: k, block: whole(from), margin: whole(k.half)}
+}
+
+// Write takes interleaved frames, and hands on in planar form what can be converted by now.
+func (r *Resampler) Write(interleaved []float32, next func([][]float32) error) error {
+	r.held = append(r.held, interleaved...)
+	for len(r.held)/r.channels >= r.before+r.block+r.margin {
+		if err := next(r.convert(r.before+r.block+r.margin, r.block)); err != nil {
+			return err
 		}
+		drop := r.before + r.block - r.margin
+		r.held = append(r.held[:0], r.held[drop*r.channels:]...)
+		r.before = r.margin
 	}
-	return out
+	return nil
+}
+
+// Flush hands on the rest.
+func (r *Resampler) Flush(next func([][]float32) error) error {
+	frames := len(r.held) / r.channels
+	if frames == r.before {
+		return nil
+	}
+	return next(r.convert(frames, frames-r.before))
+}
+
+// convert converts the first frames of what is held, and returns what stands for those behind the margin.
+func (r *Resampler) convert(frames, wanted int) [][]float32 {
+	planar := Deinterleave(r.held[:frames*r.channels], r.channels)
+	skip := r.before / r.kernel.from * r.kernel.phases
+	for c := range planar {
+		planar[c] = r.kernel.convert(planar[c])[skip:][:r.kernel.length(wanted)]
+	}
+	return planar
 }
 
 func gcd(a, b int) int {
@@ -50,6 +86,7 @@ func gcd(a, b int) int {
 
 // kernel holds rows of h: row r has the weights for an output r/rows of the way from one input sample to the next.
 type kernel struct {
+	from   int // in lowest terms; to is phases
 	half   int // input samples on each side
 	taps   int // 2·half
 	cutoff float64
@@ -59,12 +96,14 @@ type kernel struct {
 }
 
 func newKernel(from, to int) *kernel {
+	g := gcd(from, to)
+	from, to = from/g, to/g
 	// In units of the input rate; both edges sit below the lower Nyquist (0.5·lower).
 	lower := math.Min(1, float64(to)/float64(from))
 	transition := (1 - passband) * lower / 2
 	// Kaiser: half the length in samples for a transition (as a share of the rate) and an attenuation.
 	half := int(math.Ceil((stopbandDB - 7.95) / (14.36 * transition) / 2))
-	k := &kernel{half: half, taps: 2 * half, cutoff: (1 + passband) / 2 * lower, phases: to, rows: to}
+	k := &kernel{from: from, half: half, taps: 2 * half, cutoff: (1 + passband) / 2 * lower, phases: to, rows: to}
 	extra := 0
 	if k.taps*to > maxTable {
 		k.rows, extra = blendRows, 3 // the cubic looks one row back and two ahead
@@ -114,6 +153,26 @@ func bessel0(x float64) float64 {
 		sum += term
 	}
 	return sum
+}
+
+// length is how many outputs n inputs have.
+func (k *kernel) length(n int) int {
+	return int((int64(n)*int64(k.phases) + int64(k.from) - 1) / int64(k.from))
+}
+
+func (k *kernel) convert(x []float32) []float32 {
+	out := make([]float32, k.length(len(x)))
+	padded := k.pad(x)
+	row := make([]float64, k.taps)
+	at, phase := 0, 0 // output m stands at input sample at + phase/to
+	for m := range out {
+		out[m] = float32(dot(k.row(row, phase), padded[at:]))
+		at, phase = at+k.from/k.phases, phase+k.from%k.phases
+		if phase >= k.phases {
+			at, phase = at+1, phase-k.phases
+		}
+	}
+	return out
 }
 
 // row returns the weights of a phase, blended into scratch where the table has no such row.

@@ -83,3 +83,39 @@ func BenchmarkResample(b *testing.B) {
 		})
 	}
 }
+
+// TestResampler: pieces of any size give what the whole gives, bit for bit.
+func TestResampler(t *testing.T) {
+	for _, rates := range [][2]int{{48000, 44100}, {44100, 48000}, {8000, 44100}, {96000, 8000}, {11025, 8001}} {
+		from, to := rates[0], rates[1]
+		for _, frames := range []int{1, from / 3, from * 2, from*5 + 7} {
+			x := make([]float32, 2*frames)
+			for i := range x {
+				x[i] = float32(triangular(uint64(i)))
+			}
+			got := make([][]float32, 2)
+			next := func(planar [][]float32) error {
+				for c := range got {
+					got[c] = append(got[c], planar[c]...)
+				}
+				return nil
+			}
+			r := NewResampler(from, to, 2)
+			for rest := x; len(rest) > 0; {
+				n := min(len(rest), 2*12345)
+				if err := r.Write(rest[:n], next); err != nil {
+					t.Fatal(err)
+				}
+				rest = rest[n:]
+			}
+			if err := r.Flush(next); err != nil {
+				t.Fatal(err)
+			}
+			for c, channel := range Deinterleave(x, 2) {
+				if !slices.Equal(got[c], Resample(channel, from, to)) {
+					t.Errorf("%d to %d, %d frames, channel %d: pieces differ from the whole", from, to, frames, c)
+				}
+			}
+		}
+	}
+}
