@@ -48,6 +48,7 @@ type run struct {
 
 	source  *source // nil for generate
 	melody  *source // nil for none
+	stem    string  // of the outputs' names
 	outputs []output
 	model   *resident
 	started time.Time

@@ -307,7 +307,7 @@ func TestCancelLeavesNothing(t *testing.T) {
 	w := newWorld(t, engine.Options{})
 	path := w.tone(t, "in.wav", stereo44, 1)
 	stop := errors.New("the musician changed her mind")
-	for _, stage := range []engine.Stage{engine.StageLoad, engine.StageEncode, engine.StagePrefill, engine.StageDecode, engine.StageCodec} {
+	for _, stage := range []engine.Stage{engine.StageLoad, engine.StageEncode, engine.StagePrefill, engine.StageDecode, engine.StageCodec, engine.StageWrite} {
 		ctx, cancel := context.WithCancelCause(context.Background())
 		job := engine.NewJob()
 		job.Path, job.Variations, job.Seed = path, 2, 5
@@ -327,6 +327,25 @@ func TestCancelLeavesNothing(t *testing.T) {
 	w.run(t, func(j *engine.Job) { j.Path = path })
 }
 
+// Copying a long original ends with its job, too: here it is cancelled when the codec is done.
+func TestCancelWhileCopying(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	job := engine.NewJob()
+	job.Path, job.Seconds, job.Include = w.tone(t, "in.wav", stereo44, 1), 0.1, "full"
+	stop := errors.New("the musician changed her mind")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	written := false
+	_, err := w.engine.Run(ctx, job, func(p engine.Progress) {
+		if p.Stage == engine.StageCodec && p.Fraction == 1 {
+			cancel(stop)
+		}
+		written = written || p.Stage == engine.StageWrite
+	})
+	if !errors.Is(err, stop) || written || len(w.files(t)) != 1 {
+		t.Errorf("got %v, written %v, files %v; want it cancelled before the copy is made", err, written, w.files(t))
+	}
+}
+
 // Each bad request is refused with its kind, the field concerned, and no trace.
 func TestRefusals(t *testing.T) {
 	w := newWorld(t, engine.Options{})
@@ -342,6 +361,11 @@ func TestRefusals(t *testing.T) {
 	nan := append(slices.Clone(wavHeader(3, 32, 400)), bytes.Repeat([]byte{0, 0, 0xc0, 0x7f}, 100)...)
 	notes := write("notes.txt", []byte("bring milk"))
 	taken := write("taken.wav", []byte("someone's music"))
+	melody := w.tone(t, "melody.wav", stereo44, 1)
+	endless := write("endless.wav", wavHeader(1, 8, 22e8)) // 16 bits of it, which is what 8 become, are 4.4 GB
+	if err := os.Truncate(endless, 44+22e8); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		name   string
 		change func(*engine.Job)
@@ -375,7 +399,11 @@ func TestRefusals(t *testing.T) {
 		{"output is the input", func(j *engine.Job) { j.OutputPath, j.Overwrite = path, true }, engine.OutputExists, "outputPath"},
 		{"both outputs", func(j *engine.Job) { j.OutputPath, j.OutputDir = "a.wav", "." }, engine.BadParam, "outputPath"},
 		{"extension", func(j *engine.Job) { j.OutputPath = "a.mp3" }, engine.BadParam, "outputPath"},
-		{"float FLAC", func(j *engine.Job) { j.Format, j.Bits = "flac", "32f" }, engine.BadParam, ""},
+		{"float FLAC", func(j *engine.Job) { j.Format, j.Bits = "flac", "32f" }, engine.BadParam, "format"},
+		{"format against extension", func(j *engine.Job) { j.OutputPath, j.Format = "a.wav", "flac" }, engine.BadParam, "format"},
+		{"output is a folder to be", func(j *engine.Job) { j.OutputPath = "new/" }, engine.OutputUnwritable, "outputPath"},
+		{"output is the melody", func(j *engine.Job) { j.MelodyPath, j.OutputPath, j.Overwrite = melody, melody, true }, engine.OutputExists, "outputPath"},
+		{"full beyond what a WAV holds", func(j *engine.Job) { j.Path, j.Include = endless, "full" }, engine.BadParam, "include"},
 		{"melody for a model without one", func(j *engine.Job) { j.MelodyPath = path }, engine.BadParam, "melodyPath"},
 		{"missing melody", func(j *engine.Job) { j.MelodyPath = "no such.wav" }, engine.AudioMissing, "melodyPath"},
 		{"endless text", func(j *engine.Job) { j.Text = strings.Repeat("drums ", 2000) }, engine.BadParam, "text"},
@@ -440,6 +468,64 @@ func TestOutputNames(t *testing.T) {
 		if got := base(short(test.change)); !slices.Equal(got, test.want) {
 			t.Errorf("got %v, want %v", got, test.want)
 		}
+	}
+}
+
+// atCodec runs job, and meanwhile when all codes are there and no file is.
+func (w world) atCodec(job engine.Job, meanwhile func()) (engine.Result, error) {
+	var once sync.Once
+	return w.engine.Run(context.Background(), job, func(p engine.Progress) {
+		if p.Stage == engine.StageCodec {
+			once.Do(meanwhile)
+		}
+	})
+}
+
+// A name that another process took while the job ran is no reason to lose the music.
+func TestNameTakenMeanwhile(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	job := engine.NewJob()
+	job.Path, job.Seconds, job.Variations = w.tone(t, "in.wav", stereo44, 0.5), 0.1, 2
+	theirs := filepath.Join(w.dir, "in-continued.wav")
+	r, err := w.atCodec(job, func() {
+		if err := os.WriteFile(theirs, []byte("theirs"), 0o600); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"in-continued-3.wav", "in-continued-2.wav"} {
+		path := filepath.Join(w.dir, want)
+		if _, info := read(t, path); r.Outputs[i].Path != path || info.Frames != r.Outputs[i].Frames {
+			t.Errorf("take %d: got %s, want %s", i, r.Outputs[i].Path, path)
+		}
+	}
+	if data, err := os.ReadFile(theirs); string(data) != "theirs" || len(w.files(t)) != 4 {
+		t.Errorf("their file holds %q, %v; the folder %v", data, err, w.files(t))
+	}
+}
+
+// When one file of several cannot be put in place, those that the others replaced are back.
+func TestOverwriteAllOrNone(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	job := engine.NewJob()
+	job.Path, job.Seconds, job.Variations, job.Overwrite = w.tone(t, "in.wav", stereo44, 0.5), 0.1, 2, true
+	first, second := filepath.Join(w.dir, "in-continued.wav"), filepath.Join(w.dir, "in-continued-2.wav")
+	if err := os.WriteFile(first, []byte("an earlier take"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.atCodec(job, func() {
+		if err := os.Mkdir(second, 0o700); err != nil {
+			t.Error(err)
+		}
+	})
+	var known *engine.Error
+	if !errors.As(err, &known) || known.Kind != engine.OutputUnwritable || known.Field != "outputDir" || known.Path != second {
+		t.Errorf("got %+v, want that %s is unwritable", err, second)
+	}
+	if data, err := os.ReadFile(first); string(data) != "an earlier take" || len(w.files(t)) != 3 {
+		t.Errorf("the earlier take holds %q, %v; the folder %v", data, err, w.files(t))
 	}
 }
 

@@ -13,18 +13,16 @@ import (
 // output is one file to make.
 type output struct {
 	path   string
+	field  string // the parameter that says where
+	free   bool   // the name was chosen among the free ones
 	seed   int64
 	writer *audio.Writer // nil until there is something to write
-	placed bool          // committed, and so to be removed if a later one fails
 }
 
-// abandon leaves no trace of a file unless release was called.
+// abandon leaves no trace of a file that is not in place.
 func (o *output) abandon() {
 	if o.writer != nil {
 		o.writer.Abort()
-	}
-	if o.placed {
-		os.Remove(o.path)
 	}
 }
 
@@ -38,27 +36,38 @@ func (r *run) planOutputs() error {
 	if err != nil {
 		return err
 	}
-	taken := map[string]bool{}
+	r.stem = stem
 	for i := range r.job.Variations {
-		path, err := r.outputName(dir, stem, "."+format, i, taken)
-		if err != nil {
+		o := r.nameOutput(dir, "."+format, i)
+		if err := r.tryOutput(o); err != nil {
 			return err
 		}
-		taken[path] = true
-		r.outputs = append(r.outputs, output{path: path, seed: r.job.Seed + int64(i)})
+		r.outputs = append(r.outputs, o)
 	}
 	return nil
+}
+
+// freeName is a name in a folder that is neither there nor planned.
+func (r *run) freeName(dir, extension string) string {
+	planned := map[string]bool{}
+	for i := range r.outputs {
+		planned[r.outputs[i].path] = true
+	}
+	return audio.FreeName(dir, r.stem, extension, planned)
 }
 
 // container is the file format: as asked, or by the extension of outputPath, or WAV.
 func (r *run) container() (string, error) {
 	extension := strings.ToLower(strings.TrimPrefix(filepath.Ext(r.job.OutputPath), "."))
+	known := extension == "wav" || extension == "flac"
 	switch {
+	case r.job.Format != "" && known && r.job.Format != extension:
+		return "", Errorf(BadParam, "format", "format: got %s for an outputPath that ends in .%s, want the same, or no format", r.job.Format, extension)
 	case r.job.Format != "":
 		return r.job.Format, nil
 	case r.job.OutputPath == "" || extension == "":
 		return "wav", nil
-	case extension == "wav" || extension == "flac":
+	case known:
 		return extension, nil
 	}
 	return "", Errorf(BadParam, "outputPath", "outputPath: got extension .%s, want .wav or .flac, or say the format", extension)
@@ -79,7 +88,7 @@ func (r *run) outputStem() (dir, stem string, err error) {
 		return "", "", Errorf(BadParam, "outputPath", "outputPath: got outputDir too, want one of the two")
 	case r.job.OutputPath != "":
 		path := resolve("outputPath", r.job.OutputPath)
-		if isDir(path) {
+		if isDir(path) || strings.HasSuffix(filepath.ToSlash(r.job.OutputPath), "/") {
 			return "", "", &Error{Kind: OutputUnwritable, Field: "outputPath", Path: path, Detail: "outputPath: got the folder " + path + ", want a file's path, or outputDir"}
 		}
 		return filepath.Dir(path), strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)), err
@@ -95,31 +104,44 @@ func (r *run) outputStem() (dir, stem string, err error) {
 	return dir, stem, err
 }
 
-// outputName names variation i. An asked-for path is taken as it is, or refused; in a folder a free name is found.
-func (r *run) outputName(dir, stem, extension string, i int, taken map[string]bool) (string, error) {
-	field := "outputDir"
-	var path string
+// nameOutput names variation i. An asked-for path is taken as it is; in a folder a free name is found.
+func (r *run) nameOutput(dir, extension string, i int) output {
+	o := output{field: "outputDir", seed: r.job.Seed + int64(i)}
 	switch {
 	case r.job.OutputPath != "":
-		field = "outputPath"
+		o.field = "outputPath"
 		if own := filepath.Ext(r.job.OutputPath); own != "" {
 			extension = own
 		}
-		path = filepath.Join(dir, numbered(stem, i+1)+extension)
+		o.path = filepath.Join(dir, numbered(r.stem, i+1)+extension)
 	case r.job.Overwrite:
-		path = filepath.Join(dir, numbered(stem, i+1)+extension)
+		o.path = filepath.Join(dir, numbered(r.stem, i+1)+extension)
 	default:
-		path = audio.FreeName(dir, stem, extension, taken)
+		o.free, o.path = true, r.freeName(dir, extension)
 	}
-	if r.source != nil && sameFile(path, r.source.path) {
-		return "", &Error{Kind: OutputExists, Field: field, Path: path, Detail: field + ": got the input file itself, want another path; input is never changed"}
+	return o
+}
+
+// tryOutput finds out whether a file can be made.
+func (r *run) tryOutput(o output) error {
+	for _, s := range []*source{r.source, r.melody} {
+		if s != nil && sameFile(o.path, s.path) {
+			return &Error{Kind: OutputExists, Field: o.field, Path: o.path, Detail: o.field + ": got the input file itself, want another path; input is never changed"}
+		}
 	}
-	trial, err := audio.Create(path, r.outputFormat(), r.job.Overwrite)
+	format := r.outputFormat()
+	if r.source != nil && r.job.Include == "full" {
+		seconds := float64(r.source.seam) / float64(r.source.info.Rate)
+		if err := format.CheckFrames(o.path, int64(seconds*float64(format.Rate))); err != nil {
+			return outputError("include", o.path, err)
+		}
+	}
+	trial, err := audio.Create(o.path, format, r.job.Overwrite)
 	if err != nil {
-		return "", outputError(field, path, err)
+		return outputError(o.field, o.path, err)
 	}
 	trial.Abort()
-	return path, nil
+	return nil
 }
 
 // numbered adds -2, -3, … to all names but the first.
@@ -145,6 +167,9 @@ func outputError(field, path string, err error) error {
 	var unsupported *audio.UnsupportedError
 	if errors.As(err, &unsupported) {
 		kind = BadParam
+		if field != "include" {
+			field = "format" // that is what does not go with bits or channels
+		}
 	}
 	return &Error{Kind: kind, Field: field, Path: path, Detail: field + ": " + err.Error(), Err: err}
 }

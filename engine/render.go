@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"path/filepath"
 
 	"segue/engine/audio"
 )
@@ -21,20 +22,24 @@ func (r *run) render(ctx context.Context, p *prompt, takes [][]int32, l length) 
 		}
 	}
 	r.progress(StageWrite, 1, 0)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	return r.timed(&r.result.Timing.WriteMS, r.place)
 }
 
 // place puts the finished files in place: all of them or none.
 func (r *run) place() error {
+	writers := make([]*audio.Writer, len(r.outputs))
 	for i := range r.outputs {
-		o := &r.outputs[i]
-		if err := o.writer.Commit(); err != nil {
-			return outputError("outputPath", o.path, err)
-		}
-		o.placed = true
+		writers[i] = r.outputs[i].writer
 	}
-	for i := range r.outputs {
-		r.outputs[i].placed = false // they stay
+	failed, err := audio.CommitAll(writers)
+	for i, w := range writers {
+		if w == failed {
+			return outputError(r.outputs[i].field, w.Path(), err)
+		}
+		r.result.Outputs[i].Path = w.Path()
 	}
 	return nil
 }
@@ -54,7 +59,7 @@ func (r *run) renderTake(ctx context.Context, i int, p *prompt, codes []int32, l
 	if err != nil {
 		return err
 	}
-	return r.timed(&r.result.Timing.WriteMS, func() error { return r.writeTake(i, p, made, before*model.Codec.Hop()) })
+	return r.timed(&r.result.Timing.WriteMS, func() error { return r.writeTake(ctx, i, p, made, before*model.Codec.Hop()) })
 }
 
 // joinCodes puts the prompt's codes [Q][prompt] and the new ones [Q][made] into one [Q][total].
@@ -69,7 +74,7 @@ func joinCodes(prompt, made []int32, l length) []int32 {
 }
 
 // writeTake levels, resamples and joins one take, and writes it to its file. made begins before samples ahead of the seam.
-func (r *run) writeTake(i int, p *prompt, made [][]float32, before int) error {
+func (r *run) writeTake(ctx context.Context, i int, p *prompt, made [][]float32, before int) error {
 	format := r.outputFormat()
 	if r.job.Level == "match" && p.audio != nil {
 		ahead := make([][]float32, len(made))
@@ -83,19 +88,39 @@ func (r *run) writeTake(i int, p *prompt, made [][]float32, before int) error {
 		return err
 	}
 	o := &r.outputs[i]
-	if o.writer, err = audio.Create(o.path, format, r.job.Overwrite); err != nil {
-		return outputError("outputPath", o.path, err)
+	if err := r.create(o, format); err != nil {
+		return err
 	}
 	var seam int64
 	if r.job.Include == "full" && r.source != nil {
-		if seam, err = r.writeOriginal(o.writer, format); err != nil {
+		if seam, err = r.writeOriginal(ctx, o, format); err != nil {
 			return err
 		}
 	}
 	if err := o.writer.Write(audio.Interleave(fresh), true); err != nil {
-		return outputError("outputPath", o.path, err)
+		return outputError(o.field, o.path, err)
 	}
 	r.result.Outputs = append(r.result.Outputs, describeOutput(o, format, fresh, seam))
+	return nil
+}
+
+// create begins a take's file. A name that was free when the job was planned and is no longer is no reason to lose the
+// take: it gets another one, here or when it is put in place.
+func (r *run) create(o *output, f audio.Format) (err error) {
+	another := func() string {
+		o.path = r.freeName(filepath.Dir(o.path), filepath.Ext(o.path))
+		return o.path
+	}
+	o.writer, err = audio.Create(o.path, f, r.job.Overwrite)
+	if o.free && errors.Is(err, audio.ErrExists) {
+		o.writer, err = audio.Create(another(), f, false)
+	}
+	if err != nil {
+		return outputError(o.field, o.path, err)
+	}
+	if o.free {
+		o.writer.OrElse(another)
+	}
 	return nil
 }
 
@@ -177,41 +202,32 @@ func (s *source) tail(frames int, f audio.Format) ([][]float32, error) {
 	return planar, nil
 }
 
-// maxConvertedSeconds bounds the memory that converting an original to another rate takes.
-const maxConvertedSeconds = 1800
-
 // writeOriginal copies the source up to the seam, untouched where the output's format can hold it, and returns its frames.
-func (r *run) writeOriginal(w *audio.Writer, f audio.Format) (int64, error) {
+func (r *run) writeOriginal(ctx context.Context, o *output, f audio.Format) (written int64, err error) {
 	s := r.source
 	dither := !exactly(s.info.Bits, f.Bits) || f.Rate != s.info.Rate || f.Channels != s.info.Channels
-	var written int64
 	write := func(planar [][]float32) error {
 		planar = audio.Mix(planar, f.Channels)
 		written += int64(len(planar[0]))
-		return w.Write(audio.Interleave(planar), dither)
+		return o.writer.Write(audio.Interleave(planar), dither)
 	}
-	if f.Rate == s.info.Rate {
-		err := s.reader.Blocks(0, s.seam, func(block []float32) error {
-			if f.Channels == s.info.Channels {
-				written += int64(len(block) / f.Channels)
-				return w.Write(block, dither)
-			}
+	converter := audio.NewResampler(s.info.Rate, f.Rate, s.info.Channels)
+	err = s.reader.Blocks(0, s.seam, func(block []float32) error {
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case f.Rate != s.info.Rate:
+			return converter.Write(block, write)
+		case f.Channels != s.info.Channels:
 			return write(audio.Deinterleave(block, s.info.Channels))
-		})
-		return written, copyError(s.path, err)
+		}
+		written += int64(len(block) / f.Channels)
+		return o.writer.Write(block, dither)
+	})
+	if err == nil {
+		err = converter.Flush(write)
 	}
-	if float64(s.seam)/float64(s.info.Rate) > maxConvertedSeconds {
-		return 0, Errorf(AudioLength, "include", "include: full at another sampleRate: got %.0f s, want at most %d s; leave sampleRate at source", float64(s.seam)/float64(s.info.Rate), maxConvertedSeconds)
-	}
-	interleaved, err := s.reader.Read(0, s.seam)
-	if err != nil {
-		return 0, audioError(s.field, s.path, err)
-	}
-	planar := audio.Deinterleave(interleaved, s.info.Channels)
-	for c := range planar {
-		planar[c] = audio.Resample(planar[c], s.info.Rate, f.Rate)
-	}
-	return written, copyError(s.path, write(planar))
+	return written, copyError(s, o, err)
 }
 
 // exactly says whether every sample of the source's format is one of the output's.
@@ -220,15 +236,15 @@ func exactly(source, output string) bool {
 }
 
 // copyError tells an error of the input from one of the output.
-func copyError(path string, err error) error {
+func copyError(s *source, o *output, err error) error {
 	var format *audio.FormatError
 	if err == nil {
 		return nil
 	}
 	if errors.As(err, &format) {
-		return audioError("path", path, err)
+		return audioError(s.field, s.path, err)
 	}
-	return outputError("outputPath", path, err)
+	return outputError(o.field, o.path, err)
 }
 
 // silenceDB is the peak below which a take counts as silent.

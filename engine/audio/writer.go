@@ -2,6 +2,7 @@ package audio
 
 // Makes new files. Samples go to a hidden file in the target's folder; Commit syncs it and gives it its name, so
 // whoever sees the name sees a whole file, and Abort leaves nothing. Between two writers of one name exactly one wins.
+// Files that belong together are committed together: see CommitAll.
 
 import (
 	"bufio"
@@ -34,7 +35,9 @@ type Writer struct {
 	path      string
 	overwrite bool
 	format    Format
-	temp      *os.File // nil once committed or aborted
+	another   func() string // a name to take when path is taken; nil: that is an error
+	temp      *os.File      // nil once committed or aborted
+	replaced  string        // hidden name of what publish replaced, "" for nothing
 	out       *fileBuffer
 	encoder   encoder
 	written   int64 // samples of all channels
@@ -49,8 +52,7 @@ func Create(path string, f Format, overwrite bool) (*Writer, error) {
 	if err := checkTarget(path, overwrite); err != nil {
 		return nil, err
 	}
-	hidden := filepath.Join(filepath.Dir(path), fmt.Sprintf(".segue-%016x.part", rand.Uint64()))
-	temp, err := os.OpenFile(hidden, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	temp, err := os.OpenFile(hiddenName(path, "part"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return nil, unwritable(path, err)
 	}
@@ -98,7 +100,10 @@ func (f Format) bits() int {
 // checkTarget fails early, before minutes of work; Commit decides again.
 func checkTarget(path string, overwrite bool) error {
 	stat, err := os.Stat(path)
+	link, linkErr := os.Lstat(path)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && linkErr == nil && link.Mode()&fs.ModeSymlink != 0 && !overwrite:
+		return fmt.Errorf("audio: %s: %w, as a link to nothing", path, ErrExists)
 	case errors.Is(err, fs.ErrNotExist):
 		folder, err := os.Stat(filepath.Dir(path))
 		if err == nil && !folder.IsDir() {
@@ -156,14 +161,23 @@ func (w *Writer) Write(interleaved []float32, dither bool) error {
 
 // checkSize keeps a WAV below the 4 GiB that its header can count.
 func (w *Writer) checkSize(more int) error {
+	return w.format.checkSamples(w.path, w.written+int64(more))
+}
+
+// CheckFrames says early whether a file of so many frames can be written.
+func (f Format) CheckFrames(path string, frames int64) error {
+	return f.checkSamples(path, frames*int64(f.Channels))
+}
+
+func (f Format) checkSamples(path string, samples int64) error {
 	width := int64(4)
-	if bits := w.format.bits(); bits > 0 {
+	if bits := f.bits(); bits > 0 {
 		width = int64(bits / 8)
 	}
-	if w.format.Container != "wav" || (w.written+int64(more))*width < math.MaxUint32-wavHeaderSize {
+	if f.Container != "wav" || samples < (math.MaxUint32-wavHeaderSize)/width {
 		return nil
 	}
-	return &UnsupportedError{Path: w.path, What: "a WAV over 4 GiB", Cure: "write flac, or the continuation alone"}
+	return &UnsupportedError{Path: path, What: "a WAV over 4 GiB", Cure: "write flac, or the continuation alone"}
 }
 
 // quantize fills w.ints.
@@ -200,56 +214,137 @@ func triangular(n uint64) float64 {
 	return (float64(uint32(z)) - float64(z>>32)) / (1 << 32)
 }
 
+// OrElse has Commit take the name that another returns, and ask again, where the one of Create is taken by then.
+func (w *Writer) OrElse(another func() string) { w.another = another }
+
+// Path is the file's name: after Commit the one that it has got.
+func (w *Writer) Path() string { return w.path }
+
 // Commit completes the file and gives it its name. After an error nothing is left behind.
 func (w *Writer) Commit() error {
-	if w.temp == nil {
-		return fmt.Errorf("audio: %s: Commit after Commit or Abort", w.path)
+	_, err := CommitAll([]*Writer{w})
+	return err
+}
+
+// CommitAll completes files that belong together and gives them their names. After an error, which comes with the writer
+// concerned, none of them is left behind, and what they replaced is back.
+func CommitAll(writers []*Writer) (*Writer, error) {
+	for _, w := range writers {
+		defer w.Abort()
 	}
-	defer w.Abort()
-	if w.written == 0 {
+	for _, w := range writers {
+		if err := w.finish(); err != nil {
+			return w, err
+		}
+	}
+	for i, w := range writers {
+		if err := w.publish(i+1 < len(writers)); err != nil {
+			for _, earlier := range writers[:i] {
+				earlier.withdraw()
+			}
+			return w, err
+		}
+	}
+	for _, w := range writers {
+		w.settle()
+	}
+	return nil, nil
+}
+
+// finish makes the temporary file whole, durable and closed: Windows renames and links closed files only.
+func (w *Writer) finish() error {
+	switch {
+	case w.temp == nil:
+		return fmt.Errorf("audio: %s: Commit after Commit or Abort", w.path)
+	case w.written == 0:
 		return fmt.Errorf("audio: %s: nothing was written", w.path)
 	}
-	if err := w.finish(); err != nil {
+	if err := guarded(w.format.Container+" encoder", w.encoder.close); err != nil {
 		return unwritable(w.path, err)
 	}
-	if err := w.publish(); err != nil {
-		return err
+	for _, step := range []func() error{w.out.Flush, w.temp.Sync, w.temp.Close} {
+		if err := step(); err != nil {
+			return unwritable(w.path, err)
+		}
+	}
+	return nil
+}
+
+// publish gives the temporary file its name. With keep, what it replaces stays under a hidden name until settle or withdraw.
+func (w *Writer) publish(keep bool) error {
+	if w.overwrite {
+		if keep {
+			w.hide()
+		}
+		err := os.Rename(w.temp.Name(), w.path)
+		if err != nil {
+			w.putBack()
+		}
+		return unwritable(w.path, err)
+	}
+	for {
+		err := linkNew(w.temp.Name(), w.path)
+		switch {
+		case !errors.Is(err, fs.ErrExist):
+			return unwritable(w.path, err)
+		case w.another == nil:
+			return fmt.Errorf("audio: %s: %w", w.path, ErrExists)
+		}
+		w.path = w.another()
+	}
+}
+
+// hide keeps what is there under a second name; where the file system has no links, under that name alone.
+func (w *Writer) hide() {
+	if there, err := os.Lstat(w.path); err != nil || there.IsDir() {
+		return
+	}
+	hidden := hiddenName(w.path, "old")
+	if os.Link(w.path, hidden) == nil || os.Rename(w.path, hidden) == nil {
+		w.replaced = hidden
+	}
+}
+
+// withdraw undoes publish.
+func (w *Writer) withdraw() {
+	if w.replaced == "" {
+		os.Remove(w.path)
+	}
+	w.putBack()
+}
+
+// putBack undoes hide.
+func (w *Writer) putBack() {
+	if w.replaced != "" {
+		os.Rename(w.replaced, w.path)
+		os.Remove(w.replaced) // which is still there if both were names of one file
+	}
+}
+
+// settle ends a publish that stays.
+func (w *Writer) settle() {
+	if w.replaced != "" {
+		os.Remove(w.replaced)
 	}
 	if folder, err := os.Open(filepath.Dir(w.path)); err == nil {
 		folder.Sync() // makes the name durable; some systems cannot, and the file is there all the same
 		folder.Close()
 	}
-	return nil
 }
 
-// finish makes the temporary file whole, durable and closed: Windows renames and links closed files only.
-func (w *Writer) finish() error {
-	if err := guarded(w.format.Container+" encoder", w.encoder.close); err != nil {
-		return err
-	}
-	if err := w.out.Flush(); err != nil {
-		return err
-	}
-	if err := w.temp.Sync(); err != nil {
-		return err
-	}
-	return w.temp.Close()
-}
-
-// publish gives the temporary file its name. A hard link never replaces; where the file system has none (FAT,
-// network shares) an empty file reserves the name.
-func (w *Writer) publish() error {
-	if w.overwrite {
-		return unwritable(w.path, os.Rename(w.temp.Name(), w.path))
-	}
-	err := os.Link(w.temp.Name(), w.path) // Abort removes the other name
+// linkNew gives a file a name that is free. A hard link never replaces, and Abort removes the other name; where the file
+// system has none (FAT, network shares) an empty file reserves the name.
+func linkNew(from, to string) error {
+	err := os.Link(from, to)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		err = renameReserved(w.temp.Name(), w.path)
+		err = renameReserved(from, to)
 	}
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("audio: %s: %w", w.path, ErrExists)
-	}
-	return unwritable(w.path, err)
+	return err
+}
+
+// hiddenName is a new one in path's folder.
+func hiddenName(path, extension string) string {
+	return filepath.Join(filepath.Dir(path), fmt.Sprintf(".segue-%016x.%s", rand.Uint64(), extension))
 }
 
 func renameReserved(from, to string) error {

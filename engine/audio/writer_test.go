@@ -170,6 +170,10 @@ func TestCreateRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	free := filepath.Join(dir, "free")
+	link := filepath.Join(t.TempDir(), "link.wav")
+	if err := os.Symlink(free, link); err != nil {
+		t.Skipf("needs the right to make links: %v", err)
+	}
 	cases := []struct {
 		name      string
 		path      string
@@ -178,6 +182,7 @@ func TestCreateRefuses(t *testing.T) {
 		want      error // nil: *UnsupportedError
 	}{
 		{"exists", there, pcm16, false, ErrExists},
+		{"link to nothing", link, pcm16, false, ErrExists},
 		{"folder", dir, pcm16, true, ErrUnwritable},
 		{"device", os.DevNull, pcm16, true, ErrUnwritable},
 		{"no folder", filepath.Join(dir, "none", "a.wav"), pcm16, false, ErrUnwritable},
