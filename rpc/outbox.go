@@ -7,12 +7,18 @@ package rpc
 import (
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 )
 
-// roomLimit is how many unwritten bytes the host may leave before no more of its requests are read.
-const roomLimit = 8 << 20
+const (
+	// roomLimit is how many unwritten bytes the host may leave before no more of its requests are read.
+	roomLimit = 8 << 20
+
+	// pieceBytes is how much is written at once: a page, so that a host is seen to read however slowly it does.
+	pieceBytes = 4 << 10
+)
 
 type message struct {
 	token  Token // of a progress notification, "" for answers
@@ -94,7 +100,7 @@ func (o *outbox) room() {
 	}
 }
 
-// flush waits until all is written, but not longer than limit: a host may have stopped reading for good.
+// flush waits until all is written, but not longer than limit for a host that reads nothing: it may have stopped for good.
 func (o *outbox) flush(limit time.Duration) {
 	late := false
 	timer := time.AfterFunc(limit, func() {
@@ -106,8 +112,11 @@ func (o *outbox) flush(limit time.Duration) {
 	defer timer.Stop()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.bytes > 0 && !o.closed && !late {
-		o.turn.Wait()
+	for left := o.bytes; o.bytes > 0 && !o.closed && !late; o.turn.Wait() {
+		if o.bytes < left {
+			left = o.bytes
+			timer.Reset(limit)
+		}
 	}
 }
 
@@ -119,25 +128,31 @@ func (o *outbox) close() {
 	o.turn.Broadcast()
 }
 
-// write is the writer's goroutine: one Write call per message.
+// write is the writer's goroutine.
 func (o *outbox) write() {
 	for {
 		text, ok := o.take()
 		if !ok {
 			return
 		}
-		if _, err := o.w.Write(text); err != nil {
-			close(o.broken)
-			o.close()
-			return
+		for piece := range slices.Chunk(text, pieceBytes) {
+			if _, err := o.w.Write(piece); err != nil {
+				close(o.broken)
+				o.close()
+				return
+			}
+			o.written(len(piece))
 		}
-		o.mu.Lock()
-		if !o.closed {
-			o.bytes -= len(text)
-		}
-		o.turn.Broadcast()
-		o.mu.Unlock()
 	}
+}
+
+func (o *outbox) written(n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.closed {
+		o.bytes -= n
+	}
+	o.turn.Broadcast()
 }
 
 func (o *outbox) take() ([]byte, bool) {

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -270,6 +271,26 @@ func TestHostThatNeverReads(t *testing.T) {
 			t.Errorf("got %d jobs in %v, want 2 in 200 s", jobs, took)
 		}
 		close(out.release)
+	})
+}
+
+// unhurried is the stdout of a host that reads a page at a time and then does something else.
+type unhurried struct{ bytes.Buffer }
+
+func (u *unhurried) Write(p []byte) (int, error) {
+	time.Sleep(time.Duration(len(p)+4095) / 4096 * time.Second)
+	return u.Buffer.Write(p)
+}
+
+// A host that reads slowly gets every answer, though its requests have long ended.
+func TestHostThatReadsSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		requests := strings.Repeat(request("1", "rpc.discover", "{}")+"\n", 20)
+		out := &unhurried{}
+		code := Serve(t.Context(), strings.NewReader(requests), out, &fakeEngine{}, Options{})
+		if got := strings.Count(out.String(), "\n"); code != 0 || got != 20 {
+			t.Errorf("got exit code %d after %d answers in %d bytes, want 20 answers", code, got, out.Len())
+		}
 	})
 }
 

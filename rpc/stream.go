@@ -22,7 +22,7 @@ const (
 	// maxBatch bounds what one message can ask for: a batch of two-byte messages would be answered fifty-fold.
 	maxBatch = 1024
 
-	// flushLimit is how long a host that does not read is waited for, once all its requests are answered.
+	// flushLimit is how long a host that reads nothing is waited for, once all its requests are answered.
 	flushLimit = 2 * time.Second
 )
 
