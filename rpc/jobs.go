@@ -2,7 +2,8 @@ package rpc
 
 // Requests that take time. Each is registered on the reading goroutine, before anything else of it happens, so a cancel
 // that follows it on the wire always finds it. Those for the device run one at a time in the order they came; those that
-// only read files run beside them, a few at once. Whatever happens to a request, it is finished exactly once.
+// only read files run beside them, a few at once, and so do those that bring models, which take long and must not keep the
+// former waiting. Whatever happens to a request, it is finished exactly once.
 
 import (
 	"context"
@@ -17,8 +18,8 @@ import (
 )
 
 const (
-	queueLimit = 64 // requests waiting for the device; as many may wait to read files
-	asideLimit = 4  // requests reading files at once
+	queueLimit = 64 // requests waiting for the device; as many may wait in each lane beside it
+	asideLimit = 4  // requests at once in each of those
 )
 
 // task is one request from its registration to its answer.
@@ -39,7 +40,7 @@ type task struct {
 
 type jobs struct {
 	log   *slog.Logger
-	slots chan struct{} // taken by requests that read files
+	slots map[lane]chan struct{} // of the lanes beside the device: taken by requests that work
 
 	mu      sync.Mutex
 	changed *sync.Cond       // queue, tasks or stopped
@@ -47,12 +48,14 @@ type jobs struct {
 	open    int              // registered and not answered: a little longer than in tasks
 	queue   []*task          // waiting for the device
 	running *task            // on the device
-	aside   int              // of tasks: waiting to read files, or reading
+	aside   map[lane]int     // of tasks: waiting or working beside the device
 	stopped error            // why no more requests are taken
 }
 
 func newJobs(log *slog.Logger) *jobs {
-	j := &jobs{log: log, slots: make(chan struct{}, asideLimit), tasks: map[uint64]*task{}}
+	j := &jobs{log: log, tasks: map[uint64]*task{}, aside: map[lane]int{}, slots: map[lane]chan struct{}{
+		laneAside: make(chan struct{}, asideLimit), laneModels: make(chan struct{}, asideLimit),
+	}}
 	j.changed = sync.NewCond(&j.mu)
 	go j.serveDevice()
 	return j
@@ -82,9 +85,9 @@ func (j *jobs) submit(t *task, lane lane, timeout time.Duration) error {
 	j.tasks[t.id] = t
 	j.open++
 	t.reports.begin()
-	if lane == laneAside {
-		j.aside++
-		go j.serveAside(t)
+	if lane != laneDevice {
+		j.aside[lane]++
+		go j.serveAside(t, lane)
 		return nil
 	}
 	j.queue = append(j.queue, t)
@@ -97,7 +100,7 @@ func (j *jobs) admit(t *task, lane lane) error {
 	switch {
 	case j.stopped != nil:
 		return j.stopped
-	case lane == laneDevice && len(j.queue) >= queueLimit, lane == laneAside && j.aside >= queueLimit:
+	case lane == laneDevice && len(j.queue) >= queueLimit, j.aside[lane] >= queueLimit:
 		return engine.Errorf(engine.QueueFull, "", "%s: %d requests are waiting already", t.method, queueLimit)
 	}
 	for _, other := range j.tasks {
@@ -150,18 +153,18 @@ func (j *jobs) next() *task {
 	return j.running
 }
 
-func (j *jobs) serveAside(t *task) {
+func (j *jobs) serveAside(t *task, lane lane) {
 	var result any
 	var err error
 	select {
-	case j.slots <- struct{}{}:
+	case j.slots[lane] <- struct{}{}:
 		result, err = j.perform(t)
-		<-j.slots
+		<-j.slots[lane]
 	case <-t.ctx.Done():
 		err = context.Cause(t.ctx)
 	}
 	j.mu.Lock()
-	j.aside--
+	j.aside[lane]--
 	j.mu.Unlock()
 	j.finish(t, result, err)
 }

@@ -161,6 +161,38 @@ func TestProbesAreBoundedAndCancelled(t *testing.T) {
 	})
 }
 
+// Downloads and loads take minutes; whoever only looks does not wait for them.
+func TestLookingDoesNotWaitForModelsThatCome(t *testing.T) {
+	e := &fakeEngine{load: func(ctx context.Context, _ string, _ func(engine.Progress)) (engine.ModelInfo, error) {
+		<-ctx.Done()
+		return engine.ModelInfo{}, ctx.Err()
+	}}
+	bubble(t, e, Options{}, func(t *testing.T, h *host) {
+		for i := range queueLimit {
+			h.send(request(fmt.Sprint(i), "models/load", "{}"))
+		}
+		h.send(request(`"over"`, "models/load", "{}"))
+		check(t, h.heard(), `"over" 1401 queue.full`)
+		h.send(request(`"p"`, "audio/probe", `{"path":"a.wav"}`))
+		check(t, h.heard(), `"p" ok`)
+		h.send(request(`"l"`, "models/list", "{}"))
+		check(t, h.heard(), `"l" ok`)
+		for i := range queueLimit {
+			h.send(cancelNote(fmt.Sprintf(`{"id":%d}`, i)))
+		}
+		h.heard()
+	})
+}
+
+// A time that is less than a clock can tell is over at once, not never.
+func TestTimeoutOfNearlyNothing(t *testing.T) {
+	bubble(t, &fakeEngine{run: slow}, Options{}, func(t *testing.T, h *host) {
+		h.send(request("1", "generate", `{"timeoutSeconds":1e-12}`))
+		time.Sleep(time.Second)
+		check(t, h.heard(), "1 1402 timeout")
+	})
+}
+
 func TestTimeout(t *testing.T) {
 	bubble(t, &fakeEngine{run: slow}, Options{}, func(t *testing.T, h *host) {
 		h.send(request("1", "generate", `{"timeoutSeconds":30}`), request("2", "generate", `{"timeoutSeconds":10}`), request("3", "generate", "{}"))

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -206,7 +207,8 @@ func (s *server) submit(conn *jsonrpc2.Conn, id jsonrpc2.ID, m *method, params a
 		return m.call(s, call{ctx, report}, params)
 	}
 	t.answer = func(result any, failure *jsonrpc2.Error) { s.reply(conn, id, result, failure) }
-	return s.jobs.submit(t, m.lane, time.Duration(wish.TimeoutSeconds*float64(time.Second)))
+	timeout := time.Duration(math.Ceil(wish.TimeoutSeconds * float64(time.Second))) // 0 only for none
+	return s.jobs.submit(t, m.lane, timeout)
 }
 
 // reply answers one request: with failure, or with result where there is none.
