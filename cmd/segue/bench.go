@@ -60,12 +60,9 @@ func runBench(ctx context.Context, env *environment, args []string) error {
 	set := newFlags(env, "bench", "bench [flags]", aboutBench)
 	f := &benchFlags{Options: bench.Options{Version: version(), Matrix: bench.Matrix{Threads: []int{0}, Guidance: []float64{3}, Variations: []int{1}}}}
 	f.register(set)
-	positional, err := parse(set, args)
-	switch {
+	switch err := parseOnly(set, args); {
 	case err != nil:
 		return err
-	case len(positional) > 0:
-		return usageError{fmt.Sprintf("bench: got the argument %q, want flags only", positional[0])}
 	case f.Shape != "" && f.Model != "":
 		return usageError{"bench: got --model and --shape, want one of them"}
 	}

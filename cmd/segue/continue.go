@@ -43,17 +43,14 @@ func runJob(ctx context.Context, env *environment, args []string, job *engine.Jo
 	var machine machineFlags
 	machine.register(set)
 	asJSON := set.Bool("json", false, "print the whole result as JSON")
-	positional, err := parse(set, args)
+	var err error
+	if hasInput {
+		job.Path, err = parseWith(set, "FILE", args)
+	} else {
+		err = parseOnly(set, args)
+	}
 	if err != nil {
 		return err
-	}
-	switch {
-	case hasInput && len(positional) != 1:
-		return usageError{fmt.Sprintf("continue: got %d files, want one: segue continue FILE [flags]", len(positional))}
-	case hasInput:
-		job.Path = positional[0]
-	case len(positional) > 0:
-		return usageError{fmt.Sprintf("generate: got the argument %q, want flags only", positional[0])}
 	}
 	if err := job.Validate(); err != nil { // before a model is loaded
 		return usageError{err.Error()}

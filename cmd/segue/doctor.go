@@ -42,10 +42,8 @@ func runDoctor(ctx context.Context, env *environment, args []string) error {
 	machine.register(set)
 	asJSON := set.Bool("json", false, "print as JSON")
 	report := set.String("report", "", "`FILE` for every op's errors and times on this device")
-	if positional, err := parse(set, args); err != nil {
+	if err := parseOnly(set, args); err != nil {
 		return err
-	} else if len(positional) > 0 {
-		return usageError{fmt.Sprintf("doctor: got the argument %q, want flags only", positional[0])}
 	}
 	d := &diagnosis{OK: true}
 	d.add("version", true, "segue %s %s/%s %s", version(), runtime.GOOS, runtime.GOARCH, runtime.Version())

@@ -32,11 +32,37 @@ func newFlags(env *environment, name, usage, about string) *flag.FlagSet {
 	return set
 }
 
+// parseOnly reads the flags of a command that takes nothing else.
+func parseOnly(set *flag.FlagSet, args []string) error {
+	positional, err := parse(set, args)
+	if err == nil && len(positional) > 0 {
+		return usageError{fmt.Sprintf("%s: got the argument %q, want flags only", set.Name(), positional[0])}
+	}
+	return err
+}
+
+// parseWith reads the flags of a command and its one argument. A script whose variable is not set gives an empty one.
+func parseWith(set *flag.FlagSet, what string, args []string) (string, error) {
+	positional, err := parse(set, args)
+	switch {
+	case err != nil:
+		return "", err
+	case len(positional) != 1:
+		return "", usageError{fmt.Sprintf("%s: got %d arguments, want one: segue %[1]s %[3]s [flags]", set.Name(), len(positional), what)}
+	case positional[0] == "":
+		return "", usageError{fmt.Sprintf("%s: got an empty %s, want one: segue %[1]s %[2]s [flags]", set.Name(), what)}
+	}
+	return positional[0], nil
+}
+
 // parse reads flags wherever they stand among the arguments and returns the others.
 func parse(set *flag.FlagSet, args []string) (positional []string, err error) {
+	help := set.Usage
+	set.Usage = func() {} // the package shows it at every mistake, too
 	for {
 		if err := set.Parse(args); err != nil {
 			if errors.Is(err, flag.ErrHelp) {
+				help()
 				return nil, exitError(0)
 			}
 			return nil, usageError{fmt.Sprintf("%s: %v (segue %s --help tells the flags)", set.Name(), err, set.Name())}
@@ -62,7 +88,7 @@ func printFlags(w io.Writer, set *flag.FlagSet) {
 		if name != "" {
 			line += " " + name
 		}
-		if f.DefValue != "" && f.DefValue != "false" && !strings.Contains(usage, "0:") {
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" {
 			usage += " (default " + f.DefValue + ")"
 		}
 		fmt.Fprintf(w, "%-26s %s\n", line, wrap(usage, 27, 100))

@@ -20,21 +20,24 @@ import (
 // command is one subcommand.
 type command struct {
 	name, summary string
+	leaves        string // what a signal that stops it leaves behind; "": nothing to tell of
 	run           func(ctx context.Context, env *environment, args []string) error
 }
 
+const leavesNothing = "; no file was left behind"
+
 var commands = []command{
-	{"worker", "serve a host: JSON-RPC on stdin and stdout", runWorker},
-	{"continue", "continue an audio file", runContinue},
-	{"generate", "make music from nothing, or from a text", runGenerate},
-	{"pull", "bring a model from the hub to this machine", runPull},
-	{"models", "list the models that can be used", runModels},
-	{"probe", "tell what an audio file is", runProbe},
-	{"verify", "compare a checkpoint with the reference's results", runVerify},
-	{"bench", "measure speed and quality on this machine, and recommend", runBench},
-	{"doctor", "check this machine: device, memory, folders, a one-second self-test", runDoctor},
-	{"schema", "print the OpenRPC document of the worker", runSchema},
-	{"version", "print the version", runVersion},
+	{"worker", "serve a host: JSON-RPC on stdin and stdout", leavesNothing, runWorker},
+	{"continue", "continue an audio file", leavesNothing, runContinue},
+	{"generate", "make music from nothing, or from a text", leavesNothing, runGenerate},
+	{"pull", "bring a model from the hub to this machine", "; the same command goes on where it stopped", runPull},
+	{"models", "list the models that can be used", "", runModels},
+	{"probe", "tell what an audio file is", "", runProbe},
+	{"verify", "compare a checkpoint with the reference's results", "", runVerify},
+	{"bench", "measure speed and quality on this machine, and recommend", "", runBench},
+	{"doctor", "check this machine: device, memory, folders, a one-second self-test", "", runDoctor},
+	{"schema", "print the OpenRPC document of the worker", "", runSchema},
+	{"version", "print the version", "", runVersion},
 }
 
 // environment is what a subcommand may touch of the outside world.
@@ -105,7 +108,7 @@ func dispatch(ctx context.Context, env *environment, args []string) int {
 	}
 	for _, c := range commands {
 		if c.name == name {
-			return exitCode(ctx, env, c.run(ctx, env, args[1:]))
+			return exitCode(ctx, env, c, c.run(ctx, env, args[1:]))
 		}
 	}
 	fmt.Fprintf(env.stderr, "segue: got %q, want one of the commands below\n\n", name)
@@ -114,7 +117,7 @@ func dispatch(ctx context.Context, env *environment, args []string) int {
 }
 
 // exitCode prints err for people and turns it into the process's code.
-func exitCode(ctx context.Context, env *environment, err error) int {
+func exitCode(ctx context.Context, env *environment, c command, err error) int {
 	var exit exitError
 	var usage usageError
 	var bySignal signalError
@@ -124,7 +127,7 @@ func exitCode(ctx context.Context, env *environment, err error) int {
 	case errors.As(err, &exit):
 		return int(exit)
 	case errors.As(context.Cause(ctx), &bySignal):
-		fmt.Fprintf(env.stderr, "segue: stopped by %s; no file was left behind\n", bySignal.signal)
+		fmt.Fprintf(env.stderr, "segue: stopped by %s%s\n", bySignal.signal, c.leaves)
 		if bySignal.signal == syscall.SIGTERM {
 			return exitTerminate
 		}

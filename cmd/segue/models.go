@@ -22,10 +22,8 @@ func runModels(ctx context.Context, env *environment, args []string) error {
 	var machine machineFlags
 	machine.register(set)
 	asJSON := set.Bool("json", false, "print the list as JSON")
-	if positional, err := parse(set, args); err != nil {
+	if err := parseOnly(set, args); err != nil {
 		return err
-	} else if len(positional) > 0 {
-		return usageError{fmt.Sprintf("models: got the argument %q, want flags only", positional[0])}
 	}
 	if machine.device == "auto" {
 		machine.device = "cpu" // no model runs

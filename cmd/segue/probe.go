@@ -14,16 +14,13 @@ const aboutProbe = `Tells what an audio file is: format, length, peak, loudness,
 func runProbe(ctx context.Context, env *environment, args []string) error {
 	set := newFlags(env, "probe", "probe FILE [flags]", aboutProbe)
 	asJSON := set.Bool("json", false, "print as JSON")
-	positional, err := parse(set, args)
+	file, err := parseWith(set, "FILE", args)
 	if err != nil {
 		return err
 	}
-	if len(positional) != 1 {
-		return usageError{fmt.Sprintf("probe: got %d files, want one: segue probe FILE", len(positional))}
-	}
 	machine := machineFlags{device: "cpu", threads: 1} // no model runs
 	return machine.withEngine(ctx, func(e *engine.Engine) error {
-		info, err := e.Probe(ctx, positional[0])
+		info, err := e.Probe(ctx, file)
 		if err != nil {
 			return err
 		}

@@ -18,10 +18,8 @@ func runPrune(ctx context.Context, env *environment, args []string) error {
 	set.Float64Var(&o.UnusedDays, "unused-days", o.UnusedDays, "`N` what was not used for so many days goes too; 0: all")
 	set.BoolVar(&o.DryRun, "dry-run", false, "only tell what would go")
 	asJSON := set.Bool("json", false, "print as JSON")
-	if positional, err := parse(set, args); err != nil {
+	if err := parseOnly(set, args); err != nil {
 		return err
-	} else if len(positional) > 0 {
-		return usageError{fmt.Sprintf("models prune: got the argument %q, want flags only", positional[0])}
 	}
 	machine := machineFlags{device: "auto", threads: 1}
 	return machine.withEngine(ctx, func(e *engine.Engine) error {

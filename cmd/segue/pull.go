@@ -16,17 +16,14 @@ func runPull(ctx context.Context, env *environment, args []string) error {
 	set := newFlags(env, "pull", "pull NAME [flags]", aboutPull)
 	revision := set.String("revision", "", "`NAME` branch, tag or commit (default main)")
 	asJSON := set.Bool("json", false, "print the model as JSON")
-	positional, err := parse(set, args)
+	name, err := parseWith(set, "NAME", args)
 	if err != nil {
 		return err
-	}
-	if len(positional) != 1 {
-		return usageError{fmt.Sprintf("pull: got %d names, want one: segue pull NAME", len(positional))}
 	}
 	machine := machineFlags{device: "cpu", threads: 1} // no model runs
 	return machine.withEngine(ctx, func(e *engine.Engine) error {
 		bar := newProgressBar(env)
-		info, err := e.Pull(ctx, positional[0], *revision, bar.report)
+		info, err := e.Pull(ctx, name, *revision, bar.report)
 		bar.end()
 		switch {
 		case err != nil:

@@ -306,6 +306,10 @@ func TestCommandLine(t *testing.T) {
 		{"doctor --device cpu", 0, "choice     asked for\n", ""},
 		{"schema", 0, `"openrpc"`, ""},
 		{"version", 0, "segue ", ""},
+		{"version please", 2, "", "please"},
+		{"schema please", 2, "", "please"},
+		{"continue --help", 0, "(default 250)", ""},
+		{"models prune --help", 0, "(default 30)", ""},
 		{"worker --framing morse", 2, "", "morse"},
 	} {
 		out, words, code := segue(t, dir, "", strings.Fields(test.args)...)
@@ -313,6 +317,25 @@ func TestCommandLine(t *testing.T) {
 			t.Errorf("segue %s: exit code %d, stdout %q, stderr %q; want %d, %q, %q", test.args, code, out, words, test.code, test.stdout, test.stderr)
 		}
 	}
+}
+
+// What goes to stdout is a script's: a mistake leaves it empty. An empty name, as a variable that is not set gives, is one.
+func TestMistakesLeaveStdoutEmpty(t *testing.T) {
+	dir := folder(t)
+	for _, args := range [][]string{
+		{"continue", "clip.wav", "--seconds", "many"},
+		{"continue", "clip.wav", "--colour", "red"},
+		{"worker", "--log-level", "loud"},
+		{"continue", ""},
+		{"probe", ""},
+		{"pull", ""},
+		{"verify", ""},
+	} {
+		if out, words, code := segue(t, dir, "", args...); code != 2 || out != "" || !strings.HasPrefix(words, "segue: "+args[0]+": ") {
+			t.Errorf("segue %q: exit code %d, stdout %q, stderr %q; want 2 and words alone", args, code, out, words)
+		}
+	}
+	onlyClip(t, dir)
 }
 
 // How long a host waits for the first answer.

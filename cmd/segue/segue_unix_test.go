@@ -3,7 +3,9 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -29,6 +31,32 @@ func TestSignal(t *testing.T) {
 		t.Errorf("got %v, want exit code %d", err, exitTerminate)
 	}
 	onlyClip(t, dir)
+}
+
+// A download that is stopped keeps what has come, and says so.
+func TestSignalDuringPull(t *testing.T) {
+	hub, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hub.Close()
+	var words bytes.Buffer
+	c := exec.Command(binary, "pull", "small")
+	c.Env = append(os.Environ(), "HF_ENDPOINT=http://"+hub.Addr().String(), "HF_HOME="+t.TempDir())
+	c.Stderr = &words
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hub.Accept(); err != nil { // it asks, and is not answered
+		t.Fatal(err)
+	}
+	if err := c.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	c.Wait()
+	if code := c.ProcessState.ExitCode(); code != exitInterrupt || !strings.Contains(words.String(), "goes on where it stopped") {
+		t.Errorf("exit code %d, stderr %q; want %d and that the command goes on", code, words.String(), exitInterrupt)
+	}
 }
 
 // The host dies while a stranger keeps its end of stdin open: the worker notices and ends.

@@ -26,17 +26,14 @@ func runVerify(ctx context.Context, env *environment, args []string) error {
 	set.StringVar(&machine.base, "base", "", "`DIR` supplies text encoder, tokenizer and codec to an audiocraft checkpoint")
 	goldenPath := set.String("golden", "", "`FILE` reference results (default DIR/golden.safetensors)")
 	asJSON := set.Bool("json", false, "print the rows as JSON")
-	positional, err := parse(set, args)
+	dir, err := parseWith(set, "DIR", args)
 	if err != nil {
 		return err
 	}
-	if len(positional) != 1 {
-		return usageError{fmt.Sprintf("verify: got %d folders, want one: segue verify DIR", len(positional))}
-	}
 	if *goldenPath == "" {
-		*goldenPath = filepath.Join(positional[0], "golden.safetensors")
+		*goldenPath = filepath.Join(dir, "golden.safetensors")
 	}
-	rows, err := machine.verify(ctx, positional[0], *goldenPath)
+	rows, err := machine.verify(ctx, dir, *goldenPath)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func version() string {
 
 func runVersion(_ context.Context, env *environment, args []string) error {
 	set := newFlags(env, "version", "version", "Prints the version.\n")
-	if _, err := parse(set, args); err != nil {
+	if err := parseOnly(set, args); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(env.stdout, "segue %s %s/%s %s\n", version(), runtime.GOOS, runtime.GOARCH, runtime.Version())

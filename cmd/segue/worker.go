@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 
@@ -25,10 +24,8 @@ func runWorker(ctx context.Context, env *environment, args []string) error {
 	framingName := set.String("framing", "auto", "`KIND` auto, line or header")
 	level := slog.LevelWarn
 	set.TextVar(&level, "log-level", slog.LevelWarn, "`LEVEL` log on stderr: debug, info, warn or error")
-	if positional, err := parse(set, args); err != nil {
+	if err := parseOnly(set, args); err != nil {
 		return err
-	} else if len(positional) > 0 {
-		return usageError{fmt.Sprintf("worker: got the argument %q, want flags only", positional[0])}
 	}
 	framing, err := rpc.ParseFraming(*framingName)
 	if err != nil {
