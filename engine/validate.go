@@ -77,6 +77,9 @@ func violated(tag reflect.StructTag, v reflect.Value) string {
 			}
 		}
 		last := len(choices) - 1
+		if last == 0 {
+			return choices[0]
+		}
 		return strings.Join(choices[:last], ", ") + " or " + choices[last]
 	}
 	return ""

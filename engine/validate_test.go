@@ -97,3 +97,13 @@ func TestJobTagsAreReadable(t *testing.T) {
 		}
 	}
 }
+
+// Where there is one choice, it is named alone.
+func TestValidateOneChoice(t *testing.T) {
+	type version struct {
+		Protocol string `json:"protocol" enum:"1"`
+	}
+	if err := ValidateTags(version{"2"}, version{}); err == nil || err.Detail != `protocol: got "2", want 1` {
+		t.Errorf("got %v", err)
+	}
+}

@@ -151,6 +151,9 @@ func (s *server) Handle(_ context.Context, conn *jsonrpc2.Conn, req *jsonrpc2.Re
 	m, params, err := s.prepare(req)
 	switch {
 	case err != nil:
+		if req.Method == "initialize" && s.requests == 1 {
+			s.requests = 0 // the host may ask again, for a protocol that there is
+		}
 	case m.lane == laneInline:
 		result, err = guard(s.options.Log, m.name, func() (any, error) { return m.call(s, call{}, params) })
 	default:

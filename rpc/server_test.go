@@ -59,6 +59,7 @@ func TestLifecycle(t *testing.T) {
 		{"initialize twice", request("1", "initialize", "{}") + "\n" + request("2", "initialize", "{}"), "1 ok; 2 -32600 request.invalid", 0},
 		{"initialize late", request("1", "ping", "{}") + "\n" + request("2", "initialize", "{}"), "1 ok; 2 -32600 request.invalid", 0},
 		{"another protocol", request("1", "initialize", `{"protocolVersion":"2"}`), "1 -32602 params.invalid", 0},
+		{"another protocol, then this one", request("1", "initialize", `{"protocolVersion":"2"}`) + "\n" + request("2", "initialize", `{"protocolVersion":"1"}`), "1 -32602 params.invalid; 2 ok", 0},
 		{"unknown method", request("1", "contnue", "{}"), "1 -32601 method.unknown", 0},
 		{"pull", request("1", "models/pull", `{"model":"musicgen-small","revision":"main"}`), "1 ok", 0},
 		{"failed pull", request("1", "models/pull", `{"model":"missing"}`), "1 1301 download.failed", 0},

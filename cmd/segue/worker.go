@@ -18,6 +18,7 @@ stderr. segue schema prints every method and parameter.
 `
 
 func runWorker(ctx context.Context, env *environment, args []string) error {
+	parent := os.Getppid() // before a device is opened: the host may die meanwhile
 	set := newFlags(env, "worker", "worker [flags]", aboutWorker)
 	var machine machineFlags
 	machine.register(set)
@@ -34,7 +35,6 @@ func runWorker(ctx context.Context, env *environment, args []string) error {
 	log := newLog(env.stderr, level)
 	machine.log = log
 	return machine.withEngine(ctx, func(e *engine.Engine) error {
-		parent := os.Getppid()
 		code := rpc.Serve(ctx, env.stdin, env.stdout, e, rpc.Options{
 			Framing: framing, Version: version(), Log: log,
 			ParentAlive:  func() bool { return os.Getppid() == parent },
