@@ -66,7 +66,7 @@ func object(raw *json.RawMessage) (map[string]any, error) {
 	if _, err := decoder.Token(); err != io.EOF {
 		return nil, engine.Errorf(engine.BadParam, "", "params: more than one value")
 	}
-	if v == nil {
+	if list, ok := v.([]any); v == nil || ok && len(list) == 0 { // [] is how some hosts write none
 		return values, nil
 	}
 	values, ok := v.(map[string]any)

@@ -68,6 +68,7 @@ func TestLifecycle(t *testing.T) {
 		{"job without id", `{"jsonrpc":"2.0","method":"generate"}`, "", 0},
 		{"cancel of nothing", `{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":77}}`, "", 0},
 		{"cancel with bad params", `{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":{}}}`, "", 0},
+		{"positional, of nothing", request("1", "ping", "[]"), "1 ok", 0},
 		{"positional", request("1", "generate", "[1]"), "1 -32602 params.invalid", 0},
 		{"progress without a token", request("null", "generate", `{"progress":true}`), "null -32602 params.invalid", 0},
 		{"engine's error", request("1", "models/info", `{"model":"none"}`), "1 1001 model.unknown", 0},
