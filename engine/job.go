@@ -10,10 +10,10 @@ type Job struct {
 	MelodyPath string `json:"melodyPath,omitempty" doc:"audio file whose melody to follow, from its start; melody models only"`
 
 	Seed       int64 `json:"seed,omitempty" doc:"seed of the first variation, 0 to 2^53-1; -1 or absent: drawn; always echoed" min:"-1" max:"9007199254740991"`
-	Variations int   `json:"variations,omitempty" doc:"takes to make at once; take i has seed+i" min:"1" max:"16"`
+	Variations int   `json:"variations,omitempty" doc:"takes to make at once, 1 to 16; take i has seed+i" min:"1" max:"16"`
 
 	PromptSeconds float64 `json:"promptSeconds,omitempty" doc:"seconds of the file that the model hears; a shorter file is used whole" above:"0"`
-	PromptFrom    string  `json:"promptFrom,omitempty" doc:"hear the end of the file and continue there, or its start and continue after promptSeconds" enum:"end,start"`
+	PromptFrom    string  `json:"promptFrom,omitempty" doc:"end: hear the end of the file and continue there; start: hear its start and continue after promptSeconds" enum:"end,start"`
 	Seconds       float64 `json:"seconds,omitempty" doc:"seconds of new audio, exact to the sample" above:"0"`
 
 	Temperature float64 `json:"temperature,omitempty" doc:"randomness: 1 as trained, lower is safer" min:"0.000001" max:"10"`
@@ -24,12 +24,12 @@ type Job struct {
 
 	OutputDir   string  `json:"outputDir,omitempty" doc:"folder for the new files; absent: beside the input (continue), or the worker's folder (generate)"`
 	OutputPath  string  `json:"outputPath,omitempty" doc:"the new file's own path; with variations, -2, -3 … go before the extension"`
-	Format      string  `json:"format,omitempty" doc:"file format; absent: from outputPath's extension, else wav" enum:"wav,flac"`
+	Format      string  `json:"format,omitempty" doc:"file format: wav or flac; absent: from outputPath's extension, else wav" enum:"wav,flac"`
 	Bits        Bits    `json:"bits,omitempty" doc:"sample format: 16, 24 or 32f; absent: the source's where it is one of these, else 24" enum:"16,24,32f"`
 	SampleRate  Rate    `json:"sampleRate,omitempty" doc:"output rate in Hz, 8000 to 384000, or source; for generate the source is the model's rate"`
 	Channels    int     `json:"channels,omitempty" doc:"output channels; 0: as the source" min:"0" max:"64"`
 	Include     string  `json:"include,omitempty" doc:"continuation: the new part alone; full: the original, untouched, then the new part" enum:"continuation,full"`
-	CrossfadeMS float64 `json:"crossfadeMs,omitempty" doc:"equal-power fade at the seam, in milliseconds" min:"0" max:"1000"`
+	CrossfadeMS float64 `json:"crossfadeMs,omitempty" doc:"equal-power fade at the seam, in milliseconds, up to 1000" min:"0" max:"1000"`
 	Level       string  `json:"level,omitempty" doc:"match: bring the new part to the prompt's loudness; none: as the model made it" enum:"match,none"`
 	Overwrite   bool    `json:"overwrite,omitempty" doc:"replace an existing output file; absent: a free name is found (outputDir) or it is an error (outputPath)"`
 }
@@ -43,11 +43,11 @@ type Bits string
 // ModelOptions name a model and say in which precisions it is held. Each combination is a model of its own.
 type ModelOptions struct {
 	Model        string `json:"model,omitempty" doc:"model: a folder, a name in the models folder, or a Hugging Face name; absent: the bundled one"`
-	Quantization string `json:"quantization,omitempty" doc:"weights of the decoder: as stored (none), f32, f16, or 8 or 4 bits in groups of 32; auto: q8; the longer names are those of older systems" enum:"auto,none,f32,f16,q8,q4,q8_decoder_linears,q4_decoder_linears,q4_decoder_linears_emb"`
-	Embeddings   string `json:"embeddings,omitempty" doc:"weights of the decoder's embeddings; auto: as stored" enum:"auto,none,f32,f16,q8,q4"`
-	TextEncoder  string `json:"textEncoder,omitempty" doc:"weights of the text encoder; auto: as stored" enum:"auto,none,f32,f16,q8,q4"`
-	Codec        string `json:"codec,omitempty" doc:"weights of the codec's LSTM; auto: f16" enum:"auto,none,f32,f16,q8,q4"`
-	KVCache      string `json:"kvCache,omitempty" doc:"keys and values of past columns; auto: q8" enum:"auto,f32,f16,q8,int8"`
+	Quantization string `json:"quantization,omitempty" doc:"weights of the decoder: as stored (none), f32, f16, or 8 or 4 bits in groups of 32 (q8, q4); auto: q8; older systems' names are taken, too: q8_decoder_linears, q4_decoder_linears, q4_decoder_linears_emb" enum:"auto,none,f32,f16,q8,q4,q8_decoder_linears,q4_decoder_linears,q4_decoder_linears_emb"`
+	Embeddings   string `json:"embeddings,omitempty" doc:"weights of the decoder's embeddings: as stored (none), f32, f16, q8 or q4; auto: as stored" enum:"auto,none,f32,f16,q8,q4"`
+	TextEncoder  string `json:"textEncoder,omitempty" doc:"weights of the text encoder: as stored (none), f32, f16, q8 or q4; auto: as stored" enum:"auto,none,f32,f16,q8,q4"`
+	Codec        string `json:"codec,omitempty" doc:"weights of the codec's LSTM: as stored (none), f32, f16, q8 or q4; auto: f16" enum:"auto,none,f32,f16,q8,q4"`
+	KVCache      string `json:"kvCache,omitempty" doc:"keys and values of past columns: f32, f16 or q8 (int8); auto: q8" enum:"auto,f32,f16,q8,int8"`
 }
 
 // NewJob returns a Job with the defaults.

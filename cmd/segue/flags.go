@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -133,9 +134,11 @@ func contains(list []string, s string) bool {
 	return false
 }
 
-// documentation is a flag's help text; the back-quoted word names its value.
+var camelCase = regexp.MustCompile(`\b[a-z]+[A-Z]\w*`)
+
+// documentation is a flag's help text, which calls other parameters as their flags; the back-quoted word names its value.
 func documentation(f reflect.StructField) string {
-	doc := f.Tag.Get("doc")
+	doc := camelCase.ReplaceAllStringFunc(f.Tag.Get("doc"), func(name string) string { return "--" + kebab(name) })
 	switch {
 	case f.Type.Kind() == reflect.Bool:
 		return doc

@@ -48,13 +48,18 @@ func printModels(env *environment, list []engine.ModelInfo) error {
 		if m.Problem != "" {
 			about = "cannot be used: " + m.Problem
 		}
-		packed := "-"
-		if m.PackedBytes > 0 {
-			packed = megabytes(m.PackedBytes)
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%.0f s\t%s\n", m.Name, m.Source, megabytes(m.Bytes), packed, m.Channels, m.MaxSeconds, about)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.Name, m.Source, orDash(megabytes(m.Bytes), m.Bytes > 0),
+			orDash(megabytes(m.PackedBytes), m.PackedBytes > 0), orDash(fmt.Sprint(m.Channels), m.Channels > 0), orDash(fmt.Sprintf("%.0f s", m.MaxSeconds), m.MaxSeconds > 0), about)
 	}
 	return table.Flush()
+}
+
+// orDash is a cell of a table; a dash stands for what is not known.
+func orDash(cell string, known bool) string {
+	if !known {
+		return "-"
+	}
+	return cell
 }
 
 func megabytes(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/1e6) }
