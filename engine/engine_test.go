@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"math"
@@ -468,6 +469,18 @@ func TestOutputNames(t *testing.T) {
 		if got := base(short(test.change)); !slices.Equal(got, test.want) {
 			t.Errorf("got %v, want %v", got, test.want)
 		}
+	}
+}
+
+// A folder that cannot be opened has no layout, which is not a layout called "".
+func TestModelWithoutLayout(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	info, err := w.engine.Model(context.Background(), w.dir)
+	if err != nil || info.Problem == "" {
+		t.Fatalf("got %+v, %v; want a problem", info, err)
+	}
+	if text, err := json.Marshal(info); err != nil || bytes.Contains(text, []byte(`"layout"`)) {
+		t.Errorf("got %s, %v", text, err)
 	}
 }
 

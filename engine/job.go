@@ -140,7 +140,7 @@ type ModelInfo struct {
 	Name         string  `json:"name"`
 	Path         string  `json:"path,omitempty"`                                        // absent for the bundled model
 	Source       string  `json:"source" enum:"bundled,path,models,huggingface,catalog"` // catalog: not on this machine
-	Layout       string  `json:"layout" enum:"huggingface,audiocraft"`
+	Layout       string  `json:"layout,omitempty" enum:"huggingface,audiocraft"`        // absent where there is a problem
 	Description  string  `json:"description,omitempty"`
 	Bytes        int64   `json:"bytes"`                 // on disk
 	PackedBytes  int64   `json:"packedBytes,omitempty"` // of its packed weights on disk, which fine-tunes of one base partly share
