@@ -33,11 +33,9 @@ type fixture struct {
 	stream kern.Stream
 	random *rand.Rand
 	margin int
-	made   []freer
+	made   []kern.Object
 	rooms  []kern.Slice
 }
-
-type freer interface{ Free() }
 
 // newFixture seeds its numbers from name.
 func newFixture(t testing.TB, k kern.Backend, name string) *fixture {
@@ -66,9 +64,7 @@ func (f *fixture) wait() {
 
 func (f *fixture) close() {
 	f.must(f.stream.Close())
-	for _, m := range f.made {
-		m.Free()
-	}
+	kern.Free(f.made)
 }
 
 // normal returns n numbers of the standard normal distribution.
@@ -128,7 +124,7 @@ func encode(dtype weights.DType, values []float32) []byte {
 	return data
 }
 
-func (f *fixture) keep(made freer, err error) {
+func (f *fixture) keep(made kern.Object, err error) {
 	f.t.Helper()
 	f.must(err)
 	f.made = append(f.made, made)
@@ -193,9 +189,7 @@ func (f *fixture) filter(transposed bool, shape ...int) (kern.Filter, []float64)
 
 func (f *fixture) cache(shape kern.CacheShape) kern.Cache {
 	f.t.Helper()
-	c, err := f.kern.Cache(kern.F32, shape)
-	f.keep(c, err)
-	return c
+	return f.cacheOf(kern.F32, shape)
 }
 
 // vector uploads n random numbers as a parameter.
