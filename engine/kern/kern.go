@@ -201,6 +201,15 @@ type Stream interface {
 	Close() error
 }
 
+// Finish submits what was recorded and waits until the device has done it.
+func Finish(s Stream) error {
+	fence, err := s.Submit()
+	if err != nil {
+		return err
+	}
+	return s.Wait(fence)
+}
+
 // Shapef is the error for operands that do not fit together: the op, what, got and wanted.
 func Shapef(op, format string, args ...any) error {
 	return fmt.Errorf("kern: %s: %s", op, fmt.Sprintf(format, args...))

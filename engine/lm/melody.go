@@ -37,7 +37,7 @@ func (m *Model) leadingRows(s kern.Stream, t *Condition, states kern.Buffer, chr
 			s.Copy(dst, positions)
 		}
 	}
-	return m.finish(s)
+	return kern.Finish(s)
 }
 
 // projectChroma: the first rows of dst = chroma·Wᵀ + b + positions.
@@ -54,7 +54,7 @@ func (m *Model) projectChroma(s kern.Stream, dst kern.Buffer, chroma []float32) 
 		Dst: kern.All(dst).At(0, n), X: kern.All(input), W: m.chroma, Rows: c.ChromaRows, Bias: m.chromaBias,
 		Residual: m.positions.At(0, n),
 	})
-	return m.finish(s)
+	return kern.Finish(s)
 }
 
 // chromaRows cuts or repeats chroma to ChromaRows rows; nil stands for bin 0 in each.

@@ -61,7 +61,7 @@ func (m *Model) see(ctx context.Context, s kern.Stream, p *Prefix) (kern.Cache, 
 		return nil, err
 	}
 	m.logits(s, kern.All(p.logits), kern.All(m.state.x).At(0, p.branches*c.Width), p.branches)
-	if err := m.finish(s); err != nil {
+	if err := kern.Finish(s); err != nil {
 		cache.Free()
 		return nil, err
 	}
@@ -94,21 +94,13 @@ func (m *Model) pass(ctx context.Context, s kern.Stream, condition *Condition, g
 		lastOnly: lastOnly,
 	})
 	if err == nil {
-		err = m.finish(s) // codes is freed on return
+		err = kern.Finish(s) // codes is freed on return
 	}
 	if err != nil {
 		cache.Free()
 		return nil, err
 	}
 	return cache, nil
-}
-
-func (m *Model) finish(s kern.Stream) error {
-	fence, err := s.Submit()
-	if err != nil {
-		return err
-	}
-	return s.Wait(fence)
 }
 
 // TeacherForced returns the logits [rows, Q, V] that follow each row: a melody model's leading rows, then each column of

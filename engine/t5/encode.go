@@ -93,21 +93,13 @@ func (e *Encoder) Encode(ctx context.Context, s kern.Stream, ids []int32) (kern.
 	if err != nil {
 		return nil, fmt.Errorf("t5: encode: %w", err)
 	}
-	err = errors.Join(e.record(ctx, s, ids, kern.All(states)), settle(s))
+	// Even after a cancel what was recorded is finished: the next text may replace the buffers it uses.
+	err = errors.Join(e.record(ctx, s, ids, kern.All(states)), kern.Finish(s))
 	if err != nil {
 		states.Free()
 		return nil, fmt.Errorf("t5: encode: %w", err)
 	}
 	return states, nil
-}
-
-// settle sends what was recorded, even after a cancel: the next text may replace the buffers it uses.
-func settle(s kern.Stream) error {
-	fence, err := s.Submit()
-	if err != nil {
-		return err
-	}
-	return s.Wait(fence)
 }
 
 // record is the forward pass. Its error is that of the context; the stream keeps its own.

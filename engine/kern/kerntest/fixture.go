@@ -57,9 +57,7 @@ func (f *fixture) must(err error) {
 
 func (f *fixture) wait() {
 	f.t.Helper()
-	fence, err := f.stream.Submit()
-	f.must(err)
-	f.must(f.stream.Wait(fence))
+	f.must(kern.Finish(f.stream))
 }
 
 func (f *fixture) close() {
