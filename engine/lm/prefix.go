@@ -102,24 +102,3 @@ func (m *Model) pass(ctx context.Context, s kern.Stream, condition *Condition, g
 	}
 	return cache, nil
 }
-
-// TeacherForced returns the logits [rows, Q, V] that follow each row: a melody model's leading rows, then each column of
-// tokens [Q][columns], fed as they are, without a delay and without guidance: what the reference calls a forward pass. For
-// verification.
-func (m *Model) TeacherForced(ctx context.Context, s kern.Stream, condition *Condition, tokens []int32, columns int) ([]float32, error) {
-	c := &m.Config
-	cache, err := m.pass(ctx, s, condition, tokens, 1, columns, false)
-	if err != nil {
-		return nil, err
-	}
-	defer cache.Free()
-	rows := condition.leadRows() + columns
-	out := make([]float32, rows*c.Codebooks*c.Entries)
-	logits, err := m.backend.Floats(len(out))
-	if err != nil {
-		return nil, err
-	}
-	defer logits.Free()
-	m.logits(s, kern.All(logits), kern.All(m.state.x).At(0, rows*c.Width), rows)
-	return out, s.Download(out, kern.All(logits))
-}
