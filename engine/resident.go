@@ -47,7 +47,7 @@ func newResident(info ModelInfo, model *musicgen.Model) *resident {
 func (r *resident) cachedPrompts() int { return r.prefixes.len() }
 func (r *resident) cachedTexts() int   { return r.conditions.len() }
 
-// close frees everything. The caller has the device.
+// close frees everything. Nobody may use r any more.
 func (r *resident) close() error {
 	r.prefixes.clear()
 	r.conditions.clear()
