@@ -39,6 +39,17 @@ func Positive(dims ...int) bool {
 	return true
 }
 
+// Check refuses a window that does not lie in its buffer, of held elements, or has fewer than the n that an op reaches for.
+func (s Slice) Check(op, name string, held, n int) error {
+	switch {
+	case s.Off < 0 || s.N < 0 || s.N > held || s.Off > held-s.N:
+		return Shapef(op, "%s: got window [%d, +%d) of a buffer of %d", name, s.Off, s.N, held)
+	case n < 0 || n > s.N:
+		return Shapef(op, "%s: got %d elements, want %d", name, s.N, n)
+	}
+	return nil
+}
+
 // CheckTensor makes sure that a tensor's shape and its data agree before its elements are reached for.
 func CheckTensor(t *weights.Tensor) error {
 	if t == nil {
