@@ -165,8 +165,7 @@ func (f *fixture) held(p kern.Precision, t *weights.Tensor, values []float64) []
 			values[i] = float64(weights.F16.Round(v))
 		}
 	case kern.Q8, kern.Q4:
-		bits := map[kern.Precision]int{kern.Q8: 8, kern.Q4: 4}[p]
-		q, err := weights.Quantize(rows, cols, bits)
+		q, err := weights.Quantize(rows, cols, p.Bits())
 		f.must(err)
 		row := make([]float32, cols)
 		for r := range q.Rows {
