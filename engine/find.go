@@ -8,10 +8,8 @@ import (
 	"strings"
 
 	"segue/engine/audio"
-	"segue/engine/musicgen"
 	"segue/weights"
 	"segue/weights/hub"
-	"segue/weights/packed"
 )
 
 // location is where a model's files are.
@@ -164,41 +162,4 @@ func modelError(l location, err error) error {
 		detail += "; it has come in part only: segue pull " + l.name + " brings the rest"
 	}
 	return &Error{Kind: kind, Field: "model", Path: l.dir, Detail: detail, Err: err}
-}
-
-// describe fills in what a model's files tell about it, the reason included when it cannot be used.
-func (e *Engine) describe(l location, entries []packed.Entry) ModelInfo {
-	info := ModelInfo{Name: l.name, Path: l.dir, Source: l.source, Description: e.about(l)}
-	c, err := e.open(l)
-	if err != nil {
-		info.Problem = err.Error()
-		return info
-	}
-	defer c.Close()
-	e.fill(&info, c)
-	info.PackedBytes = packedOf(entries, sourcesOf(c))
-	return info
-}
-
-// about is what people should know of a model beside what its files tell.
-func (e *Engine) about(l location) string {
-	if l.source == "bundled" {
-		return e.options.Bundled.Description
-	}
-	if p, ok := inCatalog(l.name); ok && l.source == "huggingface" {
-		return p.about()
-	}
-	return ""
-}
-
-func (e *Engine) fill(info *ModelInfo, c *weights.Checkpoint) {
-	info.Layout, info.Bytes = string(c.Layout), c.Bytes()
-	config, err := musicgen.ParseConfig(c)
-	if err != nil {
-		info.Problem = err.Error()
-		return
-	}
-	info.Channels, info.SampleRate = config.Decoder.Channels, config.Codec.SamplingRate
-	frameRate := float64(config.Codec.SamplingRate) / float64(config.Codec.Hop())
-	info.MaxSeconds = float64(config.Decoder.MaxFrames(frameRate)) / frameRate
 }

@@ -49,7 +49,7 @@ func (r *run) renderTake(ctx context.Context, i int, p *prompt, codes []int32, l
 	before := min(lead, l.prompt)
 	var made [][]float32
 	err := r.timed(&r.result.Timing.CodecMS, func() (err error) {
-		all := joinCodes(p.codes, codes, l)
+		all := model.Config.Decoder.Join(p.codes, codes)
 		made, err = model.Decode(ctx, r.engine.stream, all, l.total(), l.prompt-before, func(share float64) {
 			fraction := decodeShare + (1-decodeShare)*(float64(i)+share)/float64(len(r.outputs))
 			r.progress(StageCodec, fraction, 0)
@@ -60,17 +60,6 @@ func (r *run) renderTake(ctx context.Context, i int, p *prompt, codes []int32, l
 		return err
 	}
 	return r.timed(&r.result.Timing.WriteMS, func() error { return r.writeTake(ctx, i, p, made, before*model.Codec.Hop()) })
-}
-
-// joinCodes puts the prompt's codes [Q][prompt] and the new ones [Q][made] into one [Q][total].
-func joinCodes(prompt, made []int32, l length) []int32 {
-	q := len(made) / l.made
-	all := make([]int32, 0, q*l.total())
-	for k := range q {
-		all = append(all, prompt[k*l.prompt:(k+1)*l.prompt]...)
-		all = append(all, made[k*l.made:(k+1)*l.made]...)
-	}
-	return all
 }
 
 // writeTake levels, resamples and joins one take, and writes it to its file. made begins before samples ahead of the seam.

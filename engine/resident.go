@@ -8,7 +8,6 @@ import (
 	"segue/engine/kern"
 	"segue/engine/musicgen"
 	"segue/weights"
-	"segue/weights/packed"
 )
 
 // resident is a model on the device, with what earlier requests left for later ones. Its insides belong to whoever has the
@@ -47,67 +46,11 @@ func newResident(info ModelInfo, model *musicgen.Model) *resident {
 func (r *resident) cachedPrompts() int { return r.prefixes.len() }
 func (r *resident) cachedTexts() int   { return r.conditions.len() }
 
-// close frees everything. The caller has the device.
+// close frees everything. Nobody may use r any more.
 func (r *resident) close() error {
 	r.prefixes.clear()
 	r.conditions.clear()
 	return errors.Join(r.model.Close(), r.shelves.close())
-}
-
-// Models lists every model that can be named, resident or not; last those of the catalog that are not on this machine.
-func (e *Engine) Models(ctx context.Context) ([]ModelInfo, error) {
-	var list []ModelInfo
-	seen := map[string]bool{}
-	entries := e.countPacked()
-	for _, l := range e.locations() {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		info := e.info(l, entries)
-		list, seen[info.Name] = append(list, info), true
-	}
-	for _, info := range e.Status().Models { // loaded by path
-		if !seen[info.Name] {
-			list = append(list, info)
-		}
-	}
-	for _, p := range catalog {
-		if !seen[p.repo] {
-			list = append(list, p.info())
-		}
-	}
-	return list, nil
-}
-
-// Model describes one model.
-func (e *Engine) Model(_ context.Context, name string) (ModelInfo, error) {
-	l, err := e.find(name)
-	if p, ok := inCatalog(name); ok && err != nil {
-		return p.info(), nil
-	}
-	if err != nil {
-		return ModelInfo{}, err
-	}
-	return e.info(l, e.countPacked()), nil
-}
-
-// info describes a model; entries are those of the cache of packed weights.
-func (e *Engine) info(l location, entries []packed.Entry) ModelInfo {
-	if info, ok := e.residentInfo(l.key()); ok {
-		return info
-	}
-	return e.describe(l, entries)
-}
-
-func (e *Engine) residentInfo(model string) (ModelInfo, bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for key, r := range e.resident {
-		if key.model == model {
-			return r.info, true
-		}
-	}
-	return ModelInfo{}, false
 }
 
 // residentKey tells resident models apart.

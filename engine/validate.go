@@ -8,6 +8,7 @@ import (
 	"errors"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -71,10 +72,8 @@ func violated(tag reflect.StructTag, v reflect.Value) string {
 		return outside(tag, v.Float())
 	case v.Kind() == reflect.String && tag.Get("enum") != "":
 		choices := strings.Split(tag.Get("enum"), ",")
-		for _, choice := range choices {
-			if v.String() == choice {
-				return ""
-			}
+		if slices.Contains(choices, v.String()) {
+			return ""
 		}
 		last := len(choices) - 1
 		if last == 0 {

@@ -26,15 +26,14 @@ type attentionArgs struct {
 }
 
 func (s *stream) Attention(a kern.Attention) {
-	if !s.alive() {
+	if !s.alive() || !s.passes(a.Check()) {
+		return
+	}
+	if a.HeadDim > maxHeadDim {
+		s.shapef("attention", "got heads of %d, want at most %d on a GPU", a.HeadDim, maxHeadDim)
 		return
 	}
 	width := kern.Product(a.Heads, a.HeadDim)
-	if !kern.Positive(a.Rows, a.Keys, a.Heads, a.HeadDim) || a.HeadDim > maxHeadDim || a.QStride < width || a.KVStride < width {
-		s.shapef("attention", "got %d rows, %d keys, %d heads of %d (at most %d), strides %d and %d",
-			a.Rows, a.Keys, a.Heads, a.HeadDim, maxHeadDim, a.QStride, a.KVStride)
-		return
-	}
 	dst := s.floats("attention", "Dst", a.Dst, kern.Product(a.Rows, width))
 	q := s.floats("attention", "Q", a.Q, kern.Product(a.Rows-1, a.QStride)+width)
 	k := s.floats("attention", "K", a.K, kern.Product(a.Keys-1, a.KVStride)+width)

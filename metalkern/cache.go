@@ -50,9 +50,7 @@ func (c *cache) Shape() kern.CacheShape { return c.shape }
 
 func (c *cache) chunks() int { return ceilDiv(c.shape.HeadDim, chunkElements) }
 
-func (c *cache) numberBytes() int64 {
-	return [...]int64{kern.F32: 4, kern.F16: 2, kern.Q8: 1}[c.precision]
-}
+func (c *cache) numberBytes() int64 { return int64(c.precision.Bits() / 8) }
 
 // layer is the numbers and the scales of one layer.
 func (c *cache) layer(n int) (numbers, scales region) {

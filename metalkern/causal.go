@@ -70,8 +70,7 @@ func (s *stream) CausalAttention(a kern.CausalAttention) {
 			return
 		}
 	}
-	if err := a.Check(); err != nil {
-		s.fail(err)
+	if !s.passes(a.Check()) {
 		return
 	}
 	if o.prefix != nil && o.prefix.precision != o.cache.precision {

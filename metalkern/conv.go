@@ -7,8 +7,10 @@ import (
 	"segue/metalkern/driver"
 )
 
-// maxIndex is the most numbers that kernels with indices of 32 bits take.
-const maxIndex = 1<<31 - 1
+const (
+	maxIndex  = 1<<31 - 1    // the most numbers that kernels with indices of 32 bits take
+	maxLength = maxIndex / 4 // of a convolution's input, padding and window each, so that their sums are such indices
+)
 
 // convArgs is ConvArgs of conv.metal.
 type convArgs struct {
@@ -53,10 +55,13 @@ func (s *stream) Conv(a kern.Conv) {
 		return
 	}
 	w := s.filter("conv", a.W, false)
-	if w == nil || !s.convFits(a) {
+	if w == nil || !s.passes(a.Check(maxLength)) {
 		return
 	}
 	frames := a.OutT()
+	if !s.indexable("conv", a.Left+a.T+a.Right, w.in) || !s.indexable("conv", frames, w.out) {
+		return
+	}
 	x := s.floats("conv", "X", a.X, kern.Product(a.T, w.in))
 	bias := s.floats("conv", "Bias", a.Bias, w.out)
 	residual := s.optional("conv", "Residual", a.Residual, kern.Product(frames, w.out))
@@ -67,24 +72,13 @@ func (s *stream) Conv(a kern.Conv) {
 		rows: uint32(frames), phases: 1, outputs: uint32(w.out), pitch: uint32(w.pitch()),
 		kernelTaps: uint32(w.kernel), taps: uint32(w.kernel), tapStep: 1,
 		channels: uint32(w.in), frames: uint32(a.T), first: int32(-a.Left),
-		stride: uint32(a.Stride), dilation: uint32(a.Dilation), elu: flag(a.ELU), residual: flag(!residual.absent()),
+		stride: uint32(a.Stride), dilation: uint32(a.Dilation), elu: flag(a.ELU), residual: present(residual),
 		limit: uint32(frames * w.out),
 	}
 	if a.Pad == kern.PadReflect {
 		args.mirror = uint32(max(a.T, a.Left+1, a.Right+1))
 	}
 	s.convolve(args, w, x, bias, residual, dst)
-}
-
-func (s *stream) convFits(a kern.Conv) bool {
-	sane := kern.Positive(a.T, a.Stride, a.Dilation) && a.Left >= 0 && a.Right >= 0 && a.Pad <= kern.PadReflect &&
-		max(a.T, a.Stride, a.Left, a.Right, kern.Product(a.W.Kernel(), a.Dilation)) <= maxIndex/4
-	if !sane || a.OutT() < 1 || (a.W.Kernel()-1)*a.Dilation >= a.Left+a.T+a.Right {
-		s.shapef("conv", "got %d frames, padding %d and %d (mode %d), stride %d, dilation %d: no output",
-			a.T, a.Left, a.Right, a.Pad, a.Stride, a.Dilation)
-		return false
-	}
-	return s.indexable("conv", a.Left+a.T+a.Right, a.W.In()) && s.indexable("conv", a.OutT(), a.W.Out())
 }
 
 // indexable refuses a shape of more numbers than kernels can count.

@@ -25,12 +25,7 @@ type embedArgs struct {
 }
 
 func (s *stream) Embed(a kern.Embed) {
-	if !s.alive() {
-		return
-	}
-	if len(a.Tables) == 0 || !kern.Positive(a.Rows, a.Variations, a.Columns, a.Stride) || a.First < 0 || a.Columns > a.Stride-a.First {
-		s.shapef("embed", "got %d tables, %d rows of %d variations, columns %d+%d of %d",
-			len(a.Tables), a.Rows, a.Variations, a.First, a.Columns, a.Stride)
+	if !s.alive() || !s.passes(a.Check()) {
 		return
 	}
 	width := 0
@@ -73,8 +68,8 @@ func (s *stream) embedSome(a *kern.Embed, from int, dst, codes, positions region
 		args.count++
 	}
 	next := from + int(args.count)
-	if next == len(a.Tables) && !positions.absent() {
-		args.positions = 1
+	if next == len(a.Tables) {
+		args.positions = present(positions)
 	}
 	operands[0], operands[1], operands[2] = codes, positions, dst.written()
 	if p, ok := s.pipeline(embedNames[first.precision]); ok {

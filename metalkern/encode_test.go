@@ -24,7 +24,7 @@ func (d *blank) Queue() (driver.Queue, error) { return &blankQueue{device: d}, n
 func (d *blank) Allocated() int64             { return 0 }
 func (d *blank) Close() error                 { return nil }
 
-// A blankBuffer is another for every buffer, by its address.
+// blankMemory is another for every buffer, by its address.
 type blankMemory struct{ bytes int64 }
 
 func blankBuffer(n int64) driver.Buffer { return &blankMemory{n} }

@@ -49,7 +49,7 @@ func (s *stream) LSTM(a kern.LSTM) {
 	threads := p.threads(lstmThreads)
 	units := max(1, threads/simdWidth/4)
 	groups := driver.Size{X: ceilDiv(w.cols, units), Y: 1, Z: 1}
-	args := lstmArgs{hidden: uint32(w.cols), units: uint32(units), residual: flag(!residual.absent()),
+	args := lstmArgs{hidden: uint32(w.cols), units: uint32(units), residual: present(residual),
 		pitch: uint32(w.rowBytes()), groups: uint32(w.groups())}
 	for step := range a.T {
 		args.step = uint32(step)

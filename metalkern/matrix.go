@@ -36,12 +36,10 @@ func (m *matrix) groups() int { return ceilDiv(m.cols, weights.GroupSize) }
 
 // rowBytes is the length of a row without its scales.
 func (m *matrix) rowBytes() int {
-	bytes := [...]int{kern.F32: 4 * weights.GroupSize, kern.F16: 2 * weights.GroupSize, kern.Q8: weights.GroupSize,
-		kern.Q4: weights.GroupSize / 2}[m.precision]
-	return m.groups() * bytes
+	return m.groups() * weights.GroupSize * m.precision.Bits() / 8
 }
 
-func (m *matrix) quantized() bool { return m.precision == kern.Q8 || m.precision == kern.Q4 }
+func (m *matrix) quantized() bool { return m.precision.Grouped() }
 
 // numbers and scales are the two parts of the memory, as operands.
 func (m *matrix) numbers() region {
@@ -177,7 +175,7 @@ func (m *matrix) round(data []byte, values []float32) (scales []uint16, err erro
 	case kern.F16:
 		putRows(data, values, m, func(dst []byte, v float32) { binary.LittleEndian.PutUint16(dst, weights.F32ToF16(v)) })
 	default:
-		q, err := weights.Quantize(values, m.cols, map[kern.Precision]int{kern.Q8: 8, kern.Q4: 4}[m.precision])
+		q, err := weights.Quantize(values, m.cols, m.precision.Bits())
 		if err != nil {
 			return nil, err
 		}

@@ -16,11 +16,7 @@ func (s *stream) window(op, name string, w kern.Slice, n int) *buffer {
 		s.shapef(op, "%s: buffer of another backend", name)
 	case b.freed.Load():
 		s.shapef(op, "%s: freed buffer", name)
-	case w.Off < 0 || w.N < 0 || w.N > b.n || w.Off > b.n-w.N:
-		s.shapef(op, "%s: got window [%d, %d) of a buffer of %d", name, w.Off, w.Off+w.N, b.n)
-	case n < 0 || n > w.N:
-		s.shapef(op, "%s: got %d elements, want %d", name, w.N, n)
-	default:
+	case s.passes(w.Check(op, name, b.n, n)):
 		return b
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"segue/engine/kern"
 	"segue/metalkern/driver"
 )
 
@@ -58,9 +59,5 @@ func (s *stream) readThrough(memory driver.Buffer) error {
 	for range probeTurns {
 		s.dispatch(p, groups, threads, constants(s, probeArgs{probeBytes / 16}), region{memory: memory, to: probeBytes}, region{memory: s.nothing, to: 4}.written())
 	}
-	fence, err := s.Submit()
-	if err != nil {
-		return err
-	}
-	return s.Wait(fence)
+	return kern.Finish(s)
 }

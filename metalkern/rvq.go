@@ -20,16 +20,12 @@ type rvqArgs struct {
 	rows, width, books, entries, stride uint32
 }
 
-func (s *stream) rvqFits(op string, q, entries, t, d, stride int) bool {
-	if !kern.Positive(q, entries, t, d) || stride < t {
-		s.shapef(op, "got %d codebooks of %d entries, %d rows of %d, stride %d", q, entries, t, d, stride)
-		return false
-	}
+func (s *stream) rvqIndexable(op string, q, entries, t, d, stride int) bool {
 	return s.indexable(op, q, entries, d) && s.indexable(op, t, d) && s.indexable(op, q, stride)
 }
 
 func (s *stream) RVQEncode(a kern.RVQEncode) {
-	if !s.alive() || !s.rvqFits("rvq encode", a.Q, a.Entries, a.T, a.D, a.Stride) {
+	if !s.alive() || !s.passes(a.Check()) || !s.rvqIndexable("rvq encode", a.Q, a.Entries, a.T, a.D, a.Stride) {
 		return
 	}
 	codes := s.ints("rvq encode", "Codes", a.Codes, kern.Product(a.Q-1, a.Stride)+a.T)
@@ -44,7 +40,7 @@ func (s *stream) RVQEncode(a kern.RVQEncode) {
 }
 
 func (s *stream) RVQDecode(a kern.RVQDecode) {
-	if !s.alive() || !s.rvqFits("rvq decode", a.Q, a.Entries, a.T, a.D, a.Stride) {
+	if !s.alive() || !s.passes(a.Check()) || !s.rvqIndexable("rvq decode", a.Q, a.Entries, a.T, a.D, a.Stride) {
 		return
 	}
 	codes := s.ints("rvq decode", "Codes", a.Codes, kern.Product(a.Q-1, a.Stride)+a.T)

@@ -4,8 +4,6 @@ package metalkern
 // which cells are forced and which are drawn, is decided here.
 
 import (
-	"math"
-
 	"segue/engine/kern"
 	"segue/metalkern/driver"
 )
@@ -29,16 +27,19 @@ type sampleArgs struct {
 }
 
 func (s *stream) Sample(a kern.Sample) {
-	if !s.alive() || !s.sampleFits(a) {
+	if !s.alive() || !s.passes(a.Check()) {
 		return
 	}
-	branches := 1
-	if a.Guidance != 1 {
-		branches = 2
+	if a.Q > sampleBooks || a.Entries > sampleEntries {
+		s.shapef("sample", "got %d codebooks of %d entries, want at most %d of %d on a GPU", a.Q, a.Entries, sampleBooks, sampleEntries)
+		return
+	}
+	if !s.indexable("sample", 2, a.Variations, a.Q, max(a.Stride, a.Entries)) {
+		return
 	}
 	codes := s.ints("sample", "Codes", a.Codes, kern.Product(a.Variations, a.Q, a.Stride))
 	seeds := s.ints("sample", "Seeds", a.Seeds, kern.Product(a.Variations, 2))
-	logits := s.floats("sample", "Logits", a.Logits, kern.Product(branches, a.Group, a.Q, a.Entries))
+	logits := s.floats("sample", "Logits", a.Logits, kern.Product(a.Branches(), a.Group, a.Q, a.Entries))
 	probs := s.optional("sample", "Probs", a.Probs, kern.Product(a.Variations, a.Q, a.Entries))
 	s.apart("sample", "Logits", probs, logits)
 	p, ok := s.pipeline(sampleDraw)
@@ -47,7 +48,7 @@ func (s *stream) Sample(a kern.Sample) {
 	}
 	args := sampleArgs{
 		books: uint32(a.Q), entries: uint32(a.Entries), stride: uint32(a.Stride), column: uint32(a.Column), group: uint32(a.Group),
-		topk: uint32(min(a.TopK, a.Entries)), greedy: flag(a.Greedy), probs: flag(!probs.absent()),
+		topk: uint32(min(a.TopK, a.Entries)), greedy: flag(a.Greedy), probs: present(probs),
 		guidance: a.Guidance, temperature: a.Temperature, topp: a.TopP, late: flag(s.fresh.has(seeds)),
 	}
 	args.forced, args.open = cells(a)
@@ -67,27 +68,4 @@ func cells(a kern.Sample) (forced, open uint64) {
 		}
 	}
 	return forced, open
-}
-
-func (s *stream) sampleFits(a kern.Sample) bool {
-	switch {
-	case !kern.Positive(a.Q, a.Entries, a.Stride, a.Variations):
-		s.shapef("sample", "got %d variations, %d codebooks of %d entries, stride %d", a.Variations, a.Q, a.Entries, a.Stride)
-	case a.Q > sampleBooks || a.Entries > sampleEntries:
-		s.shapef("sample", "got %d codebooks of %d entries, want at most %d of %d on a GPU", a.Q, a.Entries, sampleBooks, sampleEntries)
-	case a.Group != 1 && a.Group != a.Variations:
-		s.shapef("sample", "Group: got %d, want 1 or %d", a.Group, a.Variations)
-	case a.Column < 0 || a.Column >= a.Stride:
-		s.shapef("sample", "Column: got %d, want 0 to %d", a.Column, a.Stride-1)
-	case len(a.Delays) != a.Q:
-		s.shapef("sample", "got %d delays for %d codebooks", len(a.Delays), a.Q)
-	case a.TopK < 0 || !(a.TopP > 0 && a.TopP <= 1) || !(a.Temperature > 0) || math.IsInf(float64(a.Temperature), 0):
-		s.shapef("sample", "got top-k %d, top-p %g, temperature %g", a.TopK, a.TopP, a.Temperature)
-	case math.IsNaN(float64(a.Guidance)) || math.IsInf(float64(a.Guidance), 0):
-		s.shapef("sample", "Guidance: got %g", a.Guidance)
-	case !s.indexable("sample", 2, a.Variations, a.Q, max(a.Stride, a.Entries)):
-	default:
-		return true
-	}
-	return false
 }

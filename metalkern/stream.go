@@ -152,6 +152,12 @@ func (s *stream) fail(err error) {
 	}
 }
 
+// passes takes the error of an op's Check.
+func (s *stream) passes(err error) bool {
+	s.fail(err)
+	return err == nil
+}
+
 func (s *stream) shapef(op, format string, args ...any) {
 	s.fail(kern.Shapef(op, format, args...))
 }

@@ -11,10 +11,13 @@ func (s *stream) ConvTranspose(a kern.ConvTranspose) {
 		return
 	}
 	w := s.filter(op, a.W, true)
-	if w == nil || !s.transposeFits(a) {
+	if w == nil || !s.passes(a.Check(maxLength)) {
 		return
 	}
 	outT := a.OutT()
+	if !s.indexable(op, a.T, w.in) || !s.indexable(op, outT, w.out) {
+		return
+	}
 	x := s.floats(op, "X", a.X, kern.Product(a.T, w.in))
 	bias := s.floats(op, "Bias", a.Bias, w.out)
 	dst := s.floats(op, "Dst", a.Dst, kern.Product(outT, w.out))
@@ -30,13 +33,4 @@ func (s *stream) ConvTranspose(a kern.ConvTranspose) {
 		channels: uint32(w.in), frames: uint32(a.T), first: int32(u - (taps - 1)), stride: 1, dilation: 1, elu: flag(a.ELU),
 		trim: uint32((a.TrimLeft - u*a.Stride) * w.out), limit: uint32(outT * w.out),
 	}, w, x, bias, region{}, dst)
-}
-
-func (s *stream) transposeFits(a kern.ConvTranspose) bool {
-	if !kern.Positive(a.T, a.Stride) || kern.Product(a.T, a.Stride) > maxIndex/4 || a.W.Kernel() > maxIndex/4 ||
-		a.TrimLeft < 0 || a.TrimRight < 0 || max(a.TrimLeft, a.TrimRight) > maxIndex/4 || a.OutT() < 1 {
-		s.shapef("conv transpose", "got %d frames, stride %d, trim %d and %d: no output", a.T, a.Stride, a.TrimLeft, a.TrimRight)
-		return false
-	}
-	return s.indexable("conv transpose", a.T, a.W.In()) && s.indexable("conv transpose", a.OutT(), a.W.Out())
 }

@@ -30,7 +30,7 @@ const (
 	alivePeriod = 2 * time.Second // between looks at the host's process
 )
 
-// Engine does the work. Its methods are called from several goroutines; Run, Load and Unload one at a time.
+// Engine does the work. Its methods are called from several goroutines at once, Run by one at a time.
 type Engine interface {
 	// Run makes music; a Job without Path is made from nothing. report may be called from any goroutine.
 	Run(ctx context.Context, job engine.Job, report func(engine.Progress)) (engine.Result, error)

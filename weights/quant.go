@@ -82,11 +82,6 @@ func nearest8(dst []int8, group []float32, largest float32) uint16 {
 	return roundTo(dst, group, largest/127, -127, 127)
 }
 
-// nearest4 maps the largest magnitude to -8, the end of the range that has a step more. The scale may be negative.
-func nearest4(dst []int8, group []float32, largest float32) uint16 {
-	return roundTo(dst, group, largest/-8, -8, 7)
-}
-
 // search4Steps are the scales tried, as what the largest magnitude is divided by. More or finer steps, or the other
 // sign, lower the error by less than half a percent.
 var search4Steps = [...]float32{-7, -7.4, -7.8, -8.2, -8.6, -9}

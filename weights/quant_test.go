@@ -44,6 +44,11 @@ func relative(values []float32, round func(dst []int8, group []float32, largest 
 	return wrong / signal
 }
 
+// nearest4 is 4 bits without a search: the largest magnitude becomes -8, the end of the range that has a step more.
+func nearest4(dst []int8, group []float32, largest float32) uint16 {
+	return roundTo(dst, group, largest/-8, -8, 7)
+}
+
 func TestRoundingError(t *testing.T) {
 	for _, c := range []struct {
 		name                         string

@@ -45,7 +45,7 @@ func (b *bench) makeReference(ctx context.Context, backend kern.Backend) (err er
 			return err
 		}
 		r := &referenceTake{
-			codes:        joinCodes(made.prompt, made.codes[0], s.model.Config.Decoder.Codebooks),
+			codes:        s.model.Config.Decoder.Join(made.prompt, made.codes[0]),
 			frames:       s.prompt.frames + s.newFrames(),
 			audio:        made.audio[0],
 			seedDistance: round(melDistance(made.audio[0], made.audio[1], s.model.Rate()), 3),
@@ -63,25 +63,7 @@ func (b *bench) makeReference(ctx context.Context, backend kern.Backend) (err er
 func (s *session) forced(ctx context.Context, text *lm.Condition, guidance float64, codes []int32, frames int) ([]float32, error) {
 	c := &s.model.Config.Decoder
 	columns := c.Columns(frames) - 1 // nothing follows the last one
-	grid := c.Delayed(codes, frames, columns)
-	told, err := s.model.LM.TeacherForced(ctx, s.stream, text, grid, columns)
-	if err != nil || guidance == 1 {
-		return lastRows(told, columns, c), err
-	}
-	untold, err := s.model.LM.TeacherForced(ctx, s.stream, text.Nothing(), grid, columns)
-	if err != nil {
-		return nil, err
-	}
-	told, untold = lastRows(told, columns, c), lastRows(untold, columns, c)
-	for i, u := range untold {
-		told[i] = u + float32(guidance)*(told[i]-u)
-	}
-	return told, nil
-}
-
-// lastRows leaves out what a melody model says after the rows before the first column.
-func lastRows(logits []float32, columns int, c *lm.Config) []float32 {
-	return logits[max(0, len(logits)-columns*c.Codebooks*c.Entries):]
+	return s.model.LM.Guided(ctx, s.stream, text, c.Delayed(codes, frames, columns), columns, float32(guidance))
 }
 
 // compare says how far a variant is from the reference, along the reference's codes and in what it made itself.

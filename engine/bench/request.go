@@ -121,7 +121,7 @@ func (s *session) request(ctx context.Context, guidance float64, variations, fra
 // render decodes every variation; the codec hears the prompt too, as in a request.
 func (s *session) render(ctx context.Context, made *take, frames int) error {
 	for _, codes := range made.codes {
-		all := joinCodes(made.prompt, codes, s.model.Config.Decoder.Codebooks)
+		all := s.model.Config.Decoder.Join(made.prompt, codes)
 		sound, err := s.model.Decode(ctx, s.stream, all, frames, s.prompt.frames, func(float64) {})
 		if err != nil {
 			return err
@@ -129,17 +129,6 @@ func (s *session) render(ctx context.Context, made *take, frames int) error {
 		made.audio = append(made.audio, sound)
 	}
 	return nil
-}
-
-// joinCodes appends [Q][n] to [Q][m] in time.
-func joinCodes(a, b []int32, codebooks int) []int32 {
-	m, n := len(a)/codebooks, len(b)/codebooks
-	joined := make([]int32, 0, len(a)+len(b))
-	for q := range codebooks {
-		joined = append(joined, a[q*m:(q+1)*m]...)
-		joined = append(joined, b[q*n:(q+1)*n]...)
-	}
-	return joined
 }
 
 // curve gathers steps, the first of which sees first columns, into medians of neighbours: at most 32 points.

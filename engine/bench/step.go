@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"segue/engine/kern"
 	"segue/engine/lm"
 )
 
@@ -93,11 +94,7 @@ func (s *session) runLinears(prefix *lm.Prefix, variations int) error {
 	if err := prefix.Linears(s.model.LM, s.stream, variations); err != nil {
 		return err
 	}
-	fence, err := s.stream.Submit()
-	if err != nil {
-		return err
-	}
-	return s.stream.Wait(fence)
+	return kern.Finish(s.stream)
 }
 
 func (b *bench) seeds(variations int) []uint64 {

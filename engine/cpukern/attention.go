@@ -17,15 +17,10 @@ type attentionTask struct {
 }
 
 func (s *stream) Attention(a kern.Attention) {
-	if !s.alive() {
+	if !s.alive() || !s.passes(a.Check()) {
 		return
 	}
 	width := kern.Product(a.Heads, a.HeadDim)
-	if !kern.Positive(a.Rows, a.Keys, a.Heads, a.HeadDim) || a.QStride < width || a.KVStride < width {
-		s.shapef("attention", "got %d rows, %d keys, %d heads of %d, strides %d and %d",
-			a.Rows, a.Keys, a.Heads, a.HeadDim, a.QStride, a.KVStride)
-		return
-	}
 	t := &s.attention
 	*t = attentionTask{Attention: a, stream: s}
 	t.dst = s.floats("attention", "Dst", a.Dst, kern.Product(a.Rows, width))

@@ -62,7 +62,6 @@ func (b *backend) Cache(p kern.Precision, shape kern.CacheShape) (kern.Cache, er
 func bytes8Of(b []byte) []int8 { return unsafe.Slice((*int8)(unsafe.Pointer(&b[0])), len(b)) }
 
 func (c *cache) Shape() kern.CacheShape { return c.shape }
-func (c *cache) Bytes() int64           { return c.bytes }
 
 func (c *cache) Free() {
 	if c.release() {

@@ -59,8 +59,7 @@ func (s *stream) CausalAttention(a kern.CausalAttention) {
 			return
 		}
 	}
-	if err := a.Check(); err != nil {
-		s.fail(err)
+	if !s.passes(a.Check()) {
 		return
 	}
 	t.heads, t.depth = t.cache.shape.Heads, t.cache.shape.HeadDim

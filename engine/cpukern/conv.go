@@ -54,7 +54,7 @@ func (s *stream) Conv(a kern.Conv) {
 		return
 	}
 	w := s.filter("conv", a.W, false)
-	if w == nil || !s.convFits(a) {
+	if w == nil || !s.passes(a.Check(kern.MaxElements)) {
 		return
 	}
 	frames := a.OutT()
@@ -78,17 +78,6 @@ func (s *stream) Conv(a kern.Conv) {
 	s.growPrivate(2 * t.rows.block)
 	t.private = s.private
 	s.pool.run(t, t.chunks())
-}
-
-func (s *stream) convFits(a kern.Conv) bool {
-	sane := kern.Positive(a.T, a.Stride, a.Dilation) && a.Left >= 0 && a.Right >= 0 && a.Pad <= kern.PadReflect &&
-		max(a.T, a.Stride, a.Left, a.Right, kern.Product(a.W.Kernel(), a.Dilation)) <= kern.MaxElements
-	if !sane || a.OutT() < 1 || (a.W.Kernel()-1)*a.Dilation >= a.Left+a.T+a.Right {
-		s.shapef("conv", "got %d frames, padding %d and %d (mode %d), stride %d, dilation %d: no output",
-			a.T, a.Left, a.Right, a.Pad, a.Stride, a.Dilation)
-		return false
-	}
-	return true
 }
 
 func (t *convTask) run(thread, chunk int) {

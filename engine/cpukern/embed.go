@@ -20,12 +20,7 @@ type embedTask struct {
 }
 
 func (s *stream) Embed(a kern.Embed) {
-	if !s.alive() {
-		return
-	}
-	if len(a.Tables) == 0 || !kern.Positive(a.Rows, a.Variations, a.Columns, a.Stride) || a.First < 0 || a.Columns > a.Stride-a.First {
-		s.shapef("embed", "got %d tables, %d rows of %d variations, columns %d+%d of %d",
-			len(a.Tables), a.Rows, a.Variations, a.First, a.Columns, a.Stride)
+	if !s.alive() || !s.passes(a.Check()) {
 		return
 	}
 	t := &s.embed

@@ -134,7 +134,7 @@ func (s *stream) operand(w *matrix, x []float32, rows int) operand {
 	}
 	tiles := s.growTiles(simd.QuantizedBytes(rows, w.cols))
 	t := &s.quantize
-	*t = quantizeTask{kernels: s.kernels, tiles: tiles, x: x, bits: w.bits(), rows: rows, cols: w.cols}
+	*t = quantizeTask{kernels: s.kernels, tiles: tiles, x: x, bits: w.precision.Bits(), rows: rows, cols: w.cols}
 	t.span = s.pool.cut(ceilDiv(rows, simd.TileRows), simd.TileRows*w.cols)
 	s.pool.run(t, t.chunks())
 	return operand{rows: rows, tiles: tiles}

@@ -61,11 +61,6 @@ func (b *backend) newMatrix(shelf kern.Shelf, p kern.Precision, parts []*weights
 	return m, nil
 }
 
-// bits of one packed number.
-func (m *matrix) bits() int {
-	return [...]int{kern.F32: 32, kern.F16: 16, kern.Q8: 8, kern.Q4: 4}[m.precision]
-}
-
 // panelRows is how many rows a panel holds; the last one is filled up with zeros.
 func (m *matrix) panelRows() int {
 	if m.precision == kern.F32 {
@@ -78,13 +73,13 @@ func (m *matrix) panelBytes() int {
 	if m.precision == kern.F32 {
 		return 4 * simd.GemmFloats(simd.GemmPanelRows, m.cols)
 	}
-	return simd.PanelBytes(m.bits(), m.cols)
+	return simd.PanelBytes(m.precision.Bits(), m.cols)
 }
 
 func (m *matrix) panels() int { return ceilDiv(m.rows, m.panelRows()) }
 
 // quantized reports whether activations must be rounded for this weight.
-func (m *matrix) quantized() bool { return m.precision == kern.Q8 || m.precision == kern.Q4 }
+func (m *matrix) quantized() bool { return m.precision.Grouped() }
 
 // An operand is rows of activations as the kernels of a matrix want them: floats, or tiles for quantised weights.
 type operand struct {
@@ -120,7 +115,7 @@ func (m *matrix) multiply(k *simd.Kernels, dst []float32, stride, from, to int, 
 		})
 	default:
 		k.Linear(simd.Linear{
-			Dst: dst, Stride: stride, W: w, Bits: m.bits(), N: n, K: m.cols, X: x.tiles, Rows: x.rows,
+			Dst: dst, Stride: stride, W: w, Bits: m.precision.Bits(), N: n, K: m.cols, X: x.tiles, Rows: x.rows,
 		})
 	}
 }

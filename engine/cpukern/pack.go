@@ -99,7 +99,7 @@ func (m *matrix) packPanel(dst []byte, rows []float32) error {
 	case kern.F16:
 		simd.PackF16(halvesOf(dst), rows, m.cols)
 	default:
-		q, err := weights.Quantize(rows, m.cols, m.bits())
+		q, err := weights.Quantize(rows, m.cols, m.precision.Bits())
 		if err != nil {
 			return err
 		}

@@ -23,7 +23,7 @@ type rvqEncodeTask struct {
 }
 
 func (s *stream) RVQEncode(a kern.RVQEncode) {
-	if !s.alive() || !s.rvqFits("rvq encode", a.Q, a.Entries, a.T, a.D, a.Stride) {
+	if !s.alive() || !s.passes(a.Check()) {
 		return
 	}
 	t := &s.encode
@@ -43,14 +43,6 @@ func (s *stream) RVQEncode(a kern.RVQEncode) {
 	s.growPrivate(t.block * a.Entries)
 	t.private = s.private
 	s.pool.run(t, t.chunks())
-}
-
-func (s *stream) rvqFits(op string, q, entries, t, d, stride int) bool {
-	if !kern.Positive(q, entries, t, d) || stride < t {
-		s.shapef(op, "got %d codebooks of %d entries, %d rows of %d, stride %d", q, entries, t, d, stride)
-		return false
-	}
-	return true
 }
 
 func (t *rvqEncodeTask) run(thread, chunk int) {
@@ -100,7 +92,7 @@ type rvqDecodeTask struct {
 }
 
 func (s *stream) RVQDecode(a kern.RVQDecode) {
-	if !s.alive() || !s.rvqFits("rvq decode", a.Q, a.Entries, a.T, a.D, a.Stride) {
+	if !s.alive() || !s.passes(a.Check()) {
 		return
 	}
 	t := &s.decode

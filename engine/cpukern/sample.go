@@ -23,18 +23,14 @@ type sampleTask struct {
 }
 
 func (s *stream) Sample(a kern.Sample) {
-	if !s.alive() || !s.sampleFits(a) {
+	if !s.alive() || !s.passes(a.Check()) {
 		return
-	}
-	branches := 1
-	if a.Guidance != 1 {
-		branches = 2
 	}
 	t := &s.sample
 	*t = sampleTask{Sample: a}
 	t.codes = s.ints("sample", "Codes", a.Codes, kern.Product(a.Variations, a.Q, a.Stride))
 	t.seeds = s.ints("sample", "Seeds", a.Seeds, kern.Product(a.Variations, 2))
-	t.logits = s.floats("sample", "Logits", a.Logits, kern.Product(branches, a.Group, a.Q, a.Entries))
+	t.logits = s.floats("sample", "Logits", a.Logits, kern.Product(a.Branches(), a.Group, a.Q, a.Entries))
 	t.probs = s.optional("sample", "Probs", a.Probs, kern.Product(a.Variations, a.Q, a.Entries))
 	s.apart("sample", "Logits", t.probs, t.logits)
 	if s.err != nil {
@@ -53,24 +49,6 @@ func (s *stream) growKeys(n int) {
 			s.keys[i] = make([]uint64, n)
 		}
 	}
-}
-
-func (s *stream) sampleFits(a kern.Sample) bool {
-	switch {
-	case !kern.Positive(a.Q, a.Entries, a.Stride, a.Variations) || a.Entries > math.MaxInt32:
-		s.shapef("sample", "got %d variations, %d codebooks of %d entries, stride %d", a.Variations, a.Q, a.Entries, a.Stride)
-	case a.Group != 1 && a.Group != a.Variations:
-		s.shapef("sample", "Group: got %d, want 1 or %d", a.Group, a.Variations)
-	case a.Column < 0 || a.Column >= a.Stride:
-		s.shapef("sample", "Column: got %d, want 0 to %d", a.Column, a.Stride-1)
-	case len(a.Delays) != a.Q:
-		s.shapef("sample", "got %d delays for %d codebooks", len(a.Delays), a.Q)
-	case a.TopK < 0 || !(a.TopP > 0 && a.TopP <= 1) || !(a.Temperature > 0) || math.IsInf(float64(a.Temperature), 0):
-		s.shapef("sample", "got top-k %d, top-p %g, temperature %g", a.TopK, a.TopP, a.Temperature)
-	case math.IsNaN(float64(a.Guidance)) || math.IsInf(float64(a.Guidance), 0):
-		s.shapef("sample", "Guidance: got %g", a.Guidance)
-	}
-	return s.err == nil
 }
 
 func (t *sampleTask) run(thread, chunk int) {

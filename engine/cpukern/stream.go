@@ -91,6 +91,12 @@ func (s *stream) fail(err error) {
 	}
 }
 
+// passes takes the error of an op's Check.
+func (s *stream) passes(err error) bool {
+	s.fail(err)
+	return err == nil
+}
+
 func (s *stream) shapef(op, format string, args ...any) {
 	s.fail(kern.Shapef(op, format, args...))
 }
@@ -107,11 +113,7 @@ func (s *stream) buffer(op, name string, w kern.Slice, n int) *buffer {
 		s.shapef(op, "%s: buffer of another backend", name)
 	case b.freed.Load():
 		s.shapef(op, "%s: freed buffer", name)
-	case w.Off < 0 || w.N < 0 || w.N > b.Len() || w.Off > b.Len()-w.N:
-		s.shapef(op, "%s: got window [%d, +%d) of a buffer of %d", name, w.Off, w.N, b.Len())
-	case n < 0 || n > w.N:
-		s.shapef(op, "%s: got %d elements, want %d", name, w.N, n)
-	default:
+	case s.passes(w.Check(op, name, b.Len(), n)):
 		return b
 	}
 	return nil

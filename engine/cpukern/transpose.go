@@ -24,12 +24,7 @@ func (s *stream) ConvTranspose(a kern.ConvTranspose) {
 		return
 	}
 	w := s.filter("conv transpose", a.W, true)
-	if w == nil {
-		return
-	}
-	if !kern.Positive(a.T, a.Stride) || kern.Product(a.T, a.Stride) > kern.MaxElements ||
-		a.TrimLeft < 0 || a.TrimRight < 0 || max(a.TrimLeft, a.TrimRight) > kern.MaxElements || a.OutT() < 1 {
-		s.shapef("conv transpose", "got %d frames, stride %d, trim %d and %d: no output", a.T, a.Stride, a.TrimLeft, a.TrimRight)
+	if w == nil || !s.passes(a.Check(kern.MaxElements)) {
 		return
 	}
 	t := &s.transpose

@@ -43,13 +43,14 @@ type lstm struct {
 // matrices; convolutions run in float32.
 func Load(k kern.Backend, c Config, w *Weights, precision kern.Precision) (*Codec, error) {
 	codec := &Codec{backend: k, config: c, chunk: chunkFrames}
-	l := &loader{codec: codec, precision: precision}
+	l := &loader{kern.Uploader{Backend: k}, c, precision}
 	codec.encoder, codec.encoderLSTM, codec.encoderOut = l.stack(w.encoder), l.lstm(w.encoderLSTM), l.conv(w.encoderOut)
 	codec.decoderIn, codec.decoderLSTM, codec.decoder = l.conv(w.decoderIn), l.lstm(w.decoderLSTM), l.stack(w.decoder)
 	codec.books = l.books(w.books)
-	if l.err != nil {
+	codec.owned = l.Made
+	if l.Err != nil {
 		codec.Close()
-		return nil, fmt.Errorf("encodec: load: %w", l.err)
+		return nil, fmt.Errorf("encodec: load: %w", l.Err)
 	}
 	return codec, nil
 }
@@ -96,11 +97,11 @@ func recur(ctx context.Context, s kern.Stream, layers []lstm, st *state, frames 
 	return nil
 }
 
-// loader uploads into a codec and keeps the first error.
+// loader uploads into a codec.
 type loader struct {
-	codec     *Codec
-	precision kern.Precision
-	err       error
+	kern.Uploader
+	config    Config
+	precision kern.Precision // of the LSTM's matrices
 }
 
 func (l *loader) stack(layers []layerWeights) stack {
@@ -120,59 +121,29 @@ func (l *loader) stack(layers []layerWeights) stack {
 }
 
 func (l *loader) conv(w convWeights) conv {
-	v := conv{stride: w.stride, dilation: w.dilation, elu: w.elu, pad: l.codec.config.PadMode, bias: l.vector(w.bias)}
-	if l.err != nil {
-		return v
+	v := conv{stride: w.stride, dilation: w.dilation, elu: w.elu, pad: l.config.PadMode, bias: l.Vector(w.bias)}
+	if v.filter = l.Filter(w.weight, w.transposed); l.Err == nil {
+		v.setPadding(l.config)
 	}
-	v.filter, l.err = l.codec.backend.Filter(kern.Ready(l.codec.backend, w.weight), w.transposed)
-	if l.err != nil {
-		return v
-	}
-	l.codec.owned = append(l.codec.owned, v.filter)
-	v.setPadding(l.codec.config)
 	return v
 }
 
 func (l *loader) lstm(layers []lstmWeights) []lstm {
 	var loaded []lstm
 	for _, w := range layers {
-		loaded = append(loaded, lstm{input: l.matrix(w.input), hidden: l.matrix(w.hidden), bias: l.sum(w.inputBias, w.hiddenBias)})
+		loaded = append(loaded, lstm{
+			input: l.Matrix(l.precision, w.input), hidden: l.Matrix(l.precision, w.hidden), bias: l.sum(w.inputBias, w.hiddenBias),
+		})
 	}
 	return loaded
 }
 
-func (l *loader) matrix(t *weights.Tensor) kern.Matrix {
-	if l.err != nil {
-		return nil
-	}
-	var m kern.Matrix
-	if m, l.err = l.codec.backend.Matrix(l.precision, t); l.err == nil {
-		l.codec.owned = append(l.codec.owned, m)
-	}
-	return m
-}
-
-func (l *loader) vector(t *weights.Tensor) kern.Slice {
-	if l.err != nil {
-		return kern.Slice{}
-	}
-	var buffer kern.Buffer
-	if buffer, l.err = l.codec.backend.Vector(kern.Ready(l.codec.backend, t)); l.err != nil {
-		return kern.Slice{}
-	}
-	l.codec.owned = append(l.codec.owned, buffer)
-	return kern.All(buffer)
-}
-
 // sum uploads a+b.
 func (l *loader) sum(a, b *weights.Tensor) kern.Slice {
-	if a.Len() != b.Len() && l.err == nil {
-		l.err = fmt.Errorf("%s: got %d values, want the %d of %s", b.Name, b.Len(), a.Len(), a.Name)
+	if a.Len() != b.Len() && l.Err == nil {
+		l.Err = fmt.Errorf("%s: got %d values, want the %d of %s", b.Name, b.Len(), a.Len(), a.Name)
 	}
-	if l.err != nil {
-		return kern.Slice{}
-	}
-	return l.vector(weights.Derive(a.Name+"+"+b.Name, func() []float32 {
+	return l.Vector(weights.Derive(a.Name+"+"+b.Name, func() []float32 {
 		sum := append([]float32(nil), a.Floats()...)
 		for i, x := range b.Floats() {
 			sum[i] += x
@@ -183,17 +154,14 @@ func (l *loader) sum(a, b *weights.Tensor) kern.Slice {
 
 // books uploads the codebooks as one [Q, V, D].
 func (l *loader) books(books []*weights.Tensor) kern.Slice {
-	c, got := l.codec.config, 0
+	c, got := l.config, 0
 	for _, book := range books {
 		got += book.Len()
 	}
-	if want := c.Codebooks * c.CodebookSize * c.HiddenSize; got != want && l.err == nil {
-		l.err = fmt.Errorf("codebooks: got %d values, want %d", got, want)
+	if want := c.Codebooks * c.CodebookSize * c.HiddenSize; got != want && l.Err == nil {
+		l.Err = fmt.Errorf("codebooks: got %d values, want %d", got, want)
 	}
-	if l.err != nil {
-		return kern.Slice{}
-	}
-	return l.vector(weights.Derive("codebooks", func() []float32 {
+	return l.Vector(weights.Derive("codebooks", func() []float32 {
 		var stacked []float32
 		for _, book := range books {
 			stacked = append(stacked, book.Floats()...)

@@ -74,7 +74,7 @@ func (c *Codec) downsample(ctx context.Context, s kern.Stream, samples []float32
 			return err
 		}
 		s.Copy(st.x.At(out.from*width, out.len()*width), y.at(out))
-		if err := settle(s); err != nil {
+		if err := kern.Finish(s); err != nil { // so work in flight stays small, and cancelling is quick
 			return err
 		}
 	}

@@ -218,12 +218,3 @@ func cut(from, to, size int) []span {
 	}
 	return chunks
 }
-
-// settle waits until the device has done what was recorded: work in flight stays small, and cancelling is quick.
-func settle(s kern.Stream) error {
-	fence, err := s.Submit()
-	if err != nil {
-		return err
-	}
-	return s.Wait(fence)
-}

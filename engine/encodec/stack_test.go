@@ -23,12 +23,12 @@ func FuzzConv(f *testing.F) {
 		if !ok || n == 0 {
 			t.Skip()
 		}
-		l := &loader{codec: &Codec{backend: k, config: c}}
+		l := &loader{Uploader: kern.Uploader{Backend: k}, config: c}
 		v := l.conv(w)
-		if l.err != nil {
-			t.Fatal(l.err)
+		if l.Err != nil {
+			t.Fatal(l.Err)
 		}
-		defer l.codec.Close()
+		defer kern.Free(l.Made)
 		out := span{min(int(from), v.outputs(n)), min(int(to), v.outputs(n))}
 		if out.len() <= 0 {
 			t.Skip()

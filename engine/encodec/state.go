@@ -48,7 +48,7 @@ func (c *Codec) newState(s kern.Stream, frames int, p plan) (*state, error) {
 
 // free returns the memory once the device has finished with it; a stream that failed has already told its error.
 func (st *state) free() {
-	_ = settle(st.stream)
+	_ = kern.Finish(st.stream)
 	for _, buffer := range st.buffers {
 		buffer.Free()
 	}

@@ -5,6 +5,7 @@ package kern
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"segue/weights"
 )
@@ -36,6 +37,17 @@ func Positive(dims ...int) bool {
 		}
 	}
 	return true
+}
+
+// Check refuses a window that does not lie in its buffer, of held elements, or has fewer than the n that an op reaches for.
+func (s Slice) Check(op, name string, held, n int) error {
+	switch {
+	case s.Off < 0 || s.N < 0 || s.N > held || s.Off > held-s.N:
+		return Shapef(op, "%s: got window [%d, +%d) of a buffer of %d", name, s.Off, s.N, held)
+	case n < 0 || n > s.N:
+		return Shapef(op, "%s: got %d elements, want %d", name, s.N, n)
+	}
+	return nil
 }
 
 // CheckTensor makes sure that a tensor's shape and its data agree before its elements are reached for.
@@ -92,6 +104,15 @@ func FilterShape(t *weights.Tensor, transposed bool) (in, out, kernel int, err e
 	return t.Shape[1], t.Shape[0], t.Shape[2], nil
 }
 
+// Check refuses an Embed whose columns do not lie in its codes. Tables and buffers are the backend's to check, here and below.
+func (a *Embed) Check() error {
+	if len(a.Tables) == 0 || !Positive(a.Rows, a.Variations, a.Columns, a.Stride) || a.First < 0 || a.Columns > a.Stride-a.First {
+		return Shapef("embed", "got %d tables, %d rows of %d variations, columns %d+%d of %d",
+			len(a.Tables), a.Rows, a.Variations, a.First, a.Columns, a.Stride)
+	}
+	return nil
+}
+
 // Check compares an op with its caches, which are there.
 func (a *CausalAttention) Check() error {
 	const op = "causal attention"
@@ -114,6 +135,71 @@ func (a *CausalAttention) Check() error {
 		return Shapef(op, "Prefix: got %+v, want the like of %+v, but another", p, own)
 	case a.PrefixColumns < 0 || a.PrefixColumns > p.Columns || a.Variations < 1 || (a.Rows-1)/a.Variations >= p.Rows:
 		return Shapef(op, "Prefix: got %d columns, %d rows, %d variations, want within %+v", a.PrefixColumns, a.Rows, a.Variations, p)
+	}
+	return nil
+}
+
+// Check refuses rows that overlap, and dimensions below 1.
+func (a *Attention) Check() error {
+	width := Product(a.Heads, a.HeadDim)
+	if !Positive(a.Rows, a.Keys, a.Heads, a.HeadDim) || a.QStride < width || a.KVStride < width {
+		return Shapef("attention", "got %d rows, %d keys, %d heads of %d, strides %d and %d",
+			a.Rows, a.Keys, a.Heads, a.HeadDim, a.QStride, a.KVStride)
+	}
+	return nil
+}
+
+// Check refuses what has no output, and lengths beyond most: those that the backend can count. W is there.
+func (c *Conv) Check(most int) error {
+	sane := Positive(c.T, c.Stride, c.Dilation) && c.Left >= 0 && c.Right >= 0 && c.Pad <= PadReflect &&
+		max(c.T, c.Stride, c.Left, c.Right, Product(c.W.Kernel(), c.Dilation)) <= most
+	if !sane || c.OutT() < 1 || (c.W.Kernel()-1)*c.Dilation >= c.Left+c.T+c.Right {
+		return Shapef("conv", "got %d frames, padding %d and %d (mode %d), stride %d, dilation %d: no output",
+			c.T, c.Left, c.Right, c.Pad, c.Stride, c.Dilation)
+	}
+	return nil
+}
+
+// Check refuses what has no output, and lengths beyond most. W is there.
+func (c *ConvTranspose) Check(most int) error {
+	sane := Positive(c.T, c.Stride) && c.TrimLeft >= 0 && c.TrimRight >= 0 &&
+		max(Product(c.T, c.Stride), c.W.Kernel(), c.TrimLeft, c.TrimRight) <= most
+	if !sane || c.OutT() < 1 {
+		return Shapef("conv transpose", "got %d frames, stride %d, trim %d and %d: no output", c.T, c.Stride, c.TrimLeft, c.TrimRight)
+	}
+	return nil
+}
+
+// Check refuses dimensions below 1, and codebooks whose codes overlap.
+func (a *RVQEncode) Check() error { return checkRVQ("rvq encode", a.Q, a.Entries, a.T, a.D, a.Stride) }
+
+// Check refuses dimensions below 1, and codebooks whose codes overlap.
+func (a *RVQDecode) Check() error { return checkRVQ("rvq decode", a.Q, a.Entries, a.T, a.D, a.Stride) }
+
+func checkRVQ(op string, q, entries, t, d, stride int) error {
+	if !Positive(q, entries, t, d) || stride < t {
+		return Shapef(op, "got %d codebooks of %d entries, %d rows of %d, stride %d", q, entries, t, d, stride)
+	}
+	return nil
+}
+
+// Check refuses shapes that contradict each other and settings without a distribution.
+func (a *Sample) Check() error {
+	const op = "sample"
+	infinite := func(x float32) bool { return math.IsInf(float64(x), 0) }
+	switch {
+	case !Positive(a.Q, a.Entries, a.Stride, a.Variations) || a.Entries > math.MaxInt32:
+		return Shapef(op, "got %d variations, %d codebooks of %d entries, stride %d", a.Variations, a.Q, a.Entries, a.Stride)
+	case a.Group != 1 && a.Group != a.Variations:
+		return Shapef(op, "Group: got %d, want 1 or %d", a.Group, a.Variations)
+	case a.Column < 0 || a.Column >= a.Stride:
+		return Shapef(op, "Column: got %d, want 0 to %d", a.Column, a.Stride-1)
+	case len(a.Delays) != a.Q:
+		return Shapef(op, "got %d delays for %d codebooks", len(a.Delays), a.Q)
+	case a.TopK < 0 || !(a.TopP > 0 && a.TopP <= 1) || !(a.Temperature > 0) || infinite(a.Temperature):
+		return Shapef(op, "got top-k %d, top-p %g, temperature %g", a.TopK, a.TopP, a.Temperature)
+	case a.Guidance != a.Guidance || infinite(a.Guidance):
+		return Shapef(op, "Guidance: got %g", a.Guidance)
 	}
 	return nil
 }

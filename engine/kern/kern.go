@@ -104,6 +104,12 @@ var precisionNames = [...]string{Stored: "none", F32: "f32", F16: "f16", Q8: "q8
 
 func (p Precision) String() string { return precisionNames[p] }
 
+// Bits of a number; its group's scale comes on top. 0 for Stored.
+func (p Precision) Bits() int { return [...]int{Stored: 0, F32: 32, F16: 16, Q8: 8, Q4: 4}[p] }
+
+// Grouped says that numbers share a scale by groups.
+func (p Precision) Grouped() bool { return p == Q8 || p == Q4 }
+
 // ParsePrecision reads what String writes.
 func ParsePrecision(name string) (Precision, error) {
 	for p, n := range precisionNames {
@@ -199,6 +205,15 @@ type Stream interface {
 	Err() error
 	Reset() error
 	Close() error
+}
+
+// Finish submits what was recorded and waits until the device has done it.
+func Finish(s Stream) error {
+	fence, err := s.Submit()
+	if err != nil {
+		return err
+	}
+	return s.Wait(fence)
 }
 
 // Shapef is the error for operands that do not fit together: the op, what, got and wanted.

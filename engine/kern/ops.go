@@ -201,10 +201,18 @@ type Sample struct {
 	Variations, Group    int
 	Column               int
 	PromptFrames, Frames int
-	Guidance             float32
-	Temperature          float32
-	TopK                 int
-	TopP                 float32
+	Guidance             float32 // finite
+	Temperature          float32 // > 0, finite
+	TopK                 int     // ≥ 0
+	TopP                 float32 // in (0, 1]
 	Greedy               bool
 	Probs                Slice // optional
+}
+
+// Branches is how many rows of logits make up one that is drawn from: with guidance two, else one.
+func (a *Sample) Branches() int {
+	if a.Guidance != 1 {
+		return 2
+	}
+	return 1
 }

@@ -68,7 +68,7 @@ func (m *Model) attendedText(s kern.Stream, t *Condition, states kern.Buffer) (e
 	for i := range m.layers {
 		s.Linear(kern.Linear{Dst: t.layer(i, c.Width), X: kern.All(projected), W: m.layers[i].crossKV, Rows: t.keys})
 	}
-	return m.finish(s) // projected is freed on return, and states by the caller
+	return kern.Finish(s) // projected is freed on return, and states by the caller
 }
 
 // project: dst = states·Pᵀ + b + residual. Where the widths agree there is nothing to project.

@@ -62,6 +62,18 @@ func TestDelayed(t *testing.T) {
 	}
 }
 
+func TestJoin(t *testing.T) {
+	c := Config{Codebooks: 2}
+	for _, test := range []struct{ before, after, want []int32 }{
+		{[]int32{1, 2, 5, 6}, []int32{3, 7}, []int32{1, 2, 3, 5, 6, 7}},
+		{nil, []int32{3, 7}, []int32{3, 7}}, // no prompt
+	} {
+		if got := c.Join(test.before, test.after); !slices.Equal(got, test.want) {
+			t.Errorf("%v, %v: got %v, want %v", test.before, test.after, got, test.want)
+		}
+	}
+}
+
 // Check values of the published table, to the rounding of its float32 phases.
 func TestSinusoids(t *testing.T) {
 	table := sinusoids(1500, 1024, weights.F32)

@@ -1,7 +1,7 @@
 package lm
 
-// The delay pattern. Frames frames of Q codebooks become Columns(frames) columns: column 0 is all special, code t of codebook
-// q stands in column t+1+Delays[q], and every other cell is special.
+// Grids of codes, and the delay pattern. Frames frames of Q codebooks, [Q][frames], become Columns(frames) columns: column 0 is
+// all special, code t of codebook q stands in column t+1+Delays[q], and every other cell is special.
 
 // Delayed lays prompt [Q][promptFrames] out in columns columns [Q][columns]; cells it does not fill are special.
 func (c Config) Delayed(prompt []int32, promptFrames, columns int) []int32 {
@@ -25,4 +25,15 @@ func (c Config) undelayed(grid []int32, columns, from, to int) []int32 {
 		codes = append(codes, row[from:to]...)
 	}
 	return codes
+}
+
+// Join puts codes [Q][m] and the codes [Q][n] of what follows into one [Q][m+n].
+func (c Config) Join(before, after []int32) []int32 {
+	m, n := len(before)/c.Codebooks, len(after)/c.Codebooks
+	joined := make([]int32, 0, len(before)+len(after))
+	for q := range c.Codebooks {
+		joined = append(joined, before[q*m:(q+1)*m]...)
+		joined = append(joined, after[q*n:(q+1)*n]...)
+	}
+	return joined
 }

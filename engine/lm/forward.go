@@ -50,10 +50,9 @@ func (p *pass) conditional() int {
 // enter: x [rows·length, D] = the leading rows, if fed, then the columns' codes and positions.
 func (m *Model) enter(s kern.Stream, p *pass, x kern.Slice) {
 	d := m.Config.Width
-	positions := kern.All(m.positions)
 	op := kern.Embed{
 		Dst: x, Tables: m.embed, Codes: p.codes, Stride: p.stride, Rows: p.rows, Variations: p.variations,
-		First: p.position, Columns: p.columns, Positions: positions.At(p.lead*d, positions.N-p.lead*d),
+		First: p.position, Columns: p.columns, Positions: m.positions.At(p.lead*d, m.positions.N-p.lead*d),
 	}
 	if p.leading == nil {
 		s.Embed(op)

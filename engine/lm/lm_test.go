@@ -151,7 +151,7 @@ func TestPrefixContinuesARun(t *testing.T) {
 	}
 }
 
-// Guidance 1 through two branches is the conditional branch alone, up to rounding; without text there is nothing to guide.
+// Without a text there is nothing to guide: whatever the guidance, the codes are the same.
 func TestUnguidedWithoutTextIsOneBranch(t *testing.T) {
 	f := open(t, "mono", 1)
 	p := f.prefill(t, nil, 4, true)

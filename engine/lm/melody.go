@@ -30,14 +30,14 @@ func (m *Model) leadingRows(s kern.Stream, t *Condition, states kern.Buffer, chr
 		}
 		// Masked or absent, a text is rows of zeros: what is left is their positions.
 		from, n := c.ChromaRows*c.Width, text*c.Width
-		dst, positions := kern.All(t.rows[i]).At(from, n), kern.All(m.positions).At(from, n)
+		dst, positions := kern.All(t.rows[i]).At(from, n), m.positions.At(from, n)
 		if i == 0 && states != nil {
 			m.project(s, dst, states, text, positions)
 		} else {
 			s.Copy(dst, positions)
 		}
 	}
-	return m.finish(s)
+	return kern.Finish(s)
 }
 
 // projectChroma: the first rows of dst = chroma·Wᵀ + b + positions.
@@ -52,9 +52,9 @@ func (m *Model) projectChroma(s kern.Stream, dst kern.Buffer, chroma []float32) 
 	n := c.ChromaRows * c.Width
 	s.Linear(kern.Linear{
 		Dst: kern.All(dst).At(0, n), X: kern.All(input), W: m.chroma, Rows: c.ChromaRows, Bias: m.chromaBias,
-		Residual: kern.All(m.positions).At(0, n),
+		Residual: m.positions.At(0, n),
 	})
-	return m.finish(s)
+	return kern.Finish(s)
 }
 
 // chromaRows cuts or repeats chroma to ChromaRows rows; nil stands for bin 0 in each.

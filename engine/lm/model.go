@@ -1,8 +1,6 @@
 package lm
 
 import (
-	"errors"
-
 	"segue/engine/kern"
 	"segue/weights"
 )
@@ -23,7 +21,7 @@ type Model struct {
 	cached  kern.Precision // of keys and values
 
 	embed      []kern.Matrix
-	positions  kern.Buffer // [positions, D]
+	positions  kern.Slice // [positions, D]
 	layers     []layer
 	norm       kern.NormWeights
 	heads      kern.Matrix // [Q·V, D], codebook by codebook
@@ -46,84 +44,56 @@ type layer struct {
 // Load uploads a decoder. The tensors are no longer needed when it returns, unless the backend keeps views of the file.
 func Load(backend kern.Backend, c Config, w *Weights, p Precisions) (*Model, error) {
 	m := &Model{Config: c, backend: backend, cached: p.Cache}
-	u := uploader{model: m, precision: p.Linears}
+	u := uploader{kern.Uploader{Backend: backend}, p.Linears}
 	for _, t := range w.Embed {
-		m.embed = append(m.embed, u.keep(backend.Table(p.Embeddings, t)))
+		m.embed = append(m.embed, u.Table(p.Embeddings, t))
 	}
-	m.positions = u.buffer(backend.Vector(kern.Ready(backend, w.Positions)))
+	m.positions = u.Vector(w.Positions)
 	for i := range w.Layers {
 		m.layers = append(m.layers, u.layer(&w.Layers[i], c.Chroma == 0))
 	}
 	m.norm = u.norm(w.Norm)
-	m.heads = u.matrix(w.Heads...)
+	m.heads = u.linear(w.Heads...)
 	if w.Projection != nil {
-		m.projection = u.matrix(w.Projection)
-		m.bias = kern.All(u.buffer(backend.Vector(w.ProjectionBias)))
+		m.projection, m.bias = u.linear(w.Projection), u.Vector(w.ProjectionBias)
 	}
 	if w.Chroma != nil {
-		m.chroma = u.matrix(w.Chroma)
-		m.chromaBias = kern.All(u.buffer(backend.Vector(w.ChromaBias)))
+		m.chroma, m.chromaBias = u.linear(w.Chroma), u.Vector(w.ChromaBias)
 	}
-	if u.err != nil {
+	m.owned = u.Made
+	if u.Err != nil {
 		m.Close()
-		return nil, u.err
+		return nil, u.Err
 	}
 	return m, nil
 }
 
-// uploader keeps what was uploaded for Close, and the first error.
+// uploader knows the precision of the linears.
 type uploader struct {
-	model     *Model
+	kern.Uploader
 	precision kern.Precision
-	err       error
 }
 
 func (u *uploader) layer(l *LayerWeights, cross bool) layer {
 	made := layer{
 		selfNorm: u.norm(l.SelfNorm), finalNorm: u.norm(l.FinalNorm),
-		qkv: u.matrix(l.Self.Q, l.Self.K, l.Self.V), out: u.matrix(l.Self.Out),
-		fc1: u.matrix(l.FC1), fc2: u.matrix(l.FC2),
+		qkv: u.linear(l.Self.Q, l.Self.K, l.Self.V), out: u.linear(l.Self.Out),
+		fc1: u.linear(l.FC1), fc2: u.linear(l.FC2),
 	}
 	if cross {
 		made.crossNorm = u.norm(l.CrossNorm)
-		made.crossQ, made.crossKV, made.crossOut = u.matrix(l.Cross.Q), u.matrix(l.Cross.K, l.Cross.V), u.matrix(l.Cross.Out)
+		made.crossQ, made.crossKV, made.crossOut = u.linear(l.Cross.Q), u.linear(l.Cross.K, l.Cross.V), u.linear(l.Cross.Out)
 	}
 	return made
 }
 
-func (u *uploader) matrix(parts ...*weights.Tensor) kern.Matrix {
-	return u.keep(u.model.backend.Matrix(u.precision, parts...))
-}
-
-func (u *uploader) keep(w kern.Matrix, err error) kern.Matrix {
-	if err != nil {
-		u.err = errors.Join(u.err, err)
-		return nil
-	}
-	u.model.owned = append(u.model.owned, w)
-	return w
-}
-
-func (u *uploader) buffer(b kern.Buffer, err error) kern.Buffer {
-	if err != nil {
-		u.err = errors.Join(u.err, err)
-		return emptyBuffer{}
-	}
-	u.model.owned = append(u.model.owned, b)
-	return b
+func (u *uploader) linear(parts ...*weights.Tensor) kern.Matrix {
+	return u.Matrix(u.precision, parts...)
 }
 
 func (u *uploader) norm(t NormTensors) kern.NormWeights {
-	vector := func(t *weights.Tensor) kern.Slice { return kern.All(u.buffer(u.model.backend.Vector(t))) }
-	return kern.NormWeights{Kind: kern.LayerNorm, Weight: vector(t.Weight), Bias: vector(t.Bias), Epsilon: layerNormEpsilon}
+	return kern.NormWeights{Kind: kern.LayerNorm, Weight: u.Vector(t.Weight), Bias: u.Vector(t.Bias), Epsilon: layerNormEpsilon}
 }
-
-// emptyBuffer stands in for one that failed to upload until Load reports the error.
-type emptyBuffer struct{}
-
-func (emptyBuffer) Len() int     { return 0 }
-func (emptyBuffer) Bytes() int64 { return 0 }
-func (emptyBuffer) Free()        {}
 
 // Bytes is the device memory that the weights hold.
 func (m *Model) Bytes() int64 { return kern.HeldBytes(m.owned) }

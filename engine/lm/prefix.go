@@ -61,7 +61,7 @@ func (m *Model) see(ctx context.Context, s kern.Stream, p *Prefix) (kern.Cache, 
 		return nil, err
 	}
 	m.logits(s, kern.All(p.logits), kern.All(m.state.x).At(0, p.branches*c.Width), p.branches)
-	if err := m.finish(s); err != nil {
+	if err := kern.Finish(s); err != nil {
 		cache.Free()
 		return nil, err
 	}
@@ -94,40 +94,11 @@ func (m *Model) pass(ctx context.Context, s kern.Stream, condition *Condition, g
 		lastOnly: lastOnly,
 	})
 	if err == nil {
-		err = m.finish(s) // codes is freed on return
+		err = kern.Finish(s) // codes is freed on return
 	}
 	if err != nil {
 		cache.Free()
 		return nil, err
 	}
 	return cache, nil
-}
-
-func (m *Model) finish(s kern.Stream) error {
-	fence, err := s.Submit()
-	if err != nil {
-		return err
-	}
-	return s.Wait(fence)
-}
-
-// TeacherForced returns the logits [rows, Q, V] that follow each row: a melody model's leading rows, then each column of
-// tokens [Q][columns], fed as they are, without a delay and without guidance: what the reference calls a forward pass. For
-// verification.
-func (m *Model) TeacherForced(ctx context.Context, s kern.Stream, condition *Condition, tokens []int32, columns int) ([]float32, error) {
-	c := &m.Config
-	cache, err := m.pass(ctx, s, condition, tokens, 1, columns, false)
-	if err != nil {
-		return nil, err
-	}
-	defer cache.Free()
-	rows := condition.leadRows() + columns
-	out := make([]float32, rows*c.Codebooks*c.Entries)
-	logits, err := m.backend.Floats(len(out))
-	if err != nil {
-		return nil, err
-	}
-	defer logits.Free()
-	m.logits(s, kern.All(logits), kern.All(m.state.x).At(0, rows*c.Width), rows)
-	return out, s.Download(out, kern.All(logits))
 }

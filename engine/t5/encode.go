@@ -40,24 +40,24 @@ type block struct {
 // Load uploads the weights. Their checkpoint must stay open as long as the encoder: a backend may read the mapped file.
 // precision is that of the linear weights.
 func Load(k kern.Backend, c Config, w *Weights, precision kern.Precision) (*Encoder, error) {
-	u := uploader{backend: k, precision: precision, epsilon: float32(c.LayerNormEpsilon)}
+	u := uploader{kern.Uploader{Backend: k}, precision, float32(c.LayerNormEpsilon)}
 	e := &Encoder{
 		backend: k, config: c,
-		shared:       []kern.Matrix{u.table(w.Shared)},
+		shared:       []kern.Matrix{u.Table(kern.Stored, w.Shared)},
 		blocks:       make([]block, len(w.Blocks)),
 		relativeBias: w.RelativeBias.Floats(),
 	}
 	for i, b := range w.Blocks {
 		e.blocks[i] = block{
 			attentionNorm: u.norm(b.AttentionNorm), denseNorm: u.norm(b.DenseNorm),
-			qkv: u.matrix(b.Q, b.K, b.V), o: u.matrix(b.O), wi: u.matrix(b.WI), wo: u.matrix(b.WO),
+			qkv: u.linear(b.Q, b.K, b.V), o: u.linear(b.O), wi: u.linear(b.WI), wo: u.linear(b.WO),
 		}
 	}
 	e.finalNorm = u.norm(w.FinalNorm)
-	e.owned = u.owned
-	if u.err != nil {
+	e.owned = u.Made
+	if u.Err != nil {
 		e.Close()
-		return nil, fmt.Errorf("t5: upload: %w", u.err)
+		return nil, fmt.Errorf("t5: upload: %w", u.Err)
 	}
 	return e, nil
 }
@@ -93,21 +93,13 @@ func (e *Encoder) Encode(ctx context.Context, s kern.Stream, ids []int32) (kern.
 	if err != nil {
 		return nil, fmt.Errorf("t5: encode: %w", err)
 	}
-	err = errors.Join(e.record(ctx, s, ids, kern.All(states)), settle(s))
+	// Even after a cancel what was recorded is finished: the next text may replace the buffers it uses.
+	err = errors.Join(e.record(ctx, s, ids, kern.All(states)), kern.Finish(s))
 	if err != nil {
 		states.Free()
 		return nil, fmt.Errorf("t5: encode: %w", err)
 	}
 	return states, nil
-}
-
-// settle sends what was recorded, even after a cancel: the next text may replace the buffers it uses.
-func settle(s kern.Stream) error {
-	fence, err := s.Submit()
-	if err != nil {
-		return err
-	}
-	return s.Wait(fence)
 }
 
 // record is the forward pass. Its error is that of the context; the stream keeps its own.
@@ -151,34 +143,17 @@ func (e *Encoder) dense(s kern.Stream, b block, x kern.Slice, l int) {
 	s.Linear(kern.Linear{Dst: x, X: hidden, W: b.wo, Rows: l, Residual: x})
 }
 
-// uploader puts tensors on the device, remembers what it made, and keeps the first error.
+// uploader knows what all linears, and all norms, have in common.
 type uploader struct {
-	backend   kern.Backend
+	kern.Uploader
 	precision kern.Precision
 	epsilon   float32
-	owned     []kern.Object
-	err       error
 }
 
-func (u *uploader) table(t *weights.Tensor) kern.Matrix {
-	return keep(u, func() (kern.Matrix, error) { return u.backend.Table(kern.Stored, t) })
-}
-
-func (u *uploader) matrix(parts ...*weights.Tensor) kern.Matrix {
-	return keep(u, func() (kern.Matrix, error) { return u.backend.Matrix(u.precision, parts...) })
+func (u *uploader) linear(parts ...*weights.Tensor) kern.Matrix {
+	return u.Matrix(u.precision, parts...)
 }
 
 func (u *uploader) norm(t *weights.Tensor) kern.NormWeights {
-	v := keep(u, func() (kern.Buffer, error) { return u.backend.Vector(t) })
-	return kern.NormWeights{Kind: kern.RMSNorm, Weight: kern.Slice{Buffer: v, N: t.Len()}, Epsilon: u.epsilon}
-}
-
-func keep[T kern.Object](u *uploader, upload func() (T, error)) (made T) {
-	if u.err != nil {
-		return made
-	}
-	if made, u.err = upload(); u.err == nil {
-		u.owned = append(u.owned, made)
-	}
-	return made
+	return kern.NormWeights{Kind: kern.RMSNorm, Weight: u.Vector(t), Epsilon: u.epsilon}
 }

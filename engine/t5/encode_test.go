@@ -170,17 +170,13 @@ func TestLoadFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer backend.Close()
-	ones := func(shape ...int) *weights.Tensor {
-		n := 1
-		for _, d := range shape {
-			n *= d
-		}
-		return weights.FromFloats("ones", make([]float32, n), shape...)
+	zeros := func(shape ...int) *weights.Tensor {
+		return weights.FromFloats("zeros", make([]float32, kern.Product(shape...)), shape...)
 	}
 	c := Config{VocabSize: 4, DModel: 2, DKV: 1, DFF: 2, NumLayers: 1, NumHeads: 2, RelativeAttentionNumBuckets: 4}
-	w := &Weights{Shared: ones(4, 2), RelativeBias: ones(4, 2), FinalNorm: ones(2), Blocks: []Block{{
-		AttentionNorm: ones(2), Q: ones(2, 2), K: ones(2, 3), V: ones(2, 2), // k has too many columns
-		O: ones(2, 2), DenseNorm: ones(2), WI: ones(2, 2), WO: ones(2, 2),
+	w := &Weights{Shared: zeros(4, 2), RelativeBias: zeros(4, 2), FinalNorm: zeros(2), Blocks: []Block{{
+		AttentionNorm: zeros(2), Q: zeros(2, 2), K: zeros(2, 3), V: zeros(2, 2), // k has too many columns
+		O: zeros(2, 2), DenseNorm: zeros(2), WI: zeros(2, 2), WO: zeros(2, 2),
 	}}}
 	if _, err := Load(backend, c, w, kern.Stored); err == nil {
 		t.Fatal("got no error")

@@ -67,13 +67,12 @@ func singleSpaces(text string) string {
 
 // sentencePiece gathers what the file says.
 type sentencePiece struct {
-	pieces      []piece
-	literals    map[string]literal
-	unknown     int
-	eos         int32
-	modelType   uint64
-	charsmap    []byte
-	unsupported []string
+	pieces    []piece
+	literals  map[string]literal
+	unknown   int
+	eos       int32
+	modelType uint64
+	charsmap  []byte
 }
 
 func (f *sentencePiece) field(number int, value uint64, data []byte) error {

@@ -296,21 +296,10 @@ func (c *checker) greedyItem(g greedyTask, i int, ids []int32) (*greedyExample, 
 func (c *checker) force(e *greedyExample, text *lm.Condition, promptFrames int, guidance float32) error {
 	decoder := c.model.Config.Decoder
 	columns := decoder.Columns(e.frames)
-	grid := decoder.Delayed(e.all, e.frames, columns)
-	logits, err := c.model.LM.TeacherForced(c.ctx, c.stream, text, grid, columns)
+	logits, err := c.model.LM.Guided(c.ctx, c.stream, text, decoder.Delayed(e.all, e.frames, columns), columns, guidance)
 	if err != nil {
 		return err
 	}
-	if guidance != 1 {
-		unconditional, err := c.model.LM.TeacherForced(c.ctx, c.stream, text.Nothing(), grid, columns)
-		if err != nil {
-			return err
-		}
-		for i, u := range unconditional {
-			logits[i] = u + guidance*(logits[i]-u)
-		}
-	}
-	logits = logits[len(logits)-columns*decoder.Codebooks*decoder.Entries:] // a melody model's leading rows predict nothing
 	clear := c.clearMargin(guidance)
 	for q, delay := range e.delays {
 		for t := promptFrames; t < e.frames; t++ {

@@ -55,6 +55,11 @@ func (n *native) frame() *frame { return n.frames.Get().(*frame) }
 // with is a call in a frame of the caller's. What args point to must be on the heap, and alive until it returns.
 func (n *native) with(f *frame, s symbol, args ...uintptr) error {
 	copy(f.Args[:], args)
+	return n.call(f, s)
+}
+
+// call calls with the arguments in the frame.
+func (n *native) call(f *frame, s symbol) error {
 	code := int32(f.Call.Call(n.addresses[s]))
 	if code == 0 {
 		return nil
@@ -76,11 +81,10 @@ func (n *native) get(s symbol, args ...uintptr) (uintptr, error) {
 	f.out = 0
 	f.Args[0] = uintptr(unsafe.Pointer(&f.out))
 	copy(f.Args[1:], args)
-	code := int32(f.Call.Call(n.addresses[s]))
-	if code == 0 {
-		return f.out, nil
+	if err := n.call(f, s); err != nil {
+		return 0, err
 	}
-	return 0, &Error{Call: symbolNames[s], Code: int(code), Name: n.describe(cuGetErrorName, code), Text: n.describe(cuGetErrorString, code)}
+	return f.out, nil
 }
 
 // describe asks the driver for the name or the text of a code.

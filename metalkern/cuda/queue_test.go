@@ -156,23 +156,27 @@ func TestQueueRunsWhatWasDispatched(t *testing.T) {
 
 // steps records the same step n times; only the constants of its third kernel change.
 func (s *stage) steps(t *testing.T, n int) {
-	constants, other := make([]byte, 24), make([]byte, 16)
-	bindings := []driver.Binding{{Buffer: s.buffers[0]}, {Buffer: s.buffers[1]}}
-	one := driver.Size{X: 1, Y: 1, Z: 1}
 	for i := range n {
-		for k := range 6 {
-			s.queue.Barrier()
-			if k == 2 {
-				constants[0] = byte(i)
-				s.queue.Dispatch(s.kernels[2], one, one, constants, bindings)
-			} else {
-				s.queue.Dispatch(s.kernels[1], one, one, other, bindings[:1])
-			}
-		}
-		if f, err := s.queue.Commit(); err != nil || f != s.queue.committed {
+		if f, err := s.step(i); err != nil || f != s.queue.committed {
 			t.Fatal(f, err)
 		}
 	}
+}
+
+func (s *stage) step(i int) (driver.Fence, error) {
+	constants, other := make([]byte, 24), make([]byte, 16)
+	constants[0] = byte(i)
+	bindings := []driver.Binding{{Buffer: s.buffers[0]}, {Buffer: s.buffers[1]}}
+	one := driver.Size{X: 1, Y: 1, Z: 1}
+	for k := range 6 {
+		s.queue.Barrier()
+		if k == 2 {
+			s.queue.Dispatch(s.kernels[2], one, one, constants, bindings)
+		} else {
+			s.queue.Dispatch(s.kernels[1], one, one, other, bindings[:1])
+		}
+	}
+	return s.queue.Commit()
 }
 
 // The first step is launched kernel by kernel, the others are a graph in which one node is set anew.
@@ -337,22 +341,8 @@ func TestGraphFails(t *testing.T) {
 		s.steps(t, 1)
 		s.failing[call] = &Error{Call: call, Code: 2, Name: "CUDA_ERROR_OUT_OF_MEMORY", Text: "out of memory"}
 		s.random(1)
-		s.queue.Reset()
-		for range 6 {
-			s.queue.Barrier()
-		}
-		_, err := func() (driver.Fence, error) {
-			one, b := driver.Size{X: 1, Y: 1, Z: 1}, []driver.Binding{{Buffer: s.buffers[0]}, {Buffer: s.buffers[1]}}
-			for k := range 6 {
-				s.queue.Barrier()
-				if k == 2 {
-					s.queue.Dispatch(s.kernels[2], one, one, make([]byte, 24), b)
-				} else {
-					s.queue.Dispatch(s.kernels[1], one, one, make([]byte, 16), b[:1])
-				}
-			}
-			return s.queue.Commit()
-		}()
+		s.queue.Reset() // forgets it: what follows is the same step once more
+		_, err := s.step(1)
 		if err == nil || !strings.Contains(err.Error(), "making a graph of 6 kernels") {
 			t.Errorf("%s: got %v", call, err)
 		}

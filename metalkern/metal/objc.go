@@ -99,13 +99,6 @@ func (c *caller) dispatch(encoder id, sizes *[6]uint64) {
 	c.send(encoder, encoderDispatch)
 }
 
-// pool runs f with an autorelease pool: what messages return without "new", "alloc" or "copy" in their name dies with it.
-func (c *caller) pool(f func()) {
-	p := c.c(c.poolPush)
-	defer c.c(c.poolPop, p)
-	f()
-}
-
 func (c *caller) register() {
 	for s, m := range messages {
 		name := cString(m.name)

@@ -50,7 +50,8 @@ func (t *thread) serve() {
 	}
 }
 
-// answer serves one request in a pool of its own.
+// answer serves one request in an autorelease pool of its own: what messages return without "new", "alloc" or "copy" in their
+// name dies with it.
 func (t *thread) answer(r request) {
 	c := t.caller
 	pool := c.c(c.poolPush)

@@ -4,6 +4,7 @@ package mtltest
 
 import (
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -25,19 +26,20 @@ func class(name string) uintptr {
 	return call("objc_getClass", uintptr(unsafe.Pointer(&text[0])))
 }
 
-// dispatch passes two sizes on the stack: four registers are left over before them.
+// sendSizes passes two sizes on the stack: four registers are left over before them.
 func sendSizes(encoder uintptr, groups, threads [3]uintptr) {
 	send(encoder, "dispatchThreadgroups:threadsPerThreadgroup:", 0, 0, 0, 0, groups[0], groups[1], groups[2], threads[0], threads[1], threads[2])
 }
 
 // scene is what messages are sent to.
 type scene struct {
+	t                                                 *testing.T
 	device, queue, command, encoder, buffer, pipeline uintptr
 }
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{}
+	s := &scene{t: t}
 	s.device = call("MTLCreateSystemDefaultDevice")
 	s.queue = send(s.device, "newCommandQueue")
 	s.command = send(s.queue, "commandBufferWithUnretainedReferences")
@@ -87,11 +89,11 @@ type pages struct {
 
 const pagesBytes = 16 << 10
 
-func newPages(t *testing.T) *pages {
-	p := &pages{t: t}
+func (s *scene) newPages() *pages {
+	p := &pages{t: s.t}
 	var err error
 	if p.at, err = unix.MmapPtr(-1, 0, nil, pagesBytes, unix.PROT_READ, unix.MAP_ANON|unix.MAP_PRIVATE); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	return p
 }
@@ -120,121 +122,136 @@ func (s *scene) finish() {
 	send(s.command, "waitUntilCompleted")
 }
 
+var one = [3]uintptr{1, 1, 1}
+
+// A breach is what a driver may do, and what the stand-in says of it; "": nothing.
+type breach struct {
+	name string
+	do   func(s *scene)
+	want string
+}
+
+// Of objects: their lives, and the order of their messages.
+var objectBreaches = []breach{
+	{"unknown message", func(s *scene) { send(s.device, "newTexture"); s.finish() }, "-[StandinDevice newTexture]: no such method"},
+	{"released twice", func(s *scene) {
+		b := send(s.device, "newBufferWithLength:options:", 4, 0)
+		send(b, "release")
+		send(b, "release")
+		s.finish()
+	}, "-[freed object release]: no such method"},
+	{"encoder left open", func(s *scene) { send(s.command, "commit"); send(s.encoder, "endEncoding") }, "commit while an encoder is open"},
+	{"second encoder", func(s *scene) {
+		send(send(s.command, "computeCommandEncoderWithDispatchType:", 1), "endEncoding")
+		s.finish()
+	}, "second encoder while the first is open"},
+	{"second commit", func(s *scene) { s.finish(); send(s.command, "commit") }, "second commit"},
+	{"encoder after commit", func(s *scene) {
+		s.finish()
+		send(send(s.command, "computeCommandEncoderWithDispatchType:", 1), "endEncoding")
+	}, "encoder for a committed command buffer"},
+	{"wait before commit", func(s *scene) { send(s.command, "waitUntilCompleted"); s.finish() }, "not committed"},
+	{"message after the end", func(s *scene) { s.finish(); send(s.encoder, "memoryBarrierWithScope:", 1) }, "memoryBarrier after endEncoding"},
+	{"ended twice", func(s *scene) { s.finish(); send(s.encoder, "endEncoding") }, "endEncoding after endEncoding"},
+	{"another barrier", func(s *scene) { send(s.encoder, "memoryBarrierWithScope:", 2); s.finish() }, "memoryBarrierWithScope: 2"},
+	{"no compile options", func(s *scene) {
+		send(send(s.device, "newLibraryWithSource:options:error:", nsString(goodText), 0, 0), "release")
+		s.finish()
+	}, "want options"},
+}
+
+// Of dispatches, and what is bound for them.
+var dispatchBreaches = []breach{
+	{"nothing", func(s *scene) { s.bind(); sendSizes(s.encoder, one, one); s.finish() }, ""},
+	{"no pipeline", func(s *scene) { sendSizes(s.encoder, one, one); s.finish() }, "without a pipeline"},
+	{"no threadgroups", func(s *scene) { s.bind(); sendSizes(s.encoder, [3]uintptr{1, 0, 1}, one); s.finish() }, "dispatch of 1,0,1 threadgroups"},
+	{"too many threads", func(s *scene) { s.bind(); sendSizes(s.encoder, one, [3]uintptr{2048, 1, 1}); s.finish() }, "of 2048,1,1 threads"},
+	{"nothing bound", func(s *scene) {
+		send(s.encoder, "setComputePipelineState:", s.pipeline)
+		sendSizes(s.encoder, one, one)
+		s.finish()
+	}, "nothing is bound at index 0"},
+	{"constants of another size", func(s *scene) {
+		s.bind()
+		send(s.encoder, "setBytes:length:atIndex:", s.encoder, 8, 0)
+		sendSizes(s.encoder, one, one)
+		s.finish()
+	}, "8 bytes of constants, want 12"},
+	{"too many bytes", func(s *scene) { send(s.encoder, "setBytes:length:atIndex:", s.encoder, 5000, 0); s.finish() }, "setBytes: 5000 bytes"},
+	{"offset behind the end", func(s *scene) { send(s.encoder, "setBuffer:offset:atIndex:", s.buffer, 64, 1); s.finish() }, "offset 64 in a buffer of 64 bytes"},
+	{"odd offset", func(s *scene) { send(s.encoder, "setBuffer:offset:atIndex:", s.buffer, 2, 1); s.finish() }, "not divisible by 4"},
+	{"nil buffer", func(s *scene) { send(s.encoder, "setBuffer:offset:atIndex:", 0, 0, 1); s.finish() }, "setBuffer: nil"},
+}
+
+// Of memory that a buffer wraps as it lies.
+var memoryBreaches = []breach{
+	{"memory that is not whole pages", func(s *scene) {
+		send(s.device, "newBufferWithBytesNoCopy:length:options:deallocator:", 4096, 100, 0, 0)
+		s.finish()
+	}, "want whole pages"},
+	{"memory with a deallocator", func(s *scene) {
+		send(s.device, "newBufferWithBytesNoCopy:length:options:deallocator:", 4096, 4096, 0, 1)
+		s.finish()
+	}, "no deallocator"},
+	{"memory of the GPU alone", func(s *scene) {
+		p := s.newPages()
+		send(s.wrap(p, 2<<4), "release")
+		p.unmap()
+		s.finish()
+	}, "want shared storage"},
+	{"memory that is read", func(s *scene) {
+		p := s.newPages()
+		b := s.wrap(p, 0)
+		s.bind()
+		send(s.encoder, "setBuffer:offset:atIndex:", b, 64, 1)
+		sendSizes(s.encoder, one, one)
+		s.finish()
+		send(b, "release")
+		p.unmap()
+	}, ""},
+	{"memory that would be written", func(s *scene) {
+		p := s.newPages()
+		b := s.wrap(p, 0)
+		s.bind()
+		send(s.encoder, "setBuffer:offset:atIndex:", b, 0, 2)
+		sendSizes(s.encoder, one, one)
+		s.finish()
+		send(b, "release")
+		p.unmap()
+	}, "buffer 2 is without a copy, and may be written"},
+	{"memory unmapped before it is read", func(s *scene) {
+		p := s.newPages()
+		b := s.wrap(p, 0)
+		s.bind()
+		send(s.encoder, "setBuffer:offset:atIndex:", b, 0, 1)
+		sendSizes(s.encoder, one, one)
+		p.unmap()
+		s.finish()
+		p.again()
+		send(b, "release")
+		p.unmap()
+	}, "sum_rows: the memory of buffer 1 is not mapped"},
+	{"memory unmapped before the buffer is released", func(s *scene) {
+		p := s.newPages()
+		b := s.wrap(p, 0)
+		p.unmap()
+		send(b, "release")
+		s.finish()
+	}, "its memory was unmapped before it was released"},
+	{"memory that is not mapped", func(s *scene) {
+		p := s.newPages()
+		p.unmap()
+		b := s.wrap(p, 0)
+		p.again()
+		send(b, "release")
+		p.unmap()
+		s.finish()
+	}, "are not mapped"},
+}
+
 func TestStandinReports(t *testing.T) {
 	Load(t)
-	one, none := [3]uintptr{1, 1, 1}, [3]uintptr{1, 0, 1}
-	for _, c := range []struct {
-		name string
-		do   func(s *scene)
-		want string
-	}{
-		{"nothing", func(s *scene) { s.bind(); sendSizes(s.encoder, one, one); s.finish() }, ""},
-		{"unknown message", func(s *scene) { send(s.device, "newTexture"); s.finish() }, "-[StandinDevice newTexture]: no such method"},
-		{"released twice", func(s *scene) {
-			b := send(s.device, "newBufferWithLength:options:", 4, 0)
-			send(b, "release")
-			send(b, "release")
-			s.finish()
-		}, "-[freed object release]: no such method"},
-		{"encoder left open", func(s *scene) { send(s.command, "commit"); send(s.encoder, "endEncoding") }, "commit while an encoder is open"},
-		{"second encoder", func(s *scene) {
-			send(send(s.command, "computeCommandEncoderWithDispatchType:", 1), "endEncoding")
-			s.finish()
-		}, "second encoder while the first is open"},
-		{"second commit", func(s *scene) { s.finish(); send(s.command, "commit") }, "second commit"},
-		{"encoder after commit", func(s *scene) {
-			s.finish()
-			send(send(s.command, "computeCommandEncoderWithDispatchType:", 1), "endEncoding")
-		}, "encoder for a committed command buffer"},
-		{"wait before commit", func(s *scene) { send(s.command, "waitUntilCompleted"); s.finish() }, "not committed"},
-		{"message after the end", func(s *scene) { s.finish(); send(s.encoder, "memoryBarrierWithScope:", 1) }, "memoryBarrier after endEncoding"},
-		{"ended twice", func(s *scene) { s.finish(); send(s.encoder, "endEncoding") }, "endEncoding after endEncoding"},
-		{"another barrier", func(s *scene) { send(s.encoder, "memoryBarrierWithScope:", 2); s.finish() }, "memoryBarrierWithScope: 2"},
-		{"no pipeline", func(s *scene) { sendSizes(s.encoder, one, one); s.finish() }, "without a pipeline"},
-		{"no threadgroups", func(s *scene) { s.bind(); sendSizes(s.encoder, none, one); s.finish() }, "dispatch of 1,0,1 threadgroups"},
-		{"too many threads", func(s *scene) { s.bind(); sendSizes(s.encoder, one, [3]uintptr{2048, 1, 1}); s.finish() }, "of 2048,1,1 threads"},
-		{"nothing bound", func(s *scene) {
-			send(s.encoder, "setComputePipelineState:", s.pipeline)
-			sendSizes(s.encoder, one, one)
-			s.finish()
-		}, "nothing is bound at index 0"},
-		{"constants of another size", func(s *scene) {
-			s.bind()
-			send(s.encoder, "setBytes:length:atIndex:", s.encoder, 8, 0)
-			sendSizes(s.encoder, one, one)
-			s.finish()
-		}, "8 bytes of constants, want 12"},
-		{"too many bytes", func(s *scene) { send(s.encoder, "setBytes:length:atIndex:", s.encoder, 5000, 0); s.finish() }, "setBytes: 5000 bytes"},
-		{"offset behind the end", func(s *scene) { send(s.encoder, "setBuffer:offset:atIndex:", s.buffer, 64, 1); s.finish() }, "offset 64 in a buffer of 64 bytes"},
-		{"odd offset", func(s *scene) { send(s.encoder, "setBuffer:offset:atIndex:", s.buffer, 2, 1); s.finish() }, "not divisible by 4"},
-		{"nil buffer", func(s *scene) { send(s.encoder, "setBuffer:offset:atIndex:", 0, 0, 1); s.finish() }, "setBuffer: nil"},
-		{"no compile options", func(s *scene) {
-			send(send(s.device, "newLibraryWithSource:options:error:", nsString(goodText), 0, 0), "release")
-			s.finish()
-		}, "want options"},
-		{"memory that is not whole pages", func(s *scene) {
-			send(s.device, "newBufferWithBytesNoCopy:length:options:deallocator:", 4096, 100, 0, 0)
-			s.finish()
-		}, "want whole pages"},
-		{"memory with a deallocator", func(s *scene) {
-			send(s.device, "newBufferWithBytesNoCopy:length:options:deallocator:", 4096, 4096, 0, 1)
-			s.finish()
-		}, "no deallocator"},
-		{"memory of the GPU alone", func(s *scene) {
-			p := newPages(t)
-			send(s.wrap(p, 2<<4), "release")
-			p.unmap()
-			s.finish()
-		}, "want shared storage"},
-		{"memory that is read", func(s *scene) {
-			p := newPages(t)
-			b := s.wrap(p, 0)
-			s.bind()
-			send(s.encoder, "setBuffer:offset:atIndex:", b, 64, 1)
-			sendSizes(s.encoder, one, one)
-			s.finish()
-			send(b, "release")
-			p.unmap()
-		}, ""},
-		{"memory that would be written", func(s *scene) {
-			p := newPages(t)
-			b := s.wrap(p, 0)
-			s.bind()
-			send(s.encoder, "setBuffer:offset:atIndex:", b, 0, 2)
-			sendSizes(s.encoder, one, one)
-			s.finish()
-			send(b, "release")
-			p.unmap()
-		}, "buffer 2 is without a copy, and may be written"},
-		{"memory unmapped before it is read", func(s *scene) {
-			p := newPages(t)
-			b := s.wrap(p, 0)
-			s.bind()
-			send(s.encoder, "setBuffer:offset:atIndex:", b, 0, 1)
-			sendSizes(s.encoder, one, one)
-			p.unmap()
-			s.finish()
-			p.again()
-			send(b, "release")
-			p.unmap()
-		}, "sum_rows: the memory of buffer 1 is not mapped"},
-		{"memory unmapped before the buffer is released", func(s *scene) {
-			p := newPages(t)
-			b := s.wrap(p, 0)
-			p.unmap()
-			send(b, "release")
-			s.finish()
-		}, "its memory was unmapped before it was released"},
-		{"memory that is not mapped", func(s *scene) {
-			p := newPages(t)
-			p.unmap()
-			b := s.wrap(p, 0)
-			p.again()
-			send(b, "release")
-			p.unmap()
-			s.finish()
-		}, "are not mapped"},
-	} {
+	for _, c := range slices.Concat(objectBreaches, dispatchBreaches, memoryBreaches) {
 		t.Run(c.name, func(t *testing.T) {
 			runtime.LockOSThread() // a pool is its thread's, and every subtest has a goroutine of its own
 			defer runtime.UnlockOSThread()
@@ -253,17 +270,19 @@ func TestStandinReports(t *testing.T) {
 			}
 		})
 	}
-	t.Run("no pool", func(t *testing.T) {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		before := Live()
-		s := nsString("x")
-		if text := Reports(); !strings.Contains(text, "NSString autoreleased without a pool") {
-			t.Errorf("got reports %q", text)
-		}
-		if Live() != before+1 {
-			t.Error("the string that nothing will release is not counted")
-		}
-		send(s, "release")
-	})
+}
+
+func TestStandinWithoutPool(t *testing.T) {
+	Load(t)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before := Live()
+	s := nsString("x")
+	if text := Reports(); !strings.Contains(text, "NSString autoreleased without a pool") {
+		t.Errorf("got reports %q", text)
+	}
+	if Live() != before+1 {
+		t.Error("the string that nothing will release is not counted")
+	}
+	send(s, "release")
 }

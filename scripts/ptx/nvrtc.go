@@ -58,8 +58,8 @@ func (n *nvrtc) compile(name, source, headerText, gpu string) (ptx string, err e
 		options = append(options, cText(o))
 	}
 	code := n.compiled(program, int32(len(options)), &options[0])
-	log, logErr := n.get(program, n.logSize, n.log)
-	if err := errors.Join(logErr); err != nil {
+	log, err := n.get(program, n.logSize, n.log)
+	if err != nil {
 		return "", err
 	}
 	if log = strings.TrimSpace(log); code != 0 || log != "" { // a warning is an error

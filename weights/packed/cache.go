@@ -61,7 +61,7 @@ func (c *Cache) take(key Key, model string, hot bool) *file {
 			return nil
 		}
 		now := time.Now()
-		_ = os.Chtimes(path, now, now) // for Prune alone; the folder may be read-only
+		_ = os.Chtimes(path, now, now) // for Entries alone; the folder may be read-only
 		c.open[path] = f
 	}
 	f.users++

@@ -20,7 +20,7 @@ type Entry struct {
 	Precision string
 	Bytes     int64
 	Used      time.Time // last opened or written
-	Reason    string    // why Prune removes it; "": it stays
+	Reason    string    // why it is of no use any more; "": it stays
 
 	identity string // of its sources
 }

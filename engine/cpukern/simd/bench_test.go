@@ -65,7 +65,7 @@ func allWide(n int) []float32 {
 
 func benchLinear(b *testing.B, k *Kernels, bits, n, depth int, x []float32) {
 	rows := len(x) / depth
-	w, tiles := filled(PackedBytes(bits, n, depth)), make([]byte, QuantizedBytes(rows, depth))
+	w, tiles := filled(packedBytes(bits, n, depth)), make([]byte, QuantizedBytes(rows, depth))
 	k.Quantize(tiles, bits, x, depth, rows, depth)
 	a := Linear{make([]float32, rows*n), n, w, bits, n, depth, tiles, rows}
 	b.SetBytes(int64(len(w)))

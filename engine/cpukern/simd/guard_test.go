@@ -76,7 +76,7 @@ func (g guards) products(k *Kernels, n, depth, rows int) {
 		k.Quantize(tiles, bits, x, depth, rows, depth)
 		k.Linear(Linear{dst, n, copied(g, w), bits, n, depth, tiles, rows})
 	}
-	half := guarded[uint16](g.T, g.high, PackedBytes(16, n, depth)/2)
+	half := guarded[uint16](g.T, g.high, packedBytes(16, n, depth)/2)
 	k.LinearF16(LinearF16{dst, n, half, n, depth, x, depth, rows})
 	w := guarded[float32](g.T, g.high, GemmFloats(n, depth))
 	k.Gemm(Gemm{dst, n, w, GemmPanelRows * depth, n, depth, x, depth, rows})

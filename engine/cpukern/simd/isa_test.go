@@ -25,7 +25,7 @@ func TestAllocations(t *testing.T) {
 		const n, depth, rows = 40, 100, 3
 		w, _ := packed(t, 8, n, depth)
 		x, dst, tiles := random(1, rows*depth), make([]float32, rows*n), make([]byte, QuantizedBytes(rows, depth))
-		half, wide := make([]uint16, PackedBytes(16, n, depth)/2), make([]float32, GemmFloats(n, depth))
+		half, wide := make([]uint16, packedBytes(16, n, depth)/2), make([]float32, GemmFloats(n, depth))
 		c := newCache(k, 1, 9, 64, 64)
 		q, scores := random(2, 64), make([]float32, 9)
 		got := testing.AllocsPerRun(5, func() {

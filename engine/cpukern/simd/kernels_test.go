@@ -61,12 +61,15 @@ func near(t *testing.T, what string, got, want []float32, bound float64) {
 	}
 }
 
+// packedBytes is the size of a packed weight [rows, cols].
+func packedBytes(bits, rows, cols int) int { return ceilDiv(rows, PanelRows) * PanelBytes(bits, cols) }
+
 func packed(t testing.TB, bits, n, k int) (w []byte, q *weights.Quantized) {
 	q, err := weights.Quantize(random(uint64(n*k), n*k), k, bits)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w = make([]byte, PackedBytes(bits, n, k))
+	w = make([]byte, packedBytes(bits, n, k))
 	PackQuantized(w, q)
 	return w, q
 }
@@ -213,7 +216,7 @@ func TestLinearF16(t *testing.T) {
 	reference := plainGo(t)
 	each(t, func(t *testing.T, k *Kernels) {
 		for _, s := range linearShapes {
-			w := make([]uint16, PackedBytes(16, s.n, s.k)/2)
+			w := make([]uint16, packedBytes(16, s.n, s.k)/2)
 			PackF16(w, random(7, s.n*s.k), s.k)
 			x, stride := random(8, 25*(s.k+2)), s.n+3
 			want := make([]float32, 25*stride)

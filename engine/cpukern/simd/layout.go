@@ -43,10 +43,7 @@ func PanelBytes(bits, cols int) int {
 	return ceilDiv(cols, pairInputs) * pairBytes(bits)
 }
 
-// PackedBytes is the size of a packed weight [rows, cols].
-func PackedBytes(bits, rows, cols int) int { return ceilDiv(rows, PanelRows) * PanelBytes(bits, cols) }
-
-// PackQuantized writes q, which may be any number of panels of a larger weight, PackedBytes long.
+// PackQuantized writes q, which may be any number of rows of a larger weight from the beginning of a panel on: whole panels.
 func PackQuantized(dst []byte, q *weights.Quantized) {
 	panel := PanelBytes(q.Bits, q.Cols)
 	for first := 0; first < q.Rows; first += PanelRows {

@@ -33,11 +33,9 @@ type fixture struct {
 	stream kern.Stream
 	random *rand.Rand
 	margin int
-	made   []freer
+	made   []kern.Object
 	rooms  []kern.Slice
 }
-
-type freer interface{ Free() }
 
 // newFixture seeds its numbers from name.
 func newFixture(t testing.TB, k kern.Backend, name string) *fixture {
@@ -59,16 +57,12 @@ func (f *fixture) must(err error) {
 
 func (f *fixture) wait() {
 	f.t.Helper()
-	fence, err := f.stream.Submit()
-	f.must(err)
-	f.must(f.stream.Wait(fence))
+	f.must(kern.Finish(f.stream))
 }
 
 func (f *fixture) close() {
 	f.must(f.stream.Close())
-	for _, m := range f.made {
-		m.Free()
-	}
+	kern.Free(f.made)
 }
 
 // normal returns n numbers of the standard normal distribution.
@@ -128,7 +122,7 @@ func encode(dtype weights.DType, values []float32) []byte {
 	return data
 }
 
-func (f *fixture) keep(made freer, err error) {
+func (f *fixture) keep(made kern.Object, err error) {
 	f.t.Helper()
 	f.must(err)
 	f.made = append(f.made, made)
@@ -171,8 +165,7 @@ func (f *fixture) held(p kern.Precision, t *weights.Tensor, values []float64) []
 			values[i] = float64(weights.F16.Round(v))
 		}
 	case kern.Q8, kern.Q4:
-		bits := map[kern.Precision]int{kern.Q8: 8, kern.Q4: 4}[p]
-		q, err := weights.Quantize(rows, cols, bits)
+		q, err := weights.Quantize(rows, cols, p.Bits())
 		f.must(err)
 		row := make([]float32, cols)
 		for r := range q.Rows {
@@ -193,9 +186,7 @@ func (f *fixture) filter(transposed bool, shape ...int) (kern.Filter, []float64)
 
 func (f *fixture) cache(shape kern.CacheShape) kern.Cache {
 	f.t.Helper()
-	c, err := f.kern.Cache(kern.F32, shape)
-	f.keep(c, err)
-	return c
+	return f.cacheOf(kern.F32, shape)
 }
 
 // vector uploads n random numbers as a parameter.

@@ -100,7 +100,12 @@ func allRefusals(o operands, cpu bool) []refusal {
 	var all []refusal
 	all = append(all, linearRefusals(o)...)
 	all = append(all, attentionRefusals(o)...)
-	all = append(all, codecRefusals(o, cpu)...)
+	all = append(all, convRefusals(o)...)
+	all = append(all, lstmRefusals(o)...)
+	all = append(all, rvqRefusals(o)...)
+	if cpu {
+		all = append(all, codeRefusals(o)...)
+	}
 	all = append(all, sampleRefusals(o)...)
 	return append(all, copyRefusals(o)...)
 }
@@ -207,7 +212,7 @@ func attentionRefusals(o operands) []refusal {
 	}
 }
 
-func codecRefusals(o operands, cpu bool) []refusal {
+func convRefusals(o operands) []refusal {
 	conv := func(name string, change func(*kern.Conv)) refusal {
 		return refusal{"conv/" + name, func(s kern.Stream) {
 			a := kern.Conv{Dst: o.a, X: o.b, W: o.filter, Bias: o.norm, T: 9, Stride: 1, Dilation: 1, Left: 1, Right: 1}
@@ -222,21 +227,7 @@ func codecRefusals(o operands, cpu bool) []refusal {
 			s.ConvTranspose(a)
 		}}
 	}
-	lstm := func(name string, change func(*kern.LSTM)) refusal {
-		return refusal{"lstm/" + name, func(s kern.Stream) {
-			a := kern.LSTM{Dst: o.a, Gates: o.b, Hidden: o.lstm, T: 3}
-			change(&a)
-			s.LSTM(a)
-		}}
-	}
-	encode := func(name string, change func(*kern.RVQEncode)) refusal {
-		return refusal{"rvqencode/" + name, func(s kern.Stream) {
-			a := kern.RVQEncode{Codes: o.codes, Z: o.a, Books: o.books, Q: 2, Entries: 5, T: 3, D: 4, Stride: 3}
-			change(&a)
-			s.RVQEncode(a)
-		}}
-	}
-	all := []refusal{
+	return []refusal{
 		conv("no filter", func(a *kern.Conv) { a.W = nil }),
 		conv("strange filter", func(a *kern.Conv) { a.W = stranger{} }),
 		conv("transposed filter", func(a *kern.Conv) { a.W = o.transposed }),
@@ -257,9 +248,33 @@ func codecRefusals(o operands, cpu bool) []refusal {
 		transpose("all trimmed", func(a *kern.ConvTranspose) { a.TrimLeft = 19 }),
 		transpose("negative trim", func(a *kern.ConvTranspose) { a.TrimRight = -1 }),
 		transpose("short destination", func(a *kern.ConvTranspose) { a.Dst = o.a.At(0, 75) }),
+	}
+}
+
+func lstmRefusals(o operands) []refusal {
+	lstm := func(name string, change func(*kern.LSTM)) refusal {
+		return refusal{"lstm/" + name, func(s kern.Stream) {
+			a := kern.LSTM{Dst: o.a, Gates: o.b, Hidden: o.lstm, T: 3}
+			change(&a)
+			s.LSTM(a)
+		}}
+	}
+	return []refusal{
 		lstm("square weight", func(a *kern.LSTM) { a.Hidden = o.w }),
 		lstm("no steps", func(a *kern.LSTM) { a.T = 0 }),
 		lstm("short gates", func(a *kern.LSTM) { a.Gates = o.b.At(0, 47) }),
+	}
+}
+
+func rvqRefusals(o operands) []refusal {
+	encode := func(name string, change func(*kern.RVQEncode)) refusal {
+		return refusal{"rvqencode/" + name, func(s kern.Stream) {
+			a := kern.RVQEncode{Codes: o.codes, Z: o.a, Books: o.books, Q: 2, Entries: 5, T: 3, D: 4, Stride: 3}
+			change(&a)
+			s.RVQEncode(a)
+		}}
+	}
+	return []refusal{
 		encode("short stride", func(a *kern.RVQEncode) { a.Stride = 2 }),
 		encode("short books", func(a *kern.RVQEncode) { a.Books = o.books.At(0, 39) }),
 		encode("no codebooks", func(a *kern.RVQEncode) { a.Q = 0 }),
@@ -267,18 +282,20 @@ func codecRefusals(o operands, cpu bool) []refusal {
 			s.RVQDecode(kern.RVQDecode{Dst: o.a, Codes: o.b, Books: o.books, Q: 2, Entries: 5, T: 3, D: 4, Stride: 3})
 		}},
 	}
-	if !cpu { // a GPU reads row 0 for a code outside its table
-		return all
-	}
-	return append(all,
-		refusal{"rvqdecode/code outside", func(s kern.Stream) {
+}
+
+// codeRefusals: a GPU reads row 0 for a code outside its table.
+func codeRefusals(o operands) []refusal {
+	return []refusal{
+		{"rvqdecode/code outside", func(s kern.Stream) {
 			s.UploadInts(o.codes.At(4, 1), []int32{5})
 			s.RVQDecode(kern.RVQDecode{Dst: o.a, Codes: o.codes, Books: o.books, Q: 2, Entries: 5, T: 3, D: 4, Stride: 3})
 		}},
-		refusal{"embed/code outside", func(s kern.Stream) {
+		{"embed/code outside", func(s kern.Stream) {
 			s.UploadInts(o.codes.At(4, 1), []int32{-1})
 			s.Embed(kern.Embed{Dst: o.a, Tables: []kern.Matrix{o.w}, Codes: o.codes, Stride: 8, Rows: 1, Variations: 1, Columns: 5})
-		}})
+		}},
+	}
 }
 
 func sampleRefusals(o operands) []refusal {

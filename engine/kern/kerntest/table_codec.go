@@ -137,7 +137,7 @@ func lstmRows() []row {
 func lstmRow(kind weightKind, t, hidden, variant int) row {
 	name := fmt.Sprintf("lstm/%s/%dx%d/variant%d", kind, t, hidden, variant)
 	carried := 1.0
-	if kind.precision == kern.Q8 || kind.precision == kern.Q4 {
+	if kind.precision.Grouped() {
 		carried = 10
 	}
 	return row{name: name, tolerance: kind.tolerance(t*hidden) * carried, build: func(f *fixture) call {

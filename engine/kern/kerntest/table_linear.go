@@ -29,7 +29,7 @@ func (k weightKind) String() string { return k.dtype.String() + "-" + k.precisio
 // numbers. A few results may all happen to be small beside the products that they are the sums of.
 func (k weightKind) tolerance(results int) float64 {
 	switch {
-	case k.precision != kern.Q8 && k.precision != kern.Q4:
+	case !k.precision.Grouped():
 		return defaultTolerance
 	case results < 32:
 		return 2e-3

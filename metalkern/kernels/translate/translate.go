@@ -64,16 +64,6 @@ type Param struct {
 	line string
 }
 
-// Kernel returns the kernel of that name.
-func (f *File) Kernel(name string) (Kernel, bool) {
-	for _, k := range f.Kernels {
-		if k.Name == name {
-			return k, true
-		}
-	}
-	return Kernel{}, false
-}
-
 // Struct returns the struct of that name.
 func (f *File) Struct(name string) (Struct, bool) {
 	for _, s := range f.Structs {

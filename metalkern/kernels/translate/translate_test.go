@@ -34,8 +34,8 @@ func TestParse(t *testing.T) {
 	if len(f.Kernels) != 1 || len(f.Structs) != 1 {
 		t.Fatalf("got %d kernels and %d plain structs, want 1 and 1: %+v", len(f.Kernels), len(f.Structs), f)
 	}
-	k, ok := f.Kernel("copy")
-	if !ok || k.Constants != "XArgs" || k.Buffers() != 4 || k.Writes() != 1<<3 || len(k.Params) != 6 {
+	k := f.Kernels[0]
+	if k.Name != "copy" || k.Constants != "XArgs" || k.Buffers() != 4 || k.Writes() != 1<<3 || len(k.Params) != 6 {
 		t.Errorf("got %+v", k)
 	}
 	if k.Place != "line 6" {

@@ -2,6 +2,7 @@ package lm_test
 
 import (
 	"context"
+	"math"
 	"slices"
 	"testing"
 
@@ -56,5 +57,37 @@ func TestStepBytes(t *testing.T) {
 	}
 	if !slices.Equal(generate(), want) {
 		t.Error("other codes after measuring")
+	}
+}
+
+// Guided mixes what follows each column with a text and without one, and leaves out what a melody model says before column 0.
+func TestGuided(t *testing.T) {
+	for _, variant := range []string{"mono", "melody"} {
+		f := open(t, variant, 1)
+		c, m, text := &f.model.Config.Decoder, f.model.LM, f.condition(t, "drums")
+		const columns = 5
+		grid := c.Delayed(nil, 0, columns)
+		last := func(logits []float32, err error) []float32 {
+			t.Helper()
+			if err != nil || len(logits) < columns*c.Codebooks*c.Entries {
+				t.Fatalf("%s: got %d logits, %v", variant, len(logits), err)
+			}
+			return logits[len(logits)-columns*c.Codebooks*c.Entries:]
+		}
+		told := last(m.TeacherForced(t.Context(), f.stream, text, grid, columns))
+		untold := last(m.TeacherForced(t.Context(), f.stream, text.Nothing(), grid, columns))
+		mixed := slices.Clone(untold)
+		for i, u := range untold {
+			mixed[i] += 3 * (told[i] - u)
+		}
+		for guidance, want := range map[float32][]float32{1: told, 3: mixed} {
+			got, err := m.Guided(t.Context(), f.stream, text, grid, columns, guidance)
+			if err != nil || !slices.EqualFunc(got, want, func(a, b float32) bool { return math.Abs(float64(a-b)) < 1e-5 }) {
+				t.Errorf("%s, guidance %g: other logits, %v", variant, guidance, err)
+			}
+		}
+		if slices.Equal(told, untold) {
+			t.Errorf("%s: a text changes nothing", variant)
+		}
 	}
 }

@@ -1,8 +1,59 @@
 package lm
 
-// What the bench needs to know of a step: the bytes that it reads, and its linears alone.
+// What the bench and the verification ask of a decoder, and generating does not: what it says along given codes, the bytes that
+// a step reads, and a step's linears alone.
 
-import "segue/engine/kern"
+import (
+	"context"
+
+	"segue/engine/kern"
+)
+
+// TeacherForced returns the logits [rows, Q, V] that follow each row: a melody model's leading rows, then each column of
+// tokens [Q][columns], fed as they are, without a delay and without guidance: what the reference calls a forward pass.
+func (m *Model) TeacherForced(ctx context.Context, s kern.Stream, condition *Condition, tokens []int32, columns int) ([]float32, error) {
+	c := &m.Config
+	cache, err := m.pass(ctx, s, condition, tokens, 1, columns, false)
+	if err != nil {
+		return nil, err
+	}
+	defer cache.Free()
+	rows := condition.leadRows() + columns
+	out := make([]float32, rows*c.Codebooks*c.Entries)
+	logits, err := m.backend.Floats(len(out))
+	if err != nil {
+		return nil, err
+	}
+	defer logits.Free()
+	m.logits(s, kern.All(logits), kern.All(m.state.x).At(0, rows*c.Width), rows)
+	return out, s.Download(out, kern.All(logits))
+}
+
+// Guided returns the logits [columns, Q, V] that follow each column of tokens [Q][columns], fed as they are, mixed by guidance
+// as kern.Sample mixes them.
+func (m *Model) Guided(ctx context.Context, s kern.Stream, condition *Condition, tokens []int32, columns int, guidance float32) ([]float32, error) {
+	told, err := m.afterColumns(ctx, s, condition, tokens, columns)
+	if err != nil || guidance == 1 {
+		return told, err
+	}
+	untold, err := m.afterColumns(ctx, s, condition.Nothing(), tokens, columns)
+	if err != nil {
+		return nil, err
+	}
+	for i, u := range untold {
+		told[i] = u + guidance*(told[i]-u)
+	}
+	return told, nil
+}
+
+// afterColumns leaves out what TeacherForced returns of the rows before the first column.
+func (m *Model) afterColumns(ctx context.Context, s kern.Stream, condition *Condition, tokens []int32, columns int) ([]float32, error) {
+	logits, err := m.TeacherForced(ctx, s, condition, tokens, columns)
+	if err != nil {
+		return nil, err
+	}
+	return logits[condition.leadRows()*m.Config.Codebooks*m.Config.Entries:], nil
+}
 
 // WeightBytes is what a step reads of the weights: every layer's linears and the heads, each once however many rows there
 // are. attended says that some rows attend to a text.

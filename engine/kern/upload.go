@@ -1,0 +1,43 @@
+package kern
+
+import "segue/weights"
+
+// An Uploader puts a model's tensors on a backend. It keeps what it made, for the model to weigh and to free, and the first error,
+// after which it makes nothing: so a load reads as a list of tensors and looks at Err once, at its end. What the methods return
+// after an error must not be used.
+type Uploader struct {
+	Backend Backend
+	Made    []Object
+	Err     error
+}
+
+// Table, Matrix, Vector and Filter are the backend's. A vector and a filter may be a derived tensor.
+func (u *Uploader) Table(p Precision, t *weights.Tensor) Matrix {
+	return upload(u, func() (Matrix, error) { return u.Backend.Table(p, t) })
+}
+
+func (u *Uploader) Matrix(p Precision, parts ...*weights.Tensor) Matrix {
+	return upload(u, func() (Matrix, error) { return u.Backend.Matrix(p, parts...) })
+}
+
+func (u *Uploader) Vector(t *weights.Tensor) Slice {
+	made := upload(u, func() (Buffer, error) { return u.Backend.Vector(Ready(u.Backend, t)) })
+	if u.Err != nil {
+		return Slice{}
+	}
+	return All(made)
+}
+
+func (u *Uploader) Filter(t *weights.Tensor, transposed bool) Filter {
+	return upload(u, func() (Filter, error) { return u.Backend.Filter(Ready(u.Backend, t), transposed) })
+}
+
+func upload[T Object](u *Uploader, backend func() (T, error)) (made T) {
+	if u.Err != nil {
+		return made
+	}
+	if made, u.Err = backend(); u.Err == nil {
+		u.Made = append(u.Made, made)
+	}
+	return made
+}

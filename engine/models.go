@@ -1,0 +1,105 @@
+package engine
+
+// What can be said of models: of those on the device, of those that lie here, and of the catalog's.
+
+import (
+	"context"
+
+	"segue/engine/musicgen"
+	"segue/weights"
+	"segue/weights/packed"
+)
+
+// Models lists every model that can be named, resident or not; last those of the catalog that are not on this machine.
+func (e *Engine) Models(ctx context.Context) ([]ModelInfo, error) {
+	var list []ModelInfo
+	seen := map[string]bool{}
+	entries := e.countPacked()
+	for _, l := range e.locations() {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		info := e.info(l, entries)
+		list, seen[info.Name] = append(list, info), true
+	}
+	for _, info := range e.Status().Models { // loaded by path
+		if !seen[info.Name] {
+			list = append(list, info)
+		}
+	}
+	for _, p := range catalog {
+		if !seen[p.repo] {
+			list = append(list, p.info())
+		}
+	}
+	return list, nil
+}
+
+// Model describes one model.
+func (e *Engine) Model(_ context.Context, name string) (ModelInfo, error) {
+	l, err := e.find(name)
+	if p, ok := inCatalog(name); ok && err != nil {
+		return p.info(), nil
+	}
+	if err != nil {
+		return ModelInfo{}, err
+	}
+	return e.info(l, e.countPacked()), nil
+}
+
+// info describes a model; entries are those of the cache of packed weights.
+func (e *Engine) info(l location, entries []packed.Entry) ModelInfo {
+	if info, ok := e.residentInfo(l.key()); ok {
+		return info
+	}
+	return e.describe(l, entries)
+}
+
+func (e *Engine) residentInfo(model string) (ModelInfo, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for key, r := range e.resident {
+		if key.model == model {
+			return r.info, true
+		}
+	}
+	return ModelInfo{}, false
+}
+
+// describe fills in what a model's files tell about it, the reason included when it cannot be used.
+func (e *Engine) describe(l location, entries []packed.Entry) ModelInfo {
+	info := ModelInfo{Name: l.name, Path: l.dir, Source: l.source, Description: e.about(l)}
+	c, err := e.open(l)
+	if err != nil {
+		info.Problem = err.Error()
+		return info
+	}
+	defer c.Close()
+	e.fill(&info, c)
+	info.PackedBytes = packedOf(entries, sourcesOf(c))
+	return info
+}
+
+// about is what people should know of a model beside what its files tell.
+func (e *Engine) about(l location) string {
+	if l.source == "bundled" {
+		return e.options.Bundled.Description
+	}
+	if p, ok := inCatalog(l.name); ok && l.source == "huggingface" {
+		return p.about()
+	}
+	return ""
+}
+
+// fill says what a checkpoint tells of its model.
+func (e *Engine) fill(info *ModelInfo, c *weights.Checkpoint) {
+	info.Layout, info.Bytes = string(c.Layout), c.Bytes()
+	config, err := musicgen.ParseConfig(c)
+	if err != nil {
+		info.Problem = err.Error()
+		return
+	}
+	info.Channels, info.SampleRate = config.Decoder.Channels, config.Codec.SamplingRate
+	frameRate := float64(config.Codec.SamplingRate) / float64(config.Codec.Hop())
+	info.MaxSeconds = float64(config.Decoder.MaxFrames(frameRate)) / frameRate
+}
