@@ -65,7 +65,7 @@ func (r *run) renderTake(ctx context.Context, i int, p *prompt, codes []int32, l
 // writeTake levels, resamples and joins one take, and writes it to its file. made begins before samples ahead of the seam.
 func (r *run) writeTake(ctx context.Context, i int, p *prompt, made [][]float32, before int) error {
 	format := r.outputFormat()
-	if r.job.Level == "match" && p.audio != nil {
+	if r.job.Level == "match" {
 		ahead := make([][]float32, len(made))
 		for c := range made {
 			ahead[c] = made[c][before:]

@@ -125,8 +125,15 @@ func TestMatchGain(t *testing.T) {
 			t.Errorf("%v to %v: got %.4f, want %.4f", c.made, c.prompt, got, c.want)
 		}
 	}
-	if got := MatchGain([][]float32{make([]float32, 100)}, tone(0.5), rate); got != 1 {
+	short := [][]float32{make([]float32, 100)}
+	if got := MatchGain(short, tone(0.5), rate); got != 1 {
 		t.Errorf("short prompt: got %v, want 1", got)
+	}
+	// The ceiling holds where there is no loudness to match too: nothing else would keep the file from clipping.
+	for name, prompt := range map[string][][]float32{"no prompt": nil, "short prompt": short, "silent prompt": tone(0)} {
+		if got := MatchGain(prompt, tone(2), rate) * 2; math.Abs(got-math.Pow(10, -0.3/20)) > 1e-3 {
+			t.Errorf("%s: got a peak of %v, want the ceiling", name, got)
+		}
 	}
 }
 

@@ -26,15 +26,14 @@ const (
 	ceilingDB = -0.3
 )
 
-// MatchGain is the factor that brings made to prompt's loudness: at most ±6 dB, and never so much that made's peak
-// passes -0.3 dBFS. It is 1 where either has no loudness.
+// MatchGain is the factor that brings made to prompt's loudness: at most ±6 dB, none where either has no loudness, and never
+// so much that made's peak passes -0.3 dBFS.
 func MatchGain(prompt, made [][]float32, rate int) float64 {
+	gain := 1.0
 	want, ok := Loudness(prompt, rate)
-	got, ok2 := Loudness(made, rate)
-	if !ok || !ok2 {
-		return 1
+	if got, ok2 := Loudness(made, rate); ok && ok2 {
+		gain = decibels(min(max(want-got, -maxGainDB), maxGainDB))
 	}
-	gain := decibels(min(max(want-got, -maxGainDB), maxGainDB))
 	return min(gain, decibels(ceilingDB)/peak(made))
 }
 
