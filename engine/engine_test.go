@@ -19,6 +19,7 @@ import (
 	"segue/engine/audio"
 	"segue/engine/cpukern"
 	"segue/engine/kern"
+	"segue/weights"
 	"segue/weights/hub"
 )
 
@@ -185,6 +186,42 @@ func TestFullKeepsTheOriginal(t *testing.T) {
 		if seam := full.Outputs[0].SeamSeconds; seam != float64(info.Frames)/44100 {
 			t.Errorf("%s: seam at %g s, want the original's end", bits, seam)
 		}
+	}
+}
+
+// Weights that make no music are the model's fault, not that of the file that cannot be written.
+func TestModelWithoutNumbers(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	model := filepath.Join(w.dir, "model")
+	if err := os.CopyFS(model, os.DirFS("../testdata/tiny")); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(model, "model.safetensors")
+	f, err := weights.OpenSafetensors(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tensors []*weights.Tensor
+	for _, tensor := range f.Tensors {
+		x := tensor.Floats()
+		if strings.HasPrefix(tensor.Name, "audio_encoder.decoder.layers.0.") {
+			x[0] = float32(math.NaN())
+		}
+		tensors = append(tensors, weights.FromFloats(tensor.Name, x, tensor.Shape...))
+	}
+	var changed bytes.Buffer
+	if err := errors.Join(weights.WriteSafetensors(&changed, tensors, f.Metadata), f.Close(), os.WriteFile(file, changed.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	job := engine.NewJob()
+	job.Model, job.Seconds = model, 0.1
+	_, err = w.engine.Run(context.Background(), job, quiet)
+	var known *engine.Error
+	if !errors.As(err, &known) || known.Kind != engine.ModelInvalid || known.Field != "model" {
+		t.Errorf("got %v, want %s", err, engine.ModelInvalid)
+	}
+	if files := w.files(t); len(files) != 1 {
+		t.Errorf("left behind: %v", files)
 	}
 }
 

@@ -76,6 +76,9 @@ func (r *run) writeTake(ctx context.Context, i int, p *prompt, made [][]float32,
 	if err != nil {
 		return err
 	}
+	if !audio.Finite(fresh) {
+		return Errorf(ModelInvalid, "model", "model %s: made samples that are no numbers, so its weights hold some that are not, or too large ones for their precision", r.model.info.Name)
+	}
 	o := &r.outputs[i]
 	if err := r.create(o, format); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 )
 
@@ -175,4 +176,9 @@ func firstNonFinite(x []float32) int {
 		}
 	}
 	return -1
+}
+
+// Finite says that no sample of any channel is NaN or infinite.
+func Finite(planar [][]float32) bool {
+	return !slices.ContainsFunc(planar, func(x []float32) bool { return firstNonFinite(x) >= 0 })
 }
