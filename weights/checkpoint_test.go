@@ -378,3 +378,30 @@ func TestCloseTwice(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// FuzzShards: whatever an index says, its shards are files of the folder, and every tensor is in one of them.
+func FuzzShards(f *testing.F) {
+	const index = "model.safetensors.index.json"
+	f.Add([]byte(`{"metadata":{"total_size":8},"weight_map":{"a":"one.safetensors","b":"two.safetensors","c":"one.safetensors"}}`))
+	f.Add([]byte(`{"weight_map":{"a":"../one.safetensors"}}`))
+	f.Add([]byte(`{"weight_map":{"a":"sub/one.safetensors","b":"C:one"}}`))
+	f.Add([]byte(`{"weight_map":{"a":".","b":"","c":"sub"}}`))
+	f.Add([]byte(`{"weight_map":null}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		files := fstest.MapFS{index: {Data: text}, "one.safetensors": {}, "two.safetensors": {}, "sub/one.safetensors": {}}
+		shards, err := folder{fsys: files}.shards(index)
+		if err != nil {
+			return
+		}
+		tensors := 0
+		for shard, names := range shards {
+			if files[shard] == nil || strings.Contains(shard, "/") {
+				t.Errorf("got shard %q", shard)
+			}
+			tensors += len(names)
+		}
+		if tensors == 0 {
+			t.Errorf("no tensors in %s", text)
+		}
+	})
+}

@@ -4,7 +4,9 @@ package audio
 
 import (
 	"bytes"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 )
 
@@ -71,4 +73,20 @@ func check(t *testing.T, file []byte) {
 			t.Fatalf("window of %d frames at %d of %+v: %v", n, from, info, err)
 		}
 	}
+}
+
+// Whatever a host sends as a path: an error, or a clean absolute path that resolves to itself.
+func FuzzResolvePath(f *testing.F) {
+	for _, p := range []string{"/a//b/../c.wav", "../a", "~", "~/x", "file:///a/b%20c", "FILE://LOCALHOST/a", "file:/%2e%2e/x", "Macintosh HD:/x", "Samples 2:/../x", "C:/x", "file:///~/x", "file:///a://b", "\x00"} {
+		f.Add(p)
+	}
+	f.Fuzz(func(t *testing.T, p string) {
+		got, err := ResolvePath(p, filepath.FromSlash("/work dir"), filepath.FromSlash("/home/zoë"))
+		if err != nil {
+			return
+		}
+		if !filepath.IsAbs(got) || filepath.Clean(got) != got || strings.ContainsRune(got, 0) {
+			t.Errorf("%q: got %q", p, got)
+		}
+	})
 }

@@ -109,7 +109,7 @@ func ParseConfig(raw, top json.RawMessage, textWidth int) (Config, error) {
 	check(s.Activation == "gelu", "activation_function: got %q, want gelu", s.Activation)
 	check(!s.ScaleEmbed, "scale_embedding: got true, want false")
 	check(!s.TieEmbedding, "tie_word_embeddings: got true, want false")
-	check(inRange(s.Width, 2, 1<<14) && s.Width%2 == 0, "hidden_size: got %d, want an even number up to 16384", s.Width)
+	check(inRange(s.Width, 4, 1<<14) && s.Width%2 == 0, "hidden_size: got %d, want an even number, 4 to 16384", s.Width) // positions divide by half of it less one
 	check(inRange(s.Layers, 1, 1024), "num_hidden_layers: got %d, want 1 to 1024", s.Layers)
 	check(inRange(s.Heads, 1, 1024) && s.Width%max(s.Heads, 1) == 0, "num_attention_heads: got %d, want a divisor of hidden_size %d", s.Heads, s.Width)
 	check(inRange(s.FFN, 1, 1<<16), "ffn_dim: got %d, want 1 to 65536", s.FFN)
@@ -118,18 +118,18 @@ func ParseConfig(raw, top json.RawMessage, textWidth int) (Config, error) {
 	check(inRange(s.Codebooks, 1, 64) && s.Codebooks%max(s.Channels, 1) == 0, "num_codebooks: got %d, want 1 to 64, the same for each of %d channels", s.Codebooks, s.Channels)
 	check(inRange(s.Positions, 16, 1<<20), "max_position_embeddings: got %d, want 16 to 1048576", s.Positions)
 	check(s.Special == nil || *s.Special == s.Entries, "pad_token_id: want vocab_size %d, the special code", s.Entries)
-	check(s.Window > 0 && s.Window <= 3600, "segment_duration: got %g, want up to 3600 s", s.Window)
+	check(s.Window >= 0.1 && s.Window <= 3600, "segment_duration: got %g, want 0.1 to 3600 s", s.Window)
 	check(s.Delays == nil || len(s.Delays) == s.Codebooks, "delays: got %d, want one for each of %d codebooks", len(s.Delays), s.Codebooks)
-	for _, d := range s.Delays {
-		check(inRange(d, 0, 256), "delays: got %d, want 0 to 256", d)
+	delays := s.Delays
+	if delays == nil && inRange(s.Codebooks, 1, 64) {
+		delays = defaultDelays(s.Codebooks, max(s.Channels, 1))
+	}
+	for _, d := range delays {
+		check(inRange(d, 0, 256) && d < s.Positions-melody.Rows, "delays: got %d, want 0 to 256, and less than the positions", d)
 	}
 	check(textWidth > 0, "the text encoder's width: got %d, want more than 0", textWidth)
 	if len(bad) > 0 {
 		return Config{}, fmt.Errorf("lm: configuration not covered: %w", errors.Join(bad...))
-	}
-	delays := s.Delays
-	if delays == nil {
-		delays = defaultDelays(s.Codebooks, s.Channels)
 	}
 	return Config{
 		Width: s.Width, Layers: s.Layers, Heads: s.Heads, FFN: s.FFN,

@@ -86,3 +86,30 @@ func TestSinusoids(t *testing.T) {
 		}
 	}
 }
+
+// FuzzParseConfig: what is accepted has shapes that can be trusted, and room for music.
+func FuzzParseConfig(f *testing.F) {
+	f.Add([]byte(published), []byte(`{}`))
+	f.Add([]byte(strings.Replace(published, "musicgen_decoder", melodyType, 1)), []byte(`{"num_chroma":12,"chroma_length":235}`))
+	f.Add([]byte(strings.Replace(published, `"vocab_size"`, `"delays":[0,9,0,250],"segment_duration":0.5,"vocab_size"`, 1)), []byte(`null`))
+	f.Add([]byte(strings.Replace(published, `"max_position_embeddings":2048`, `"max_position_embeddings":16,"delays":[0,0,0,16]`, 1)), []byte(`null`))
+	f.Add([]byte(strings.NewReplacer(`"max_position_embeddings":2048`, `"max_position_embeddings":16`, `"num_codebooks":4`, `"num_codebooks":64`).Replace(published)), []byte(`null`))
+	f.Add([]byte(strings.NewReplacer(`"hidden_size":1024`, `"hidden_size":2`, `"num_attention_heads":16`, `"num_attention_heads":1`).Replace(published)), []byte(`null`))
+	f.Fuzz(func(t *testing.T, raw, top []byte) {
+		c, err := ParseConfig(raw, top, 768)
+		if err != nil {
+			return
+		}
+		if c.HeadDim()*c.Heads != c.Width || len(c.Delays) != c.Codebooks || c.Codebooks%c.Channels != 0 {
+			t.Errorf("got %+v", c)
+		}
+		for what, n := range map[string]int{
+			"width": c.Width, "layers": c.Layers, "feed-forward": c.FFN, "entries": c.Entries,
+			"pairs of positions' frequencies": c.Width/2 - 1, "frames": c.MaxFrames(50), "columns": c.Columns(c.MaxFrames(50)) - 1,
+		} {
+			if n < 1 || n > 1<<20 {
+				t.Errorf("%s: %d in %s, %s", what, n, raw, top)
+			}
+		}
+	})
+}

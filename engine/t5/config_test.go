@@ -39,3 +39,26 @@ func TestParseConfigRefuses(t *testing.T) {
 		}
 	}
 }
+
+// FuzzParseConfig: what is accepted has shapes that can be trusted.
+func FuzzParseConfig(f *testing.F) {
+	f.Add([]byte(`{"model_type": "t5", "d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 11}`))
+	f.Add([]byte(`{"relative_attention_num_buckets": 4, "relative_attention_max_distance": 2}`))
+	f.Add([]byte(`null`))
+	f.Fuzz(func(t *testing.T, section []byte) {
+		c, err := ParseConfig(section)
+		if err != nil {
+			return
+		}
+		for what, n := range map[string]int{"vocabulary": c.VocabSize, "width": c.DModel, "inner width": c.Inner(), "feed-forward": c.DFF, "layers": c.NumLayers} {
+			if n < 1 || n > 1<<20 {
+				t.Errorf("%s: %d in %s", what, n, section)
+			}
+		}
+		for _, distance := range []int{-1 << 20, -1, 0, 1, 1 << 20} {
+			if b := c.bucket(distance); b < 0 || b >= c.RelativeAttentionNumBuckets {
+				t.Errorf("distance %d falls into bucket %d of %d: %s", distance, b, c.RelativeAttentionNumBuckets, section)
+			}
+		}
+	})
+}
