@@ -635,6 +635,32 @@ func TestModels(t *testing.T) {
 	}
 }
 
+// A folder that holds no model, in the folder where segue happens to run, hides no model of its name.
+func TestFolderOfThatName(t *testing.T) {
+	w := newWorld(t, engine.Options{ModelsDir: "../testdata/goldens"})
+	for _, name := range []string{"mono", "small", "notes"} {
+		if err := os.Mkdir(filepath.Join(w.dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m, err := w.engine.Model(context.Background(), "mono"); err != nil || m.Source != "models" || m.Problem != "" {
+		t.Errorf("mono: got %+v, %v, want the one in the models folder", m, err)
+	}
+	for name, want := range map[string]string{"small": "segue pull small", "notes": filepath.Join(w.dir, "notes")} {
+		_, err := w.engine.Load(context.Background(), engine.ModelOptions{Model: name}, quiet)
+		var known *engine.Error
+		if !errors.As(err, &known) || known.Kind != engine.ModelMissing || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s with %q", name, err, engine.ModelMissing, want)
+		}
+	}
+	if err := os.CopyFS(filepath.Join(w.dir, "mono"), os.DirFS("../testdata/goldens/mono")); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := w.engine.Model(context.Background(), "mono"); err != nil || m.Source != "path" {
+		t.Errorf("mono: got %+v, %v, want the folder, which now holds a model", m, err)
+	}
+}
+
 // A melody model follows a melody and a text, one of them, or neither; each makes other music, and each is seen once.
 func TestMelody(t *testing.T) {
 	w := newWorld(t, engine.Options{ModelsDir: "../testdata/goldens"})

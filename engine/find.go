@@ -20,7 +20,8 @@ type location struct {
 	files  fs.FS // bundled only
 }
 
-// find looks for a model by path, by name in the models folder, then in the Hugging Face cache. "" is the bundled one.
+// find looks for a model by path, by name in the models folder, then in the Hugging Face cache. "" is the bundled one. What
+// can be a name as well counts as a path where it holds a model, or where nothing has that name.
 func (e *Engine) find(name string) (location, error) {
 	if name == "" || name == e.options.Bundled.Name {
 		return location{name: e.options.Bundled.Name, source: "bundled", files: e.options.Bundled.Files}, nil
@@ -29,10 +30,12 @@ func (e *Engine) find(name string) (location, error) {
 	if err != nil {
 		return location{}, Errorf(BadParam, "model", "model: %w", err)
 	}
-	if isDir(path) {
-		return location{name: name, source: "path", dir: path}, nil
+	there, isPath := isDir(path), filepath.IsAbs(name) || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "~")
+	folder := location{name: name, source: "path", dir: path}
+	if there && (isPath || holdsModel(path)) {
+		return folder, nil
 	}
-	if filepath.IsAbs(name) || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "~") {
+	if isPath {
 		return location{}, &Error{Kind: ModelMissing, Field: "model", Path: path, Detail: "model: got " + path + ", which is not a folder; want a folder with a checkpoint"}
 	}
 	if plain := filepath.FromSlash(name); e.options.ModelsDir != "" && filepath.IsLocal(plain) {
@@ -45,6 +48,9 @@ func (e *Engine) find(name string) (location, error) {
 	}
 	if p, ok := inCatalog(name); ok {
 		return location{}, Errorf(ModelMissing, "model", "model: %s is not on this machine; segue pull %s downloads it", p.repo, p.short())
+	}
+	if there {
+		return folder, nil
 	}
 	return location{}, Errorf(ModelUnknown, "model", "model: got %q, which is neither a folder nor a known name; here are %s; segue pull gets others, by organisation/name",
 		name, strings.Join(e.names(), ", "))
