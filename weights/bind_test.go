@@ -83,6 +83,16 @@ func TestBindErrorIsShort(t *testing.T) {
 	}
 }
 
+// Names come from files: one in an error neither fills the screen nor steers the terminal.
+func TestBindErrorIsPlain(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	b := binderOf(FromFloats("\x1b[2Jgone", []float32{1}, 1), FromFloats("bad\xff", []float32{1}, 1), FromFloats(long, []float32{1}, 1))
+	text := b.Err().Error()
+	if !strings.Contains(text, `"\x1b[2Jgone", "bad\xff", "xxx`) || len(text) > 1000 {
+		t.Errorf("got %.1000q", text)
+	}
+}
+
 func TestConvSpellings(t *testing.T) {
 	g := []float32{2, -3}
 	v := []float32{3, 0, 0, 4, 0, 0, 1, 1, 1, 1, 1, 1}

@@ -214,7 +214,7 @@ func (c *Checkpoint) mapWeights(name string) ([]byte, error) {
 func (c *Checkpoint) add(path string, tensors []*Tensor) error {
 	for _, t := range tensors {
 		if c.tensors[t.Name] != nil {
-			return formatErrorf(path, "two tensors are both %s", t.Name)
+			return formatErrorf(path, "two tensors are both %s", plain(t.Name))
 		}
 		c.tensors[t.Name] = t
 		if source, ok := c.sources[path]; ok {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // ErrNoCheckpoint is wrapped where a folder, or part of one, holds no model at all.
@@ -37,6 +39,15 @@ type BaseError struct {
 func (e *BaseError) Error() string {
 	return fmt.Sprintf("weights: %s: an audiocraft checkpoint without %s; give the folder of %s (Hugging Face layout) as its base",
 		e.Path, e.Parts, e.Want)
+}
+
+// plain is a name out of a file as an error may show it: as it is only where it is short and can be printed.
+func plain(name string) string {
+	const longest = 300
+	if len(name) <= longest && utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return name
+	}
+	return fmt.Sprintf("%.*q", longest, name)
 }
 
 func formatErrorf(path, format string, args ...any) error {

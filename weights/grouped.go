@@ -29,7 +29,7 @@ func (c *Checkpoint) joinScales() error {
 			continue
 		}
 		if len(t.Shape) != 2 || scale.DType != F16 || !sameShape(scale.Shape, []int{t.Shape[0], groups(t.Shape[1])}) {
-			return formatErrorf(c.Dir, "%s: got %s %v for I8 %v, want F16 [rows, columns/%d]", scale.Name, scale.DType, scale.Shape, t.Shape, GroupSize)
+			return formatErrorf(c.Dir, "%s: got %s %v for I8 %v, want F16 [rows, columns/%d]", plain(scale.Name), scale.DType, scale.Shape, t.Shape, GroupSize)
 		}
 		t.Scales = scale.Data
 		delete(c.tensors, scale.Name)

@@ -76,7 +76,7 @@ func (f folder) shards(index string) (map[string][]string, error) {
 			return nil, formatErrorf(f.path(index), "weight_map: got file %q, want a plain name in the same folder", shard)
 		}
 		if !f.has(shard) {
-			return nil, fmt.Errorf("weights: %s: %w: shard is missing; %s lists it", f.path(shard), ErrNoCheckpoint, index)
+			return nil, fmt.Errorf("weights: %s: %w: shard is missing; %s lists it", plain(f.path(shard)), ErrNoCheckpoint, index)
 		}
 	}
 	return shards, nil
@@ -114,7 +114,7 @@ func pick(path string, tensors map[string]*Tensor, names []string) (map[string]*
 	for _, name := range names {
 		t := tensors[name]
 		if t == nil {
-			return nil, formatErrorf(path, "tensor %s is missing; the index says it is here", name)
+			return nil, formatErrorf(path, "tensor %s is missing; the index says it is here", plain(name))
 		}
 		picked[name] = t
 	}
@@ -133,7 +133,7 @@ func (c *Checkpoint) readConfig() error {
 		return formatErrorf(path, "model_type: got no string, want musicgen or musicgen_melody")
 	}
 	if modelType != "musicgen" && modelType != "musicgen_melody" {
-		return &UnsupportedError{path, []string{fmt.Sprintf("model_type: got %s, want musicgen or musicgen_melody", modelType)}}
+		return &UnsupportedError{path, []string{fmt.Sprintf("model_type: got %.80q, want musicgen or musicgen_melody", modelType)}}
 	}
 	for _, name := range sectionNames {
 		var object map[string]json.RawMessage
