@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -142,7 +143,13 @@ func (p *Plan) writeReference() error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return fmt.Errorf("hub: %w", err)
 	}
-	if err := os.WriteFile(path, []byte(p.Commit), 0o666); err != nil {
+	temporary := fmt.Sprintf("%s.%016x", path, rand.Uint64())
+	err := os.WriteFile(temporary, []byte(p.Commit), 0o666)
+	if err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err != nil {
+		os.Remove(temporary)
 		return fmt.Errorf("hub: %w", err)
 	}
 	return nil

@@ -101,6 +101,32 @@ func TestRevisions(t *testing.T) {
 	}
 }
 
+// The reference is replaced, not written over: a full disk or another reader finds the old one or the new one whole.
+func TestReferenceIsReplaced(t *testing.T) {
+	s := newStandIn(t, model())
+	c := s.client(t)
+	p, err := pull(t, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	main, before := filepath.Join(p.folder(), "refs/main"), filepath.Join(t.TempDir(), "before")
+	old := strings.Repeat("f", 40)
+	if err := errors.Join(os.WriteFile(main, []byte(old), 0o600), os.Link(main, before)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pull(t, c); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{before: old, main: commit} {
+		if got, err := os.ReadFile(path); string(got) != want {
+			t.Errorf("%s: got %q, %v, want %s", path, got, err, want)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Dir(main)); len(left) != 1 {
+		t.Errorf("got %v, %v, want main alone", left, err)
+	}
+}
+
 func TestWithoutLinks(t *testing.T) {
 	s := newStandIn(t, model())
 	c := s.client(t)
