@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -119,19 +120,10 @@ func jobFlags(set *flag.FlagSet, job *engine.Job, skip ...string) {
 	v := reflect.ValueOf(job).Elem()
 	for _, field := range reflect.VisibleFields(v.Type()) {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if !field.Anonymous && !contains(skip, name) {
+		if !field.Anonymous && !slices.Contains(skip, name) {
 			set.Var(&jobFlag{v.FieldByIndex(field.Index)}, kebab(name), documentation(field))
 		}
 	}
-}
-
-func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
 }
 
 var camelCase = regexp.MustCompile(`\b[a-z]+[A-Z]\w*`)

@@ -43,12 +43,12 @@ kernel void sum(constant Args& a [[buffer(0)]], device const float* x [[buffer(1
 // asks the stand-in for a buffer's length; finding the method is the same for all.
 func BenchmarkMessage(b *testing.B) {
 	Load(b)
-	device := call("MTLCreateSystemDefaultDevice")
+	device := call(symbol("MTLCreateSystemDefaultDevice"))
 	defer send(device, "release")
 	buffer := send(device, "newBufferWithLength:options:", 4096, 0)
 	defer send(buffer, "release")
 	name := append([]byte("length"), 0)
-	selector := call("sel_registerName", uintptr(unsafe.Pointer(&name[0])))
+	selector := call(symbol("sel_registerName"), uintptr(unsafe.Pointer(&name[0])))
 	msgSend, err := purego.Dlsym(standin.handle, "objc_msgSend")
 	if err != nil {
 		b.Fatal(err)

@@ -111,45 +111,53 @@ func load() error {
 	if err != nil {
 		return fmt.Errorf("mtltest: %w", err)
 	}
-	call("mtltest_collect")
+	for name, to := range map[string]*uintptr{
+		"mtltest_collect": &entry.collect, "mtltest_seed": &entry.seed, "mtltest_live": &entry.live,
+		"mtltest_threads": &entry.threads, "mtltest_fail": &entry.fail, "mtltest_record": &entry.record,
+		"mtltest_reports": &entry.reports,
+	} {
+		if *to, err = purego.Dlsym(standin.handle, name); err != nil {
+			return fmt.Errorf("mtltest: %s was built from other sources than this package: %w", path, err)
+		}
+	}
+	call(entry.collect)
 	Record(os.Getenv(RecordVariable))
 	return nil
 }
 
-func call(name string, words ...uintptr) uintptr {
-	f, err := purego.Dlsym(standin.handle, name)
-	if err != nil {
-		panic("mtltest: the library and this package do not belong together: " + err.Error())
-	}
-	r, _, _ := purego.SyscallN(f, words...)
+// entry holds the stand-in's own functions, found by load.
+var entry struct{ collect, seed, live, threads, fail, record, reports uintptr }
+
+func call(function uintptr, words ...uintptr) uintptr {
+	r, _, _ := purego.SyscallN(function, words...)
 	return r
 }
 
 // Seed decides the order of threads, simdgroups, and dispatches that no barrier orders; 0 is the natural order.
-func Seed(n uint64) { call("mtltest_seed", uintptr(n)) }
+func Seed(n uint64) { call(entry.seed, uintptr(n)) }
 
 // Live counts the Objective-C objects that are held.
-func Live() int64 { return int64(call("mtltest_live")) }
+func Live() int64 { return int64(call(entry.live)) }
 
 // Threads limits the threads of a threadgroup for pipelines made from now on, as a kernel with many registers does.
-func Threads(most int) { call("mtltest_threads", uintptr(most)) }
+func Threads(most int) { call(entry.threads, uintptr(most)) }
 
 // Fail makes what fail, times times after skip successes: "default device", "all devices", "queue", "buffer", "buffer without
 // a copy", "library", "function", "pipeline", "command buffer", "encoder", "execution".
 func Fail(what string, skip, times int) {
 	text := append([]byte(what), 0)
-	call("mtltest_fail", uintptr(unsafe.Pointer(&text[0])), uintptr(skip), uintptr(times))
+	call(entry.fail, uintptr(unsafe.Pointer(&text[0])), uintptr(skip), uintptr(times))
 }
 
 // Record has every dispatch from now on written to a folder, or none where it is empty.
 func Record(folder string) {
 	text := append([]byte(folder), 0)
-	call("mtltest_record", uintptr(unsafe.Pointer(&text[0])))
+	call(entry.record, uintptr(unsafe.Pointer(&text[0])))
 }
 
 // Reports returns what was wrong since the last call, a line each.
 func Reports() string {
 	text := make([]byte, 64<<10)
-	call("mtltest_reports", uintptr(unsafe.Pointer(&text[0])), uintptr(len(text)))
+	call(entry.reports, uintptr(unsafe.Pointer(&text[0])), uintptr(len(text)))
 	return strings.TrimRight(string(text), "\x00")
 }

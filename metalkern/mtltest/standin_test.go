@@ -9,21 +9,31 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/ebitengine/purego"
 	"golang.org/x/sys/unix"
 )
 
 // The driver never misuses Metal in a way that the stand-in reports, so this test sends messages itself. (amd64, because
 // sizes travel by value on the stack there.)
 
+// symbol is a function that Apple's libraries would have; a stand-in without it fails the test binary.
+func symbol(name string) uintptr {
+	f, err := purego.Dlsym(standin.handle, name)
+	if err != nil {
+		panic(err)
+	}
+	return f
+}
+
 func send(to uintptr, name string, words ...uintptr) uintptr {
 	text := append([]byte(name), 0)
-	selector := call("sel_registerName", uintptr(unsafe.Pointer(&text[0])))
-	return call("objc_msgSend", append([]uintptr{to, selector}, words...)...)
+	selector := call(symbol("sel_registerName"), uintptr(unsafe.Pointer(&text[0])))
+	return call(symbol("objc_msgSend"), append([]uintptr{to, selector}, words...)...)
 }
 
 func class(name string) uintptr {
 	text := append([]byte(name), 0)
-	return call("objc_getClass", uintptr(unsafe.Pointer(&text[0])))
+	return call(symbol("objc_getClass"), uintptr(unsafe.Pointer(&text[0])))
 }
 
 // sendSizes passes two sizes on the stack: four registers are left over before them.
@@ -40,7 +50,7 @@ type scene struct {
 func newScene(t *testing.T) *scene {
 	t.Helper()
 	s := &scene{t: t}
-	s.device = call("MTLCreateSystemDefaultDevice")
+	s.device = call(symbol("MTLCreateSystemDefaultDevice"))
 	s.queue = send(s.device, "newCommandQueue")
 	s.command = send(s.queue, "commandBufferWithUnretainedReferences")
 	s.encoder = send(s.command, "computeCommandEncoderWithDispatchType:", 1)
@@ -256,11 +266,11 @@ func TestStandinReports(t *testing.T) {
 			runtime.LockOSThread() // a pool is its thread's, and every subtest has a goroutine of its own
 			defer runtime.UnlockOSThread()
 			before := Live()
-			pool := call("objc_autoreleasePoolPush")
+			pool := call(symbol("objc_autoreleasePoolPush"))
 			s := newScene(t)
 			c.do(s)
 			s.release()
-			call("objc_autoreleasePoolPop", pool)
+			call(symbol("objc_autoreleasePoolPop"), pool)
 			text := Reports()
 			if c.want == "" && text != "" || !strings.Contains(text, c.want) || strings.Count(text, "\n") > 1 {
 				t.Errorf("got reports %q, want one with %q", text, c.want)
