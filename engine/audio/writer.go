@@ -150,13 +150,26 @@ func (w *Writer) Write(interleaved []float32, dither bool) error {
 	for len(interleaved) > 0 {
 		n := min(chunk, len(interleaved))
 		w.quantize(interleaved[:n], dither)
-		if err := guarded(w.format.Container+" encoder", func() error { return w.encoder.encode(w.ints) }); err != nil {
+		if err := w.guarded(func() error { return w.encoder.encode(w.ints) }); err != nil {
 			return unwritable(w.path, err)
 		}
 		w.written += int64(n)
 		interleaved = interleaved[n:]
 	}
 	return nil
+}
+
+// guarded runs a call into the encoder. Where the disk refused, its own error counts, which the buffer keeps: the FLAC
+// library hides it behind the place in its source, in colours.
+func (w *Writer) guarded(call func() error) error {
+	err := guarded(w.format.Container+" encoder", call)
+	if err == nil {
+		return nil
+	}
+	if refused := w.out.Flush(); refused != nil {
+		return refused
+	}
+	return err
 }
 
 // checkSize keeps a WAV below the 4 GiB that its header can count.
@@ -259,7 +272,7 @@ func (w *Writer) finish() error {
 	case w.written == 0:
 		return fmt.Errorf("audio: %s: nothing was written", w.path)
 	}
-	if err := guarded(w.format.Container+" encoder", w.encoder.close); err != nil {
+	if err := w.guarded(w.encoder.close); err != nil {
 		return unwritable(w.path, err)
 	}
 	for _, step := range []func() error{w.out.Flush, w.temp.Sync, w.temp.Close} {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -323,6 +324,32 @@ func TestWAVTooLong(t *testing.T) {
 	var unsupported *UnsupportedError
 	if err := w.Write(make([]float32, 2000), false); !errors.As(err, &unsupported) {
 		t.Errorf("4 GiB: %v", err)
+	}
+}
+
+// What the disk says arrives as it is: the FLAC library wraps errors so that their cause is lost, in colours.
+func TestDiskRefuses(t *testing.T) {
+	for _, container := range []string{"wav", "flac"} {
+		for _, frames := range []int{100, 1 << 20} { // refused by Commit, by Write
+			w, err := Create(filepath.Join(t.TempDir(), "a"), Format{Container: container, Bits: "24", Rate: 44100, Channels: 1}, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.temp.Close(); err != nil {
+				t.Fatal(err)
+			}
+			err = w.Write(noise(frames, 0.5), false)
+			if frames == 100 {
+				if err != nil {
+					t.Fatal(err)
+				}
+				err = w.Commit()
+			}
+			if !errors.Is(err, ErrUnwritable) || !errors.Is(err, os.ErrClosed) || strings.Contains(err.Error(), "\x1b") {
+				t.Errorf("%s, %d frames: got %q, want what the disk said", container, frames, err)
+			}
+			w.Abort()
+		}
 	}
 }
 
