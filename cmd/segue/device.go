@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 
@@ -62,11 +63,16 @@ func (m *machineFlags) openBackend() (backend kern.Backend, choice string, err e
 // oneLine is an error as part of a sentence.
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
+const (
+	megabyte  = 1_000_000                // bytes
+	maxMemory = math.MaxInt64 / megabyte // in MB: more bytes than an int64 holds cannot be asked for
+)
+
 // budget is how many bytes models may hold together; 0 for no limit.
 func (m *machineFlags) budget(backend kern.Backend) int64 {
 	switch device := backend.Device(); {
 	case m.memory > 0:
-		return m.memory * 1e6
+		return m.memory * megabyte
 	case device.Memory > 0:
 		return device.Memory / 4 * 3
 	}

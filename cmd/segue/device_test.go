@@ -64,7 +64,7 @@ func TestDeviceChoice(t *testing.T) {
 func TestBudget(t *testing.T) {
 	for _, c := range []struct {
 		megabytes, device, want int64
-	}{{100, 8e9, 100e6}, {0, 8e9, 6e9}, {0, 0, physicalMemory() / 2}} {
+	}{{100, 8e9, 100e6}, {maxMemory, 8e9, 9223372036854e6}, {0, 8e9, 6e9}, {0, 0, physicalMemory() / 2}} {
 		m := machineFlags{memory: c.megabytes}
 		if got := m.budget(gpu{memory: c.device}); got != c.want {
 			t.Errorf("--memory %d on a device with %d bytes: got %d, want %d", c.megabytes, c.device, got, c.want)

@@ -243,8 +243,8 @@ func hubConfig() hub.Config {
 
 // openEngine wires an engine as the flags say.
 func (m *machineFlags) openEngine() (*engine.Engine, error) {
-	if m.memory < 0 {
-		return nil, usageError{fmt.Sprintf("--memory: got %d, want 0 or more", m.memory)}
+	if m.memory < 0 || m.memory > maxMemory {
+		return nil, usageError{fmt.Sprintf("--memory: got %d, want 0 to %d, in megabytes", m.memory, int64(maxMemory))}
 	}
 	backend, choice, err := m.openBackend()
 	if err != nil {

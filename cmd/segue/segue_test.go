@@ -312,6 +312,8 @@ func TestCommandLine(t *testing.T) {
 		{"continue --help", 0, "(default 250)", ""},
 		{"models prune --help", 0, "(default 30)", ""},
 		{"worker --framing morse", 2, "", "morse"},
+		{"worker --memory -1", 2, "", "--memory: got -1, want 0 to 9223372036854"},
+		{"worker --memory 9223372036855", 2, "", "--memory: got 9223372036855, want 0 to 9223372036854"},
 	} {
 		out, words, code := segue(t, dir, "", strings.Fields(test.args)...)
 		if code != test.code || !strings.Contains(out, test.stdout) || !strings.Contains(words, test.stderr) {
