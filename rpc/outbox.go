@@ -35,6 +35,7 @@ type outbox struct {
 	bytes   int // in queue, and in the write under way
 	headers bool
 	closed  bool
+	dropped int           // bytes that were unwritten when it closed
 	broken  chan struct{} // closed when the host no longer takes output
 }
 
@@ -124,8 +125,18 @@ func (o *outbox) flush(limit time.Duration) {
 func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if !o.closed {
+		o.dropped = o.bytes
+	}
 	o.closed, o.queue, o.bytes = true, nil, 0
 	o.turn.Broadcast()
+}
+
+// lost is how many bytes close dropped. A page that the host has read in part counts whole.
+func (o *outbox) lost() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.dropped
 }
 
 // write is the writer's goroutine.

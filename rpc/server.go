@@ -73,7 +73,8 @@ type server struct {
 
 // Serve answers the requests on in until the input ends and all is answered, the host asks for exit or is gone, or ctx
 // is done. What is unfinished by then is cancelled and answered. It returns the exit code of the process: 0 after a
-// shutdown or the end of the input; where the cause of ctx has a method ExitCode() int, what that returns; else 1.
+// shutdown or the end of the input; where the cause of ctx has a method ExitCode() int, what that returns; else 1. A host
+// that has stopped reading is waited for flushLimit long; what it left unread makes an error in the log, and 1 of a 0.
 // A read of in may still be under way when Serve returns.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, e Engine, o Options) int {
 	if o.Log == nil {
@@ -91,6 +92,10 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, e Engine, o Options
 	s.jobs.stop(engine.Errorf(engine.ShuttingDown, "", "the worker is shutting down"), stopLimit)
 	s.stream.out.flush(flushLimit)
 	conn.Close()
+	if bytes := s.stream.out.lost(); bytes > 0 {
+		o.Log.Error("answers are lost: the host stopped reading; want it to read stdout to its end", "bytes", bytes, "waited", flushLimit)
+		code = max(code, 1)
+	}
 	return code
 }
 

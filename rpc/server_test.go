@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"slices"
 	"strings"
@@ -260,13 +261,15 @@ func TestHostThatNeverReads(t *testing.T) {
 		in, w := io.Pipe()
 		out := stuck{make(chan struct{})}
 		code := make(chan int, 1)
-		go func() { code <- Serve(t.Context(), in, out, e, Options{}) }()
+		var log bytes.Buffer
+		o := Options{Log: slog.New(slog.NewTextHandler(&log, nil))}
+		go func() { code <- Serve(t.Context(), in, out, e, o) }()
 		fmt.Fprintln(w, request("1", "generate", `{"progress":true}`))
 		fmt.Fprintln(w, request("2", "generate", `{"progress":true}`))
 		w.Close()
 		began := time.Now()
-		if got := <-code; got != 0 {
-			t.Errorf("exit code: got %d, want 0", got)
+		if got := <-code; got != 1 || !strings.Contains(log.String(), "level=ERROR msg=\"answers are lost") {
+			t.Errorf("exit code: got %d, and the log says %q, want 1 and that answers are lost", got, log.String())
 		}
 		// Both jobs ran through, and then the host was given a little time, not forever.
 		if took := time.Since(began); jobs != 2 || took > 200*time.Second+2*flushLimit {
@@ -274,6 +277,22 @@ func TestHostThatNeverReads(t *testing.T) {
 		}
 		close(out.release)
 	})
+}
+
+// A host that asks for an end and does not wait for it has lost its answers, too.
+func TestHostThatLeavesAnswersUnread(t *testing.T) {
+	for name, last := range map[string]string{"end of input": "", "exit": request("2", "shutdown", "null") + "\n" + `{"jsonrpc":"2.0","method":"exit"}` + "\n"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				out := stuck{make(chan struct{})}
+				input := strings.NewReader(request("1", "ping", "{}") + "\n" + last)
+				if got := Serve(t.Context(), input, out, &fakeEngine{}, Options{}); got != 1 {
+					t.Errorf("exit code: got %d, want 1", got)
+				}
+				close(out.release)
+			})
+		})
+	}
 }
 
 // unhurried is the stdout of a host that reads a page at a time and then does something else.

@@ -322,6 +322,21 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
+// Answers that nobody reads are lost in the end, and the worker says so.
+func TestUnreadAnswers(t *testing.T) {
+	var words bytes.Buffer
+	c := exec.Command(binary, "worker")
+	c.Stdin = strings.NewReader(strings.Repeat(`{"jsonrpc":"2.0","id":null,"method":"rpc.discover"}`+"\n", 20)) // more than a pipe holds
+	c.Stderr = &words
+	if _, err := c.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	err := c.Run()
+	if code := c.ProcessState.ExitCode(); code != 1 || strings.Count(words.String(), "\n") != 1 || !strings.Contains(words.String(), "answers are lost") {
+		t.Errorf("got %v, stderr %q; want exit code 1 and a line that answers are lost", err, words.String())
+	}
+}
+
 // What goes to stdout is a script's: a mistake leaves it empty. An empty name, as a variable that is not set gives, is one.
 func TestMistakesLeaveStdoutEmpty(t *testing.T) {
 	dir := folder(t)
