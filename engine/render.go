@@ -89,7 +89,8 @@ func (r *run) writeTake(ctx context.Context, i int, p *prompt, made [][]float32,
 			return err
 		}
 	}
-	if err := o.writer.Write(audio.Interleave(fresh), true); err != nil {
+	// Floats are limited already, with regard to the original; the writer would cut the original's end that fades out in them.
+	if err := o.writer.Write(audio.Interleave(fresh), format.Bits != "32f"); err != nil {
 		return outputError(o.field, o.path, err)
 	}
 	r.result.Outputs = append(r.result.Outputs, describeOutput(o, format, fresh, seam))
@@ -162,15 +163,17 @@ func (r *run) fit(made [][]float32, before int, f audio.Format) ([][]float32, er
 		copy(fitted[c], resampled[min(skip, len(resampled)):])
 	}
 	fitted = audio.Mix(fitted, f.Channels)
-	fade := int(r.job.CrossfadeMS / 1000 * float64(f.Rate))
-	if r.source == nil || fade == 0 {
-		return fitted, nil
+	var tail [][]float32
+	if fade := int(r.job.CrossfadeMS / 1000 * float64(f.Rate)); r.source != nil && fade > 0 {
+		var err error
+		if tail, err = r.source.tail(fade, f); err != nil {
+			return nil, err
+		}
+		audio.Seam(tail, fitted, fade)
 	}
-	tail, err := r.source.tail(fade, f)
-	if err != nil {
-		return nil, err
+	if f.Bits == "32f" { // all else is limited when it is written
+		audio.Limit(tail, fitted)
 	}
-	audio.Seam(tail, fitted, fade)
 	return fitted, nil
 }
 
@@ -197,7 +200,8 @@ func (s *source) tail(frames int, f audio.Format) ([][]float32, error) {
 // writeOriginal copies the source up to the seam, untouched where the output's format can hold it, and returns its frames.
 func (r *run) writeOriginal(ctx context.Context, o *output, f audio.Format) (written int64, err error) {
 	s := r.source
-	dither := !exactly(s.info.Bits, f.Bits) || f.Rate != s.info.Rate || f.Channels != s.info.Channels
+	exact := exactly(s.info.Bits, f.Bits) && f.Rate == s.info.Rate && f.Channels == s.info.Channels
+	dither := !exact && f.Bits != "32f" // which would cut floats at full scale
 	write := func(planar [][]float32) error {
 		planar = audio.Mix(planar, f.Channels)
 		written += int64(len(planar[0]))

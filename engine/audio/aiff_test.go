@@ -58,7 +58,7 @@ func TestAIFFKinds(t *testing.T) {
 		{"in24", "in24", 16, 1, packBE(3, i24...), f24, "24-bit integer", "24"},
 		{"fl32", "fl32", 32, 2, float32s, floats, "32-bit float", "32f"},
 		{"FL32 with 16 in COMM", "FL32", 16, 2, float32s, floats, "32-bit float", "32f"},
-		{"fl64", "fl64", 64, 2, float64s, floats, "64-bit float", ""},
+		{"fl64", "fl64", 64, 2, float64s, floats, "64-bit float", "32f"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

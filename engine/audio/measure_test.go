@@ -176,3 +176,16 @@ func TestTempo(t *testing.T) {
 		}
 	}
 }
+
+func TestLimit(t *testing.T) {
+	tail := [][]float32{{0.5, -1.5, 1.25}}
+	head := [][]float32{{2, -2, 2, -2, 0.5}, {3, -3, 1, 0, -1}}
+	Limit(tail, head)
+	if want := [][]float32{{1.25, -1.5, 1, -1, 0.5}, {1, -1, 1, 0, -1}}; !slices.EqualFunc(head, want, slices.Equal) {
+		t.Errorf("got %v, want %v", head, want)
+	}
+	Limit(nil, head)
+	if want := []float32{1, -1, 1, -1, 0.5}; !slices.Equal(head[0], want) {
+		t.Errorf("without a tail: got %v, want %v", head[0], want)
+	}
+}

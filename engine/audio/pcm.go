@@ -146,13 +146,11 @@ func (p *pcm) toFloat(out []float32, ints []int) {
 	}
 }
 
-// describe names an encoding for people, and the output format that holds it exactly, if any.
+// describe names an encoding for people, and the output format that holds its samples as they are read, if any.
 func describe(bits int, float bool) (encoding, exact string) {
 	switch {
-	case float && bits == 32:
-		return "32-bit float", "32f"
 	case float:
-		return fmt.Sprintf("%d-bit float", bits), ""
+		return fmt.Sprintf("%d-bit float", bits), "32f"
 	case bits <= 16:
 		exact = "16"
 	case bits <= 24:

@@ -32,7 +32,7 @@ const maxWindow = 1 << 28
 type Info struct {
 	Format   string // wav, flac or aiff
 	Encoding string // for people: "24-bit integer"
-	Bits     string // the Format.Bits that holds its samples exactly, or ""
+	Bits     string // the Format.Bits that holds its samples exactly, those of 64-bit floats rounded to 32; or ""
 	Rate     int    // Hz
 	Channels int
 	Frames   int64    // samples per channel, never 0

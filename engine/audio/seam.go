@@ -21,6 +21,21 @@ func Seam(tail, head [][]float32, fade int) {
 	}
 }
 
+// Limit keeps head within full scale, or where the mirrored tail of Seam is louder, within that: what fades out of an
+// original beyond full scale is the original's.
+func Limit(tail, head [][]float32) {
+	for c, samples := range head {
+		for i, v := range samples {
+			full := float32(1)
+			if c < len(tail) && i < len(tail[c]) {
+				mirrored := tail[c][len(tail[c])-1-i]
+				full = max(full, mirrored, -mirrored)
+			}
+			samples[i] = min(max(v, -full), full)
+		}
+	}
+}
+
 const (
 	maxGainDB = 6
 	ceilingDB = -0.3

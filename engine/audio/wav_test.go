@@ -56,7 +56,7 @@ func TestWAVKinds(t *testing.T) {
 		{"32", riff(fmtChunk(1, 6, 48000, 4, 32), chunkLE("data", packLE(4, i32...))), f32, 6, "32-bit integer", ""},
 		{"float", riff(fmtChunk(3, 2, 48000, 4, 32), chunkLE("data", floats32(float...))), float, 2, "32-bit float", "32f"},
 		{"float extensible", riff(extensible(3, 1, 48000, 4, 32), chunkLE("data", floats32(float...))), float, 1, "32-bit float", "32f"},
-		{"double", riff(fmtChunk(3, 2, 48000, 8, 64), chunkLE("data", floats64(double...))), halfs, 2, "64-bit float", ""},
+		{"double", riff(fmtChunk(3, 2, 48000, 8, 64), chunkLE("data", floats64(double...))), halfs, 2, "64-bit float", "32f"},
 		{"16 extensible", riff(extensible(1, 2, 44100, 2, 16), chunkLE("data", packLE(2, i16...))), f16, 2, "16-bit integer", "16"},
 		{"chunks before and between", riff(junk, odd, pcm16, odd, chunkLE("data", packLE(2, i16...)), odd), f16, 2, "16-bit integer", "16"},
 		{"data before fmt", riff(chunkLE("data", packLE(2, i16...)), pcm16), f16, 2, "16-bit integer", "16"},

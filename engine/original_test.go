@@ -1,0 +1,131 @@
+package engine_test
+
+import (
+	"encoding/binary"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"segue/engine"
+	"segue/engine/audio"
+)
+
+// What becomes of originals of every kind in the new file.
+
+// loud is a tone that passes full scale, at the end too, and has more bits than a float32.
+func loud(frames, rate int) []float64 {
+	x := make([]float64, frames)
+	for i := range x {
+		x[i] = 1.7 * math.Cos(2*math.Pi*110*float64(frames-1-i)/float64(rate))
+	}
+	return x
+}
+
+// doubles is a file of one channel of 64-bit floats.
+func doubles(t testing.TB, path string, rate int, x []float64) string {
+	t.Helper()
+	var file []byte
+	if filepath.Ext(path) == ".wav" {
+		file = wavHeader(3, 64, uint32(8*len(x)))
+		binary.LittleEndian.PutUint32(file[24:], uint32(rate))
+		for _, v := range x {
+			file = binary.LittleEndian.AppendUint64(file, math.Float64bits(v))
+		}
+	} else {
+		be := binary.BigEndian
+		file = be.AppendUint32([]byte("FORM\x00\x00\x00\x00AIFCCOMM\x00\x00\x00\x18\x00\x01"), uint32(len(x)))
+		file = be.AppendUint16(file, 64)
+		file = be.AppendUint16(file, 16383+15)
+		file = be.AppendUint64(file, uint64(rate)<<48)
+		file = append(file, "fl64\x00\x00SSND"...)
+		file = append(be.AppendUint32(file, uint32(8+8*len(x))), make([]byte, 8)...)
+		for _, v := range x {
+			file = be.AppendUint64(file, math.Float64bits(v))
+		}
+	}
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// 64-bit floats come back as 32-bit ones, rounded once, and whatever passes full scale is still there.
+func TestDoublesStayFloats(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	const rate = 44100
+	x := loud(rate, rate)
+	want := make([]float32, len(x))
+	for i, v := range x {
+		want[i] = float32(v)
+	}
+	for _, name := range []string{"in.wav", "in.aif"} {
+		path := doubles(t, filepath.Join(w.dir, name), rate, x)
+		for _, include := range []string{"full", "continuation"} {
+			o := w.run(t, func(j *engine.Job) { j.Path, j.Include = path, include }).Outputs[0]
+			got, info := read(t, o.Path)
+			if o.Bits != "32f" || info.Bits != "32f" {
+				t.Errorf("%s, %s: got %s bits, the file has %s, want 32f", name, include, o.Bits, info.Bits)
+			}
+			if include == "full" && !slices.Equal(got[:len(want)], want) {
+				t.Errorf("%s: the original is not untouched", name)
+			}
+		}
+		flac := w.run(t, func(j *engine.Job) { j.Path, j.Format = path, "flac" }).Outputs[0]
+		if flac.Bits != "24" {
+			t.Errorf("%s: got a FLAC of %s bits, want 24", name, flac.Bits)
+		}
+	}
+}
+
+// floats is a WAV of one channel of 32-bit floats.
+func (w world) floats(t testing.TB, name string, rate int, x []float64) string {
+	t.Helper()
+	file := wavHeader(3, 32, uint32(4*len(x)))
+	binary.LittleEndian.PutUint32(file[24:], uint32(rate))
+	for _, v := range x {
+		file = binary.LittleEndian.AppendUint32(file, math.Float32bits(float32(v)))
+	}
+	path := filepath.Join(w.dir, name)
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Another rate or number of channels is no reason to cut a float original at full scale.
+func TestConvertedFloatsPassFullScale(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	const rate = 44100
+	x := loud(rate, rate)
+	path := w.floats(t, "in.wav", rate, x)
+	for _, change := range []func(*engine.Job){
+		func(j *engine.Job) { j.SampleRate = 48000 },
+		func(j *engine.Job) { j.Channels = 2 },
+	} {
+		o := w.run(t, func(j *engine.Job) { j.Path, j.Include = path, "full"; change(j) }).Outputs[0]
+		got, info := read(t, o.Path)
+		original := got[:int(o.SeamSeconds*float64(info.Rate))*info.Channels]
+		if peak, _ := audio.PeakDB(original); math.Abs(peak-20*math.Log10(1.7)) > 0.01 {
+			t.Errorf("%d Hz, %d channels: the original's peak is %.2f dBFS, want %.2f", info.Rate, info.Channels, peak, 20*math.Log10(1.7))
+		}
+	}
+}
+
+// The end of an original beyond full scale fades out in the new part as it is: nothing cuts it at the seam. Behind the fade
+// the new part keeps its ceiling.
+func TestLoudFloatsFadeOut(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	const rate = 44100
+	x := loud(rate, rate)
+	path := w.floats(t, "in.wav", rate, x)
+	o := w.run(t, func(j *engine.Job) { j.Path, j.Include, j.CrossfadeMS = path, "full", 10 }).Outputs[0]
+	got, _ := read(t, o.Path)
+	if step := math.Abs(float64(got[rate] - got[rate-1])); step > 0.02 {
+		t.Errorf("a step of %g at the seam of a tone of peak 1.7, want none", step)
+	}
+	if peak, _ := audio.PeakDB(got[rate+rate/100:]); peak > -0.3+1e-3 {
+		t.Errorf("the new part's peak is %.3f dBFS, want at most -0.3", peak)
+	}
+}
