@@ -2,11 +2,13 @@ package engine_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"segue/engine"
 	"segue/engine/audio"
@@ -127,5 +129,22 @@ func TestLoudFloatsFadeOut(t *testing.T) {
 	}
 	if peak, _ := audio.PeakDB(got[rate+rate/100:]); peak > -0.3+1e-3 {
 		t.Errorf("the new part's peak is %.3f dBFS, want at most -0.3", peak)
+	}
+}
+
+// A job clears away what a killed one has left in the folder to which it writes, once that is a day old.
+func TestLeftoversAreSwept(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	path := w.tone(t, "in.wav", stereo44, 0.5)
+	stale, fresh := filepath.Join(w.dir, ".segue-0123456789abcdef.part"), filepath.Join(w.dir, ".segue-1123456789abcdef.part")
+	for file, age := range map[string]time.Duration{stale: 25 * time.Hour, fresh: time.Hour} {
+		when := time.Now().Add(-age)
+		if err := errors.Join(os.WriteFile(file, []byte("RIFF"), 0o600), os.Chtimes(file, when, when)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.run(t, func(j *engine.Job) { j.Path, j.Variations = path, 2 })
+	if files, want := w.files(t), []string{filepath.Base(fresh), "in-continued-2.wav", "in-continued.wav", "in.wav"}; !slices.Equal(files, want) {
+		t.Errorf("the folder holds %v, want %v", files, want)
 	}
 }

@@ -140,7 +140,12 @@ func (r *run) tryOutput(o output) error {
 	if err != nil {
 		return outputError(o.field, o.path, err)
 	}
-	trial.Abort()
+	defer trial.Abort()
+	if len(r.outputs) == 0 { // all go to one folder
+		for _, path := range trial.Sweep() {
+			r.engine.options.Log.Info("removed what a killed worker had left", "file", path)
+		}
+	}
 	return nil
 }
 
