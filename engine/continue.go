@@ -142,8 +142,13 @@ func (r *run) length() (length, error) {
 		return l, Errorf(AudioLength, "seconds", "seconds: got %g after a prompt of %g s, want at most %g: the model's window is %g s and this version does not slide it",
 			r.job.Seconds, float64(l.prompt)/m.FrameRate(), left, float64(window)/m.FrameRate())
 	}
-	if f := r.outputFormat(); r.newFrames(f) < 1 {
+	f := r.outputFormat()
+	frames := r.newFrames(f)
+	if frames < 1 {
 		return l, Errorf(BadParam, "seconds", "seconds: got %g, want at least one sample, which is %.3g at %d Hz", r.job.Seconds, 1/float64(f.Rate), f.Rate)
+	}
+	if err := r.checkSize(r.outputs[0].path, frames); err != nil {
+		return l, err
 	}
 	l.made = int(made)
 	if l.total() < window {

@@ -1,12 +1,14 @@
 package engine_test
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -146,5 +148,74 @@ func TestLeftoversAreSwept(t *testing.T) {
 	w.run(t, func(j *engine.Job) { j.Path, j.Variations = path, 2 })
 	if files, want := w.files(t), []string{filepath.Base(fresh), "in-continued-2.wav", "in-continued.wav", "in.wav"}; !slices.Equal(files, want) {
 		t.Errorf("the folder holds %v, want %v", files, want)
+	}
+}
+
+// many is a file of 64 channels that is nearly all hole: silence, but for its last frame.
+func (w world) many(t testing.TB, name string, rate, width int, seconds float64) string {
+	t.Helper()
+	const channels = 64
+	frame := channels * width
+	data := int64(seconds*float64(rate)) * int64(frame)
+	head := wavHeader(1, uint16(8*width), uint32(data))
+	binary.LittleEndian.PutUint16(head[22:], channels)
+	binary.LittleEndian.PutUint32(head[24:], uint32(rate))
+	binary.LittleEndian.PutUint16(head[32:], uint16(frame))
+	path := filepath.Join(w.dir, name)
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, headErr := f.Write(head)
+	_, tailErr := f.WriteAt(slices.Repeat([]byte{0x40}, frame), int64(len(head))+data-int64(frame))
+	if err := errors.Join(headErr, tailErr, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// 64 channels are probed and continued however long they last.
+func TestManyChannels(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	path := w.many(t, "in.wav", 48000, 2, 130)
+	info, err := w.engine.Probe(context.Background(), path)
+	if err != nil || info.Channels != 64 || info.Seconds != 130 || info.PeakDB == nil || math.Abs(*info.PeakDB+6) > 0.1 {
+		t.Errorf("got %+v, %v; want 130 s of 64 channels with a peak of -6 dBFS", info, err)
+	}
+	if want := "the last 43.69 s"; len(info.Warnings) != 1 || !strings.Contains(info.Warnings[0], want) {
+		t.Errorf("got warnings %q, want %q", info.Warnings, want)
+	}
+	o := w.run(t, func(j *engine.Job) { j.Path, j.Seconds = path, 0.1 }).Outputs[0]
+	if o.Channels != 64 || o.Frames != 4800 {
+		t.Errorf("got %+v, want 0.1 s of 64 channels", o)
+	}
+}
+
+// What a probe decodes is given up with its request.
+func TestProbeIsCancelled(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	ctx, cancel := context.WithCancelCause(context.Background())
+	stop := errors.New("the musician changed her mind")
+	time.AfterFunc(20*time.Millisecond, func() { cancel(stop) })
+	if _, err := w.engine.Probe(ctx, w.many(t, "in.wav", 48000, 2, 130)); !errors.Is(err, stop) {
+		t.Errorf("got %v, want %v", err, stop)
+	}
+}
+
+// An original that fits a WAV, but not with the new part, is refused before the model works for it; the error speaks of
+// seconds, and of no format that has fewer channels.
+func TestOriginalTooLongWithTheNewPart(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	job := engine.NewJob()
+	job.Path, job.PromptSeconds, job.Include = w.many(t, "in.wav", 48000, 3, 460), 0.5, "full"
+	_, err := w.engine.Run(context.Background(), job, func(p engine.Progress) {
+		if p.Stage != engine.StageLoad {
+			t.Errorf("came to %s", p.Stage)
+		}
+	})
+	var known *engine.Error
+	const want = "one of 470.0 s where 466.0 s fit at 48000 Hz, 64 channels and 24 bits, is not supported; write the continuation alone"
+	if !errors.As(err, &known) || known.Kind != engine.BadParam || known.Field != "include" || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }

@@ -130,11 +130,8 @@ func (r *run) tryOutput(o output) error {
 		}
 	}
 	format := r.outputFormat()
-	if r.source != nil && r.job.Include == "full" {
-		seconds := float64(r.source.seam) / float64(r.source.info.Rate)
-		if err := format.CheckFrames(o.path, int64(seconds*float64(format.Rate))); err != nil {
-			return outputError("include", o.path, err)
-		}
+	if err := r.checkSize(o.path, 0); err != nil {
+		return err
 	}
 	trial, err := audio.Create(o.path, format, r.job.Overwrite)
 	if err != nil {
@@ -145,6 +142,19 @@ func (r *run) tryOutput(o output) error {
 		for _, path := range trial.Sweep() {
 			r.engine.options.Log.Info("removed what a killed worker had left", "file", path)
 		}
+	}
+	return nil
+}
+
+// checkSize finds out whether a file can hold what it is to: the original, if at all, and the new part's frames.
+func (r *run) checkSize(path string, newFrames int) error {
+	if r.source == nil || r.job.Include != "full" {
+		return nil
+	}
+	format := r.outputFormat()
+	seconds := float64(r.source.seam) / float64(r.source.info.Rate)
+	if err := format.CheckFrames(path, int64(seconds*float64(format.Rate))+int64(newFrames)); err != nil {
+		return outputError("include", path, err)
 	}
 	return nil
 }

@@ -7,8 +7,12 @@ import (
 	"segue/engine/audio"
 )
 
-// probedSeconds bounds what a probe listens to: the end of a longer file, which is what a continuation would hear.
-const probedSeconds = 120
+// What bounds how much of a file a probe listens to: its end, which is what a continuation would hear. All channels
+// together have at most probedSamples, which take some seconds to decode.
+const (
+	probedSeconds = 120
+	probedSamples = 1 << 27
+)
 
 // Probe tells what an audio file is, without the device.
 func (e *Engine) Probe(ctx context.Context, path string) (AudioInfo, error) {
@@ -26,20 +30,33 @@ func (e *Engine) Probe(ctx context.Context, path string) (AudioInfo, error) {
 		Path: resolved, Format: f.Format, Encoding: f.Encoding, SampleRate: f.Rate, Channels: f.Channels,
 		Frames: f.Frames, Seconds: float64(f.Frames) / float64(f.Rate), Warnings: f.Warnings,
 	}
-	n := min(f.Frames, int64(probedSeconds*f.Rate))
+	n := min(f.Frames, int64(probedSeconds*f.Rate), int64(probedSamples/f.Channels))
 	if n < f.Frames {
-		info.Warnings = append(info.Warnings, fmt.Sprintf("peak, loudness and tempo are those of the last %d s", probedSeconds))
+		info.Warnings = append(info.Warnings, fmt.Sprintf("peak, loudness and tempo are those of the last %.4g s", float64(n)/float64(f.Rate)))
 	}
-	if ctx.Err() != nil {
-		return AudioInfo{}, context.Cause(ctx)
-	}
-	interleaved, err := reader.Read(f.Frames-n, n)
-	if err != nil {
+	if err := listen(ctx, reader, n, &info); err != nil {
+		if ctx.Err() != nil {
+			return AudioInfo{}, context.Cause(ctx)
+		}
 		return AudioInfo{}, audioError("path", resolved, err)
 	}
-	planar := audio.Deinterleave(interleaved, f.Channels)
-	info.PeakDB = measured(audio.PeakDB(planar...))
-	info.Loudness = measured(audio.Loudness(planar, f.Rate))
-	info.Tempo = measured(audio.Tempo(audio.Mix(planar, 1)[0], f.Rate))
 	return info, nil
+}
+
+// listen measures the last n frames. Of many channels it holds their mean alone.
+func listen(ctx context.Context, reader *audio.Reader, n int64, info *AudioInfo) error {
+	meter := audio.NewMeter(info.SampleRate, info.Channels)
+	var mono []float32
+	err := reader.Blocks(info.Frames-n, n, func(block []float32) error {
+		planar := audio.Deinterleave(block, info.Channels)
+		meter.Add(planar)
+		mono = append(mono, audio.Mix(planar, 1)[0]...)
+		return ctx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	info.PeakDB, info.Loudness = measured(meter.PeakDB()), measured(meter.Loudness())
+	info.Tempo = measured(audio.Tempo(mono, info.SampleRate))
+	return nil
 }

@@ -185,11 +185,10 @@ func (r *run) newFrames(f audio.Format) int {
 // tail returns the last frames frames before the seam in the output's rate and channels.
 func (s *source) tail(frames int, f audio.Format) ([][]float32, error) {
 	n := min(s.seam, int64(math.Ceil(float64(frames)*float64(s.info.Rate)/float64(f.Rate)))+int64(s.info.Rate/25))
-	interleaved, err := s.reader.Read(s.seam-n, n)
+	planar, err := s.reader.ReadMixed(s.seam-n, n, f.Channels)
 	if err != nil {
 		return nil, audioError(s.field, s.path, err)
 	}
-	planar := audio.Mix(audio.Deinterleave(interleaved, s.info.Channels), f.Channels)
 	for c := range planar {
 		planar[c] = audio.Resample(planar[c], s.info.Rate, f.Rate)
 		planar[c] = planar[c][max(0, len(planar[c])-frames):]

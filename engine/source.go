@@ -56,12 +56,11 @@ func (e *Engine) openSource(field, name string) (*source, error) {
 // start returns the first seconds of the file, or all of a shorter one, as one channel at rate.
 func (s *source) start(seconds float64, rate int) ([]float32, error) {
 	n := min(s.info.Frames, int64(seconds*float64(s.info.Rate)))
-	interleaved, err := s.reader.Read(0, n)
+	mono, err := s.reader.ReadMixed(0, n, 1)
 	if err != nil {
 		return nil, audioError(s.field, s.path, err)
 	}
-	mono := audio.Mix(audio.Deinterleave(interleaved, s.info.Channels), 1)[0]
-	return audio.Resample(mono, s.info.Rate, rate), nil
+	return audio.Resample(mono[0], s.info.Rate, rate), nil
 }
 
 // audioError gives an error met while reading audio its kind.
@@ -91,11 +90,10 @@ func (s *source) read(frames, rate, hop, channels int) ([][]float32, error) {
 		n += (period - n%period) % period // both clocks tick at the seam
 	}
 	n = min(n, s.seam)
-	interleaved, err := s.reader.Read(s.seam-n, n)
+	planar, err := s.reader.ReadMixed(s.seam-n, n, channels)
 	if err != nil {
 		return nil, audioError(s.field, s.path, err)
 	}
-	planar := audio.Mix(audio.Deinterleave(interleaved, s.info.Channels), channels)
 	for i := range planar {
 		planar[i] = audio.Resample(planar[i], s.info.Rate, rate)
 		planar[i] = planar[i][max(0, len(planar[i])-samples):]

@@ -6,8 +6,9 @@ package audio
 import "math"
 
 // PeakDB is the highest absolute sample of all channels in dBFS; not ok for silence.
-func PeakDB(x ...[]float32) (db float64, ok bool) {
-	peak := peak(x)
+func PeakDB(x ...[]float32) (db float64, ok bool) { return toDB(peak(x)) }
+
+func toDB(peak float64) (db float64, ok bool) {
 	if peak == 0 {
 		return 0, false
 	}
@@ -26,19 +27,69 @@ func peak(planar [][]float32) float64 {
 
 // Loudness is the integrated loudness in LUFS; not ok below 400 ms or where the gates leave nothing.
 func Loudness(planar [][]float32, rate int) (lufs float64, ok bool) {
-	if len(planar) == 0 {
-		return 0, false
+	m := NewMeter(rate, len(planar))
+	m.Add(planar)
+	return m.Loudness()
+}
+
+// Meter measures audio that comes in pieces, of which it keeps nothing: PeakDB and Loudness are those of the whole.
+type Meter struct {
+	peak     float64
+	hop      int       // samples in 100 ms
+	filled   int       // of the hop under way
+	hops     []float64 // weighted square sum of all channels, per hop
+	channels []channelMeter
+}
+
+type channelMeter struct {
+	weight          float64
+	shelf, highpass *biquad
+	sum             float64 // of squares, in the hop under way
+}
+
+// NewMeter measures audio of so many channels at rate.
+func NewMeter(rate, channels int) *Meter {
+	m := &Meter{hop: rate / 10, channels: make([]channelMeter, channels)}
+	for c := range m.channels {
+		shelf, highpass := kWeighting(float64(rate))
+		m.channels[c] = channelMeter{weight: channelWeight(c, channels), shelf: shelf, highpass: highpass}
 	}
-	hop := rate / 10
-	hops := make([]float64, len(planar[0])/hop) // weighted square sum of all channels, per 100 ms
-	for c, samples := range planar {
-		if weight := channelWeight(c, len(planar)); weight > 0 {
-			addPower(hops, samples, rate, hop, weight)
+	return m
+}
+
+// Add measures the next piece: one slice for each channel, all of one length.
+func (m *Meter) Add(planar [][]float32) {
+	m.peak = max(m.peak, peak(planar))
+	for at := 0; len(planar) > 0 && at < len(planar[0]); {
+		n := min(m.hop-m.filled, len(planar[0])-at)
+		for c := range m.channels {
+			m.channels[c].add(planar[c][at : at+n])
+		}
+		at, m.filled = at+n, m.filled+n
+		if m.filled == m.hop {
+			m.endHop()
 		}
 	}
+}
+
+func (m *Meter) endHop() {
+	power := 0.0
+	for c := range m.channels {
+		channel := &m.channels[c]
+		power += channel.weight * channel.sum
+		channel.sum = 0
+	}
+	m.hops, m.filled = append(m.hops, power), 0
+}
+
+// PeakDB is the highest absolute sample so far in dBFS; not ok for silence.
+func (m *Meter) PeakDB() (db float64, ok bool) { return toDB(m.peak) }
+
+// Loudness is that of all whole hops so far; see the function Loudness.
+func (m *Meter) Loudness() (lufs float64, ok bool) {
 	var blocks []float64
-	for i := 0; i+4 <= len(hops); i++ {
-		blocks = append(blocks, (hops[i]+hops[i+1]+hops[i+2]+hops[i+3])/float64(4*hop))
+	for i := 0; i+4 <= len(m.hops); i++ {
+		blocks = append(blocks, (m.hops[i]+m.hops[i+1]+m.hops[i+2]+m.hops[i+3])/float64(4*m.hop))
 	}
 	level, ok := gatedMean(blocks, fromLUFS(-70))
 	if !ok {
@@ -70,16 +121,14 @@ func gatedMean(blocks []float64, gate float64) (mean float64, ok bool) {
 	return mean / float64(max(n, 1)), n > 0
 }
 
-// addPower adds each hop's weighted sum of squares of the K-weighted channel.
-func addPower(hops []float64, samples []float32, rate, hop int, weight float64) {
-	shelf, highpass := kWeighting(float64(rate))
-	for h := range hops {
-		sum := 0.0
-		for _, v := range samples[h*hop : (h+1)*hop] {
-			y := highpass.next(shelf.next(float64(v)))
-			sum += y * y
-		}
-		hops[h] += weight * sum
+// add sums the squares of the K-weighted samples.
+func (m *channelMeter) add(samples []float32) {
+	if m.weight == 0 {
+		return
+	}
+	for _, v := range samples {
+		y := m.highpass.next(m.shelf.next(float64(v)))
+		m.sum += y * y
 	}
 }
 

@@ -189,3 +189,26 @@ func TestLimit(t *testing.T) {
 		t.Errorf("without a tail: got %v, want %v", head[0], want)
 	}
 }
+
+// A Meter tells of pieces, of whatever lengths, exactly what is told of the whole.
+func TestMeter(t *testing.T) {
+	const rate, channels = 8000, 6
+	planar := Deinterleave(noise(channels*20001, 0.9), channels)
+	meter := NewMeter(rate, channels)
+	for at, n := 0, 1; at < 20001; n = n*3%1601 + 1 {
+		end := min(at+n, 20001)
+		piece := make([][]float32, channels)
+		for c := range piece {
+			piece[c] = planar[c][at:end]
+		}
+		meter.Add(piece)
+		at = end
+	}
+	peak, _ := meter.PeakDB()
+	loudness, _ := meter.Loudness()
+	wantPeak, _ := PeakDB(planar...)
+	wantLoudness, _ := Loudness(planar, rate)
+	if peak != wantPeak || loudness != wantLoudness {
+		t.Errorf("got %v dBFS and %v LUFS, want %v and %v", peak, loudness, wantPeak, wantLoudness)
+	}
+}

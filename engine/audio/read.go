@@ -25,8 +25,8 @@ const (
 // blockSamples bounds what is decoded at once, in samples of all channels.
 const blockSamples = 1 << 16
 
-// maxWindow bounds one Read: 1 GiB of float32.
-const maxWindow = 1 << 28
+// maxWindow bounds what one Read returns: 1 GiB of float32. It is a variable for the tests alone.
+var maxWindow int64 = 1 << 28
 
 // Info describes a file that can be read.
 type Info struct {
@@ -131,13 +131,11 @@ func (r *Reader) Close() error { return r.file.Close() }
 
 // Read returns frames from … from+n-1, interleaved.
 func (r *Reader) Read(from, n int64) ([]float32, error) {
-	channels := int64(r.info.Channels)
-	if n > maxWindow/channels {
-		return nil, &UnsupportedError{Path: r.path, What: fmt.Sprintf("a window of %d frames", n),
-			Cure: fmt.Sprintf("read at most %d at once", maxWindow/channels)}
+	if err := r.checkWindow(n, r.info.Channels); err != nil {
+		return nil, err
 	}
 	// A lying header must not cost memory: beyond a few seconds the slice grows with what is really there.
-	samples := make([]float32, 0, min(max(n, 0)*channels, 1<<21))
+	samples := make([]float32, 0, min(max(n, 0)*int64(r.info.Channels), 1<<21))
 	err := r.Blocks(from, n, func(block []float32) error {
 		samples = append(samples, block...)
 		return nil
@@ -146,6 +144,37 @@ func (r *Reader) Read(from, n int64) ([]float32, error) {
 		return nil, err
 	}
 	return samples, nil
+}
+
+// ReadMixed returns the same window planar, in so many channels: what Mix makes of it. Only these are held, so a window of
+// many channels costs no more than they do.
+func (r *Reader) ReadMixed(from, n int64, channels int) ([][]float32, error) {
+	if err := r.checkWindow(n, channels); err != nil {
+		return nil, err
+	}
+	planar := make([][]float32, channels)
+	err := r.Blocks(from, n, func(block []float32) error {
+		for c, samples := range Mix(Deinterleave(block, r.info.Channels), channels) {
+			planar[c] = append(planar[c], samples...)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return planar, nil
+}
+
+// checkWindow refuses what would take more memory than there may be.
+func (r *Reader) checkWindow(n int64, channels int) error {
+	most := maxWindow / int64(channels)
+	if n <= most {
+		return nil
+	}
+	seconds := func(frames int64) float64 { return float64(frames) / float64(r.info.Rate) }
+	return &UnsupportedError{Path: r.path,
+		What: fmt.Sprintf("a window of %.1f s in %d channels at %d Hz", seconds(n), channels, r.info.Rate),
+		Cure: fmt.Sprintf("read at most %.1f s at once", seconds(most))}
 }
 
 // Blocks hands the same window to fn in bounded interleaved blocks of whole frames; a block is valid during the call.

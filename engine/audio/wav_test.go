@@ -264,3 +264,32 @@ func TestHugeRF64(t *testing.T) {
 		t.Errorf("allocated %d MB in all for 7 MB of samples", mb)
 	}
 }
+
+// A window of many channels costs what is kept of it: with all of them it is refused, in seconds, mixed down it is read.
+func TestReadMixed(t *testing.T) {
+	const channels, frames = 64, 3000 // more than one block
+	ints, _ := integers(16, channels*frames)
+	r := mustOpen(t, write(t, "a.wav", riff(fmtChunk(1, channels, 8000, 2, 16), chunkLE("data", packLE(2, ints...)))))
+	whole := Deinterleave(mustRead(t, r, 5, frames-5), channels)
+	before := maxWindow
+	t.Cleanup(func() { maxWindow = before })
+	maxWindow = channels * 2000
+	for _, to := range []int{1, 2, 40} {
+		got, err := r.ReadMixed(5, frames-5, to)
+		if err != nil || !slices.EqualFunc(got, Mix(whole, to), slices.Equal) {
+			t.Errorf("to %d channels: got other samples, %v", to, err)
+		}
+	}
+	_, err := r.Read(5, frames-5)
+	_, mixedErr := r.ReadMixed(5, frames-5, channels)
+	for _, err := range []error{err, mixedErr} {
+		var unsupported *UnsupportedError
+		if !errors.As(err, &unsupported) || !strings.Contains(err.Error(), "a window of 0.4 s in 64 channels at 8000 Hz") ||
+			!strings.Contains(err.Error(), "read at most 0.2 s at once") {
+			t.Errorf("got %v, want the seconds that were asked for, and those that may be", err)
+		}
+	}
+	if _, err := r.ReadMixed(5, frames, 1); err == nil {
+		t.Error("a window beyond the end was read")
+	}
+}

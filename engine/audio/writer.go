@@ -24,6 +24,9 @@ type Format struct {
 	Channels  int
 }
 
+// maxFLACChannels is what the format can say.
+const maxFLACChannels = 8
+
 // encoder writes samples: integers of the format's size, or the bits of floats. close completes the headers.
 type encoder interface {
 	encode(interleaved []int) error
@@ -78,8 +81,8 @@ func (f Format) check(path string) error {
 		what, cure = fmt.Sprintf("writing %q bits", f.Bits), "write 16, 24 or 32f"
 	case f.Container == "flac" && f.Bits == "32f":
 		what, cure = "float in FLAC", "write 24 bits, or wav"
-	case f.Container == "flac" && f.Channels > 8:
-		what, cure = fmt.Sprintf("FLAC of %d channels", f.Channels), "write at most 8, or wav"
+	case f.Container == "flac" && f.Channels > maxFLACChannels:
+		what, cure = fmt.Sprintf("FLAC of %d channels", f.Channels), fmt.Sprintf("write at most %d, or wav", maxFLACChannels)
 	default:
 		return withPath(path, checkShape(f.Rate, f.Channels))
 	}
@@ -187,10 +190,18 @@ func (f Format) checkSamples(path string, samples int64) error {
 	if bits := f.bits(); bits > 0 {
 		width = int64(bits / 8)
 	}
-	if f.Container != "wav" || samples < (math.MaxUint32-wavHeaderSize)/width {
+	most := (math.MaxUint32 - wavHeaderSize) / width
+	if f.Container != "wav" || samples < most {
 		return nil
 	}
-	return &UnsupportedError{Path: path, What: "a WAV over 4 GiB", Cure: "write flac, or the continuation alone"}
+	seconds := func(samples int64) float64 { return float64(samples) / float64(f.Channels) / float64(f.Rate) }
+	cure := "write the continuation alone"
+	if f.Channels <= maxFLACChannels {
+		cure = "write flac, or the continuation alone"
+	}
+	return &UnsupportedError{Path: path, Cure: cure,
+		What: fmt.Sprintf("a WAV over 4 GiB, here one of %.1f s where %.1f s fit at %d Hz, %d channels and %d bits,",
+			seconds(samples), seconds(most), f.Rate, f.Channels, 8*width)}
 }
 
 // quantize fills w.ints.

@@ -325,6 +325,17 @@ func TestWAVTooLong(t *testing.T) {
 	if err := w.Write(make([]float32, 2000), false); !errors.As(err, &unsupported) {
 		t.Errorf("4 GiB: %v", err)
 	}
+	for _, c := range []struct {
+		format Format
+		want   string
+	}{
+		{Format{"wav", "24", 48000, 64}, "one of 480.0 s where 466.0 s fit at 48000 Hz, 64 channels and 24 bits, is not supported; write the continuation alone"},
+		{Format{"wav", "32f", 384000, 8}, "one of 480.0 s where 349.5 s fit at 384000 Hz, 8 channels and 32 bits, is not supported; write flac, or the continuation alone"},
+	} {
+		if err := c.format.CheckFrames("a.wav", int64(480*c.format.Rate)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, want %s", err, c.want)
+		}
+	}
 }
 
 // What the disk says arrives as it is: the FLAC library wraps errors so that their cause is lost, in colours.

@@ -23,11 +23,10 @@ func (b *bench) readPrompt(m *musicgen.Model) (*prompt, error) {
 		one := chords(frames*m.Codec.Hop(), m.Rate())
 		return &prompt{audio.Mix([][]float32{one}, m.Channels()), frames}, nil
 	}
-	planar, rate, err := readEnd(b.Clip, b.PromptSeconds)
+	planar, rate, err := readEnd(b.Clip, b.PromptSeconds, m.Channels())
 	if err != nil {
 		return nil, err
 	}
-	planar = audio.Mix(planar, m.Channels())
 	for i := range planar {
 		planar[i] = audio.Resample(planar[i], rate, m.Rate())
 	}
@@ -40,8 +39,8 @@ func (b *bench) readPrompt(m *musicgen.Model) (*prompt, error) {
 	return &prompt{planar, frames}, nil
 }
 
-// readEnd reads the last seconds of a file.
-func readEnd(path string, seconds float64) (planar [][]float32, rate int, err error) {
+// readEnd reads the last seconds of a file, in so many channels.
+func readEnd(path string, seconds float64, channels int) (planar [][]float32, rate int, err error) {
 	reader, err := audio.Open(path)
 	if err != nil {
 		return nil, 0, err
@@ -49,8 +48,8 @@ func readEnd(path string, seconds float64) (planar [][]float32, rate int, err er
 	defer reader.Close()
 	info := reader.Info()
 	n := min(info.Frames, int64(math.Ceil(seconds*float64(info.Rate))))
-	interleaved, err := reader.Read(info.Frames-n, n)
-	return audio.Deinterleave(interleaved, info.Channels), info.Rate, err
+	planar, err = reader.ReadMixed(info.Frames-n, n, channels)
+	return planar, info.Rate, err
 }
 
 // chords is a minor and a major triad in turn, half a second each, plucked, over a bass: music enough to be continued.
