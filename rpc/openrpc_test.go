@@ -117,7 +117,7 @@ func describeMethod(t *testing.T, m method) documentMethod {
 		if field.Anonymous || name == m.without {
 			continue
 		}
-		schema := schemaOf(t, field.Type)
+		schema := schemaOf(t, plain(field.Type))
 		annotate(t, schema, field)
 		schema.Description = "" // the value has it
 		if preset := defaults.FieldByIndex(field.Index); !preset.IsZero() {
@@ -130,6 +130,14 @@ func describeMethod(t *testing.T, m method) documentMethod {
 		d.Errors = errorsOf(m)
 	}
 	return d
+}
+
+// plain is what a pointer points to: nil is absence, and null means that for every parameter.
+func plain(t reflect.Type) reflect.Type {
+	if t.Kind() == reflect.Pointer {
+		return t.Elem()
+	}
+	return t
 }
 
 // errorsOf names what a method can answer beside its result: what takes no time fails in its parameters only.
