@@ -239,6 +239,28 @@ func TestDocumentKeepsToItsWord(t *testing.T) {
 	}
 }
 
+// What the model has a say in has no default in the document, but the words that say so.
+func TestDocumentLeavesSettingsToTheModel(t *testing.T) {
+	var d document
+	if err := json.Unmarshal(Schema(), &d); err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range methods() {
+		left := 0
+		for _, p := range d.Methods[i].Params {
+			if strings.Contains(p.Description, "absent: as the model says, else ") {
+				left++
+				if p.Schema.Default != nil || p.Schema.Type == "" {
+					t.Errorf("%s: %s: got default %s, type %q, want none, and one type", m.name, p.Name, p.Schema.Default, p.Schema.Type)
+				}
+			}
+		}
+		if m.job && left != reflect.TypeFor[engine.SamplingOptions]().NumField() {
+			t.Errorf("%s: %d parameters are left to the model, want every sampling option", m.name, left)
+		}
+	}
+}
+
 // described compiles the schema at a JSON pointer of the document.
 func described(t *testing.T, pointer string) *validator.Schema {
 	t.Helper()
