@@ -46,13 +46,14 @@ type run struct {
 	job    Job
 	report func(Progress)
 
-	source  *source // nil for generate
-	melody  *source // nil for none
-	stem    string  // of the outputs' names
-	outputs []output
-	model   *resident
-	started time.Time
-	result  Result
+	source   *source // nil for generate
+	melody   *source // nil for none
+	stem     string  // of the outputs' names
+	outputs  []output
+	model    *resident
+	sampling Sampling // the job's; the model's for what it leaves open
+	started  time.Time
+	result   Result
 }
 
 // make is the whole journey of a request, once it has the device. It begins anew where packed weights turn out to be
@@ -110,6 +111,7 @@ func (r *run) load(ctx context.Context) (err error) {
 	if r.model, err = r.engine.acquire(ctx, r.job.ModelOptions); err != nil {
 		return err
 	}
+	r.sampling = r.model.info.Sampling.with(r.job.SamplingOptions)
 	if r.source != nil {
 		err = r.model.shelves.sound(codecPart)
 	}
@@ -164,8 +166,8 @@ func (r *run) decode(ctx context.Context, p *prompt, l length) ([][]int32, error
 		seeds[i] = uint64(r.job.Seed) + uint64(i)
 	}
 	how := lm.Sampling{
-		Guidance: float32(r.job.Guidance), Temperature: float32(r.job.Temperature),
-		TopK: r.job.TopK, TopP: float32(r.job.TopP), Greedy: r.job.Greedy,
+		Guidance: float32(r.sampling.Guidance), Temperature: float32(r.sampling.Temperature),
+		TopK: r.sampling.TopK, TopP: float32(r.sampling.TopP), Greedy: r.job.Greedy,
 	}
 	start := time.Now()
 	return r.model.model.LM.Generate(ctx, r.engine.stream, p.prefix, seeds, l.total(), how, func(done, total int) {
@@ -186,6 +188,7 @@ func (r *run) progress(stage Stage, fraction, etaSeconds float64) {
 func (r *run) finish(l length) {
 	res, t := &r.result, &r.result.Timing
 	res.Model, res.Quantization = r.model.info.Name, r.model.info.Quantization
+	res.Sampling = r.sampling
 	res.Device = r.engine.options.Backend.Device().Backend
 	if r.source != nil {
 		res.Prompt.Seconds = float64(l.prompt) / r.model.model.FrameRate()

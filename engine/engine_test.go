@@ -423,10 +423,10 @@ func TestRefusals(t *testing.T) {
 		}, engine.AudioLength, "promptSeconds"},
 		{"endless", func(j *engine.Job) { j.Seconds = 1e300 }, engine.AudioLength, "seconds"},
 		{"less than a sample", func(j *engine.Job) { j.Seconds = 1e-9 }, engine.BadParam, "seconds"},
-		{"temperature that float32 has not", func(j *engine.Job) { j.Temperature = 1e-50 }, engine.BadParam, "temperature"},
-		{"share that float32 has not", func(j *engine.Job) { j.TopP = 1e-50 }, engine.BadParam, "topP"},
+		{"temperature that float32 has not", func(j *engine.Job) { j.Temperature = new(1e-50) }, engine.BadParam, "temperature"},
+		{"share that float32 has not", func(j *engine.Job) { j.TopP = new(1e-50) }, engine.BadParam, "topP"},
 		{"negative seconds", func(j *engine.Job) { j.Seconds = -1 }, engine.BadParam, "seconds"},
-		{"no number", func(j *engine.Job) { j.Temperature = math.NaN() }, engine.BadParam, "temperature"},
+		{"no number", func(j *engine.Job) { j.Temperature = new(math.NaN()) }, engine.BadParam, "temperature"},
 		{"too many takes", func(j *engine.Job) { j.Variations = 17 }, engine.BadParam, "variations"},
 		{"unknown model", func(j *engine.Job) { j.Model = "musicgen-gigantic" }, engine.ModelUnknown, "model"},
 		{"missing model folder", func(j *engine.Job) { j.Model = "./nowhere" }, engine.ModelMissing, "model"},
@@ -608,6 +608,9 @@ func TestModels(t *testing.T) {
 	if m := found["random-tiny"]; m.Source != "bundled" || m.Problem != "" || !strings.Contains(m.Description, "untrained") {
 		t.Errorf("bundled: got %+v", m)
 	}
+	if mono, same := found["mono"], found["mono-audiocraft"]; mono.Parameters < 1000 || mono.Parameters >= mono.Bytes || same.Parameters != mono.Parameters {
+		t.Errorf("mono: got %d parameters in %d bytes, in the other layout %d", mono.Parameters, mono.Bytes, same.Parameters)
+	}
 	if m := found["someone/tiny-stereo"]; m.Source != "huggingface" || m.Channels != 2 || m.Problem != "" {
 		t.Errorf("hub: got %+v", m)
 	}
@@ -684,6 +687,132 @@ func TestMelody(t *testing.T) {
 				t.Errorf("melody %q, text %q made the same as %s", melody, text, same)
 			}
 			made[string(data)] = melody + " " + text
+		}
+	}
+}
+
+// saying copies a model and lets its makers say how codes are drawn.
+func (w world) saying(t testing.TB, model, name, generation string) string {
+	t.Helper()
+	dir := filepath.Join(w.dir, name)
+	if err := os.CopyFS(dir, os.DirFS(model)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "generation_config.json"), []byte(generation), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// bytesOf is a result's one file.
+func bytesOf(t testing.TB, r engine.Result) string {
+	t.Helper()
+	data, err := os.ReadFile(r.Outputs[0].Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// A model's makers say how codes are drawn where the request does not; a request that names a value gets it.
+func TestModelSaysHowToDraw(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	for _, base := range []string{"../testdata/tiny", "../testdata/goldens/melody"} {
+		model := w.saying(t, base, filepath.Base(base), `{"temperature":0.5,"top_k":7,"top_p":0.9,"guidance_scale":1.5,"do_sample":false}`)
+		silent := w.saying(t, base, filepath.Base(base)+"-silent", `{"do_sample":true}`)
+		says := engine.Sampling{Temperature: 0.5, TopK: 7, TopP: 0.9, Guidance: 1.5}
+		published := engine.Sampling{Temperature: 1, TopK: 250, TopP: 1, Guidance: 3}
+		named := func(s engine.Sampling) engine.SamplingOptions {
+			return engine.SamplingOptions{Temperature: &s.Temperature, TopK: &s.TopK, TopP: &s.TopP, Guidance: &s.Guidance}
+		}
+		for _, test := range []struct {
+			name, model string
+			options     engine.SamplingOptions
+			want        engine.Sampling
+		}{
+			{"the model's", model, engine.SamplingOptions{}, says},
+			{"the model's, named", silent, named(says), says},
+			{"nobody's", silent, engine.SamplingOptions{}, published},
+			{"the published, named", model, named(published), published},
+			{"top-k named", model, engine.SamplingOptions{TopK: new(250)}, engine.Sampling{Temperature: 0.5, TopK: 250, TopP: 0.9, Guidance: 1.5}},
+			{"zeros named", model, engine.SamplingOptions{TopK: new(0), Guidance: new(0.0)}, engine.Sampling{Temperature: 0.5, TopP: 0.9}},
+		} {
+			make := func(s engine.SamplingOptions) engine.Result {
+				return w.run(t, func(j *engine.Job) { j.Model, j.Text, j.SamplingOptions = test.model, "techno", s })
+			}
+			r := make(test.options)
+			if r.Sampling != test.want {
+				t.Errorf("%s, %s: got %+v, want %+v", base, test.name, r.Sampling, test.want)
+			}
+			if bytesOf(t, r) != bytesOf(t, make(named(test.want))) {
+				t.Errorf("%s, %s: other music than with all of it named", base, test.name)
+			}
+		}
+		own := w.run(t, func(j *engine.Job) { j.Model, j.Text = model, "techno" })
+		if other := w.run(t, func(j *engine.Job) { j.Model, j.Text, j.TopK = model, "techno", new(250) }); bytesOf(t, own) == bytesOf(t, other) {
+			t.Errorf("%s: the same music of 7 and of 250 codes", base)
+		}
+		for path, want := range map[string]engine.Sampling{model: says, silent: published} {
+			info, err := w.engine.Model(context.Background(), path)
+			if err != nil || info.Sampling == nil || *info.Sampling != want {
+				t.Errorf("%s: got %+v, %v, want %+v", path, info.Sampling, err, want)
+			}
+		}
+	}
+}
+
+// Rows, their memory and the cache of prompts go by the guidance that applies, whoever says it; and so for greedy music,
+// which a request alone may ask for.
+func TestGuidanceOfTheModel(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	model := w.saying(t, "../testdata/tiny", "unguided", `{"guidance_scale":1,"do_sample":false}`)
+	path := w.tone(t, "in.wav", stereo44, 1)
+	take := func(guidance *float64) (r engine.Result, grown int64) {
+		before := w.backend.Allocated()
+		r = w.run(t, func(j *engine.Job) { j.Path, j.Model, j.Text, j.Guidance = path, model, "techno", guidance })
+		return r, w.backend.Allocated() - before
+	}
+	if _, err := w.engine.Load(context.Background(), engine.ModelOptions{Model: model}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	take(new(1.0)) // leaves state and text behind
+	said, grown := take(nil)
+	if !said.Prompt.Cached || grown != 0 {
+		t.Errorf("the model's guidance of 1: cached %v, %d bytes more; want the prompt of the one that was named", said.Prompt.Cached, grown)
+	}
+	guided, grown := take(new(3.0))
+	if guided.Prompt.Cached || grown <= 0 || bytesOf(t, guided) == bytesOf(t, said) {
+		t.Errorf("guidance 3 named: cached %v, %d bytes more; want another prompt and other music", guided.Prompt.Cached, grown)
+	}
+	if again, _ := take(new(2.0)); !again.Prompt.Cached {
+		t.Error("guidance 2 after 3 saw the prompt again")
+	}
+	if status := w.engine.Status(); status.CachedPrompts != 2 {
+		t.Errorf("got %d prompts, want the unguided and the guided one", status.CachedPrompts)
+	}
+	greedy := w.run(t, func(j *engine.Job) { j.Path, j.Model, j.Text, j.Greedy = path, model, "techno", true })
+	if bytesOf(t, greedy) == bytesOf(t, said) {
+		t.Error("do_sample false made the music greedy")
+	}
+}
+
+// Generation settings that cannot be are told when the model is named, not while it plays.
+func TestModelSaysNonsense(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	for generation, want := range map[string]string{
+		`{"top_k":-5,"top_p":2}`: "generation_config.json: top_k: got -5, want 0 to 65536; mend it or take it out\ntop_p: got 2, want 0.000001 to 1",
+		`{"temperature":"hot"}`:  `generation_config.json: temperature: got "hot", want a number, 0.000001 to 10; mend it or take it out`,
+		`{"guidance_scale":NaN}`: "generation_config.json: got no JSON object",
+	} {
+		model := w.saying(t, "../testdata/tiny", strings.Trim(generation, "{}"), generation)
+		info, err := w.engine.Model(context.Background(), model)
+		if err != nil || !strings.Contains(info.Problem, want) || info.Sampling != nil {
+			t.Errorf("%s: got %+v, %v, want the problem %q", generation, info, err, want)
+		}
+		_, err = w.engine.Load(context.Background(), engine.ModelOptions{Model: model}, quiet)
+		var known *engine.Error
+		if !errors.As(err, &known) || known.Kind != engine.ModelInvalid || known.Field != "model" || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s with %q", generation, err, engine.ModelInvalid, want)
 		}
 	}
 }

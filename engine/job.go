@@ -16,11 +16,8 @@ type Job struct {
 	PromptFrom    string  `json:"promptFrom,omitempty" doc:"end: hear the end of the file and continue there; start: hear its start and continue after promptSeconds" enum:"end,start"`
 	Seconds       float64 `json:"seconds,omitempty" doc:"seconds of new audio, exact to the sample" above:"0"`
 
-	Temperature float64 `json:"temperature,omitempty" doc:"randomness: 1 as trained, lower is safer" min:"0.000001" max:"10"`
-	TopK        int     `json:"topK,omitempty" doc:"draw from the k most likely codes; 0: all" min:"0" max:"65536"`
-	TopP        float64 `json:"topP,omitempty" doc:"draw from the most likely codes that together reach this probability; 1: all" min:"0.000001" max:"1"`
-	Guidance    float64 `json:"guidance,omitempty" doc:"how strongly to follow the text; 1: no guidance work" min:"0" max:"100"`
-	Greedy      bool    `json:"greedy,omitempty" doc:"always take the likeliest code; the seed has no effect"`
+	SamplingOptions `json:",squash"`
+	Greedy          bool `json:"greedy,omitempty" doc:"always take the likeliest code; the seed has no effect; absent: no, whatever the model says"`
 
 	OutputDir   string  `json:"outputDir,omitempty" doc:"folder for the new files; absent: beside the input (continue), or the worker's folder (generate)"`
 	OutputPath  string  `json:"outputPath,omitempty" doc:"the new file's own path; with variations, -2, -3 … go before the extension"`
@@ -50,12 +47,11 @@ type ModelOptions struct {
 	KVCache      string `json:"kvCache,omitempty" doc:"keys and values of past columns: f32, f16 or q8 (int8); auto: q8" enum:"auto,f32,f16,q8,int8"`
 }
 
-// NewJob returns a Job with the defaults.
+// NewJob returns a Job with the defaults, but for those that are the model's to say: SamplingOptions.
 func NewJob() Job {
 	return Job{
 		Seed: -1, Variations: 1,
 		PromptSeconds: 6, PromptFrom: "end", Seconds: 10,
-		Temperature: 1, TopK: 250, TopP: 1, Guidance: 3,
 		Include: "continuation", CrossfadeMS: 10, Level: "match",
 	}
 }
@@ -67,6 +63,7 @@ type Result struct {
 	Model        string   `json:"model"`
 	Quantization string   `json:"quantization"`
 	Device       string   `json:"device"`
+	Sampling     Sampling `json:"sampling"` // that the job named, or else the model
 	Timing       Timing   `json:"timing"`
 }
 
@@ -137,22 +134,23 @@ type Progress struct {
 
 // ModelInfo describes a model that can be used, resident or not.
 type ModelInfo struct {
-	Name         string  `json:"name"`
-	Path         string  `json:"path,omitempty"`                                        // absent for the bundled model
-	Source       string  `json:"source" enum:"bundled,path,models,huggingface,catalog"` // catalog: not on this machine
-	Layout       string  `json:"layout,omitempty" enum:"huggingface,audiocraft"`        // absent where there is a problem
-	Description  string  `json:"description,omitempty"`
-	Bytes        int64   `json:"bytes"`                 // on disk
-	PackedBytes  int64   `json:"packedBytes,omitempty"` // of its packed weights on disk, which fine-tunes of one base partly share
-	Resident     bool    `json:"resident"`
-	MemoryBytes  int64   `json:"memoryBytes,omitempty"` // held on the device while resident
-	Quantization string  `json:"quantization,omitempty"`
-	KVCache      string  `json:"kvCache,omitempty"`
-	Channels     int     `json:"channels,omitempty"`
-	SampleRate   int     `json:"sampleRate,omitempty"`
-	MaxSeconds   float64 `json:"maxSeconds,omitempty"` // prompt and new audio together
-	Parameters   int64   `json:"parameters,omitempty"`
-	Problem      string  `json:"problem,omitempty"` // why it cannot be used
+	Name         string    `json:"name"`
+	Path         string    `json:"path,omitempty"`                                        // absent for the bundled model
+	Source       string    `json:"source" enum:"bundled,path,models,huggingface,catalog"` // catalog: not on this machine
+	Layout       string    `json:"layout,omitempty" enum:"huggingface,audiocraft"`        // absent where there is a problem
+	Description  string    `json:"description,omitempty"`
+	Bytes        int64     `json:"bytes"`                 // on disk
+	PackedBytes  int64     `json:"packedBytes,omitempty"` // of its packed weights on disk, which fine-tunes of one base partly share
+	Resident     bool      `json:"resident"`
+	MemoryBytes  int64     `json:"memoryBytes,omitempty"` // held on the device while resident
+	Quantization string    `json:"quantization,omitempty"`
+	KVCache      string    `json:"kvCache,omitempty"`
+	Channels     int       `json:"channels,omitempty"`
+	SampleRate   int       `json:"sampleRate,omitempty"`
+	MaxSeconds   float64   `json:"maxSeconds,omitempty"` // prompt and new audio together
+	Parameters   int64     `json:"parameters,omitempty"` // numbers that its weights are, all parts together
+	Sampling     *Sampling `json:"sampling,omitempty"`   // of a job that names none; absent where there is a problem, or no file yet
+	Problem      string    `json:"problem,omitempty"`    // why it cannot be used
 }
 
 // Status is what the worker is doing and holding.

@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 
 	"segue/engine/musicgen"
 	"segue/weights"
@@ -75,7 +76,9 @@ func (e *Engine) describe(l location, entries []packed.Entry) ModelInfo {
 		return info
 	}
 	defer c.Close()
-	e.fill(&info, c)
+	if err := fill(&info, c); err != nil {
+		info.Problem = err.Error()
+	}
 	info.PackedBytes = packedOf(entries, sourcesOf(c))
 	return info
 }
@@ -91,15 +94,17 @@ func (e *Engine) about(l location) string {
 	return ""
 }
 
-// fill says what a checkpoint tells of its model.
-func (e *Engine) fill(info *ModelInfo, c *weights.Checkpoint) {
-	info.Layout, info.Bytes = string(c.Layout), c.Bytes()
+// fill says what a checkpoint tells of its model. The error is why that cannot be used.
+func fill(info *ModelInfo, c *weights.Checkpoint) error {
+	info.Layout, info.Bytes, info.Parameters = string(c.Layout), c.Bytes(), c.Parameters()
 	config, err := musicgen.ParseConfig(c)
-	if err != nil {
-		info.Problem = err.Error()
-		return
+	sampling, samplingErr := samplingOf(c)
+	if err := errors.Join(err, samplingErr); err != nil {
+		return err
 	}
+	info.Sampling = &sampling
 	info.Channels, info.SampleRate = config.Decoder.Channels, config.Codec.SamplingRate
 	frameRate := float64(config.Codec.SamplingRate) / float64(config.Codec.Hop())
 	info.MaxSeconds = float64(config.Decoder.MaxFrames(frameRate)) / frameRate
+	return nil
 }

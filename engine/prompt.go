@@ -142,7 +142,7 @@ func (r *run) told() (told, error) {
 		}
 		t.chroma = audio.Chroma(mono, model.Rate())
 	}
-	t.guided = (t.text != "" || t.chroma != nil) && r.job.Guidance != 1
+	t.guided = (t.text != "" || t.chroma != nil) && r.sampling.Guidance != 1
 	return t, nil
 }
 

@@ -156,7 +156,10 @@ func (e *Engine) load(ctx context.Context, l location, key residentKey) (*reside
 	}
 	info := ModelInfo{Name: l.name, Path: l.dir, Source: l.source, Resident: true, Description: e.about(l),
 		Quantization: key.precisions.Decoder.Linears.String(), KVCache: key.precisions.Decoder.Cache.String()}
-	e.fill(&info, checkpoint)
+	if err := fill(&info, checkpoint); err != nil {
+		checkpoint.Close()
+		return nil, err
+	}
 	sources := sourcesOf(checkpoint)
 	keys := e.keysOf(checkpoint, sources, key.precisions)
 	bytes := packedBytes(checkpoint, key.precisions)

@@ -34,6 +34,9 @@ func ValidateTags(params, defaults any) *Error {
 		if got.Comparable() && got.Equal(preset.FieldByIndex(field.Index)) {
 			continue
 		}
+		if got.Kind() == reflect.Pointer { // not nil, which is the default of all that are optional
+			got = got.Elem()
+		}
 		if want := violated(field.Tag, got); want != "" {
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			problems = append(problems, Errorf(BadParam, name, "%s: got %s, want %s", name, quoted(got), want))

@@ -14,7 +14,7 @@ func TestValidateAcceptsDefaultsAndBounds(t *testing.T) {
 		"largest seed":  func(j *Job) { j.Seed = 1<<53 - 1 },
 		"seed drawn":    func(j *Job) { j.Seed = -1 },
 		"16 variations": func(j *Job) { j.Variations = 16 },
-		"top-k off":     func(j *Job) { j.TopK = 0 },
+		"top-k off":     func(j *Job) { j.TopK = new(0) },
 		"a split hair":  func(j *Job) { j.Seconds = math.SmallestNonzeroFloat64 },
 		"rate source":   func(j *Job) { j.SampleRate = 0 },
 		"lowest rate":   func(j *Job) { j.SampleRate = MinRate },
@@ -44,7 +44,7 @@ func TestValidateNamesFieldValueAndRange(t *testing.T) {
 		{func(j *Job) { j.Seconds = 0 }, "seconds", "seconds: got 0, want a number more than 0"},
 		{func(j *Job) { j.Seconds = math.Inf(1) }, "seconds", "seconds: got +Inf, want a number more than 0"},
 		{func(j *Job) { j.PromptSeconds = math.NaN() }, "promptSeconds", "promptSeconds: got NaN, want a number more than 0"},
-		{func(j *Job) { j.TopP = 1.5 }, "topP", "topP: got 1.5, want 0.000001 to 1"},
+		{func(j *Job) { j.TopP = new(1.5) }, "topP", "topP: got 1.5, want 0.000001 to 1"},
 		{func(j *Job) { j.SampleRate = 44 }, "sampleRate", "sampleRate: got 44, want source or 8000 to 384000"},
 		{func(j *Job) { j.Include = "both" }, "include", `include: got "both", want continuation or full`},
 		{func(j *Job) { j.Bits = "32" }, "bits", `bits: got "32", want 16, 24 or 32f`},
@@ -66,7 +66,7 @@ func TestValidateNamesFieldValueAndRange(t *testing.T) {
 
 func TestValidateReportsEveryProblem(t *testing.T) {
 	job := NewJob()
-	job.TopK, job.Level = -1, "loud"
+	job.TopK, job.Level = new(-1), "loud"
 	err := job.Validate()
 	if err == nil {
 		t.Fatal("got no error")

@@ -23,6 +23,9 @@ type fakeEngine struct {
 	load  func(context.Context, string, func(engine.Progress)) (engine.ModelInfo, error)
 }
 
+// drawn is how the fake's model draws.
+var drawn = engine.Sampling{Temperature: 0.9, TopK: 20, TopP: 1, Guidance: 3}
+
 func (e *fakeEngine) Run(ctx context.Context, job engine.Job, report func(engine.Progress)) (engine.Result, error) {
 	if e.run != nil {
 		return e.run(ctx, job, report)
@@ -30,7 +33,7 @@ func (e *fakeEngine) Run(ctx context.Context, job engine.Job, report func(engine
 	peak := -3.5
 	result := engine.Result{
 		Outputs: []engine.Output{{Path: "/music/clip-2.wav", Format: "wav", Bits: "24", SampleRate: 44100, Channels: 2, Frames: 441000, Seconds: 10, Seed: 7, PeakDB: &peak}},
-		Model:   "tiny", Quantization: "q8", Device: "cpu",
+		Model:   "tiny", Quantization: "q8", Device: "cpu", Sampling: drawn,
 	}
 	if job.Path != "" {
 		result.Prompt = &engine.Prompt{Seconds: 6}
@@ -46,14 +49,14 @@ func (e *fakeEngine) Probe(ctx context.Context, path string) (engine.AudioInfo, 
 }
 
 func (e *fakeEngine) Models(context.Context) ([]engine.ModelInfo, error) {
-	return []engine.ModelInfo{{Name: "tiny", Source: "bundled", Layout: "huggingface", Bytes: 1}}, nil
+	return []engine.ModelInfo{{Name: "tiny", Source: "bundled", Layout: "huggingface", Bytes: 1, Parameters: 1, Sampling: &drawn}}, nil
 }
 
 func (e *fakeEngine) Model(_ context.Context, name string) (engine.ModelInfo, error) {
 	if name == "none" {
 		return engine.ModelInfo{}, engine.Errorf(engine.ModelUnknown, "model", "model: %q is unknown", name)
 	}
-	return engine.ModelInfo{Name: "tiny", Source: "bundled", Layout: "huggingface"}, nil
+	return engine.ModelInfo{Name: "tiny", Source: "bundled", Layout: "huggingface", Sampling: &drawn}, nil
 }
 
 func (e *fakeEngine) Load(ctx context.Context, o engine.ModelOptions, report func(engine.Progress)) (engine.ModelInfo, error) {

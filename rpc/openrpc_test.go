@@ -117,7 +117,7 @@ func describeMethod(t *testing.T, m method) documentMethod {
 		if field.Anonymous || name == m.without {
 			continue
 		}
-		schema := schemaOf(t, field.Type)
+		schema := schemaOf(t, plain(field.Type))
 		annotate(t, schema, field)
 		schema.Description = "" // the value has it
 		if preset := defaults.FieldByIndex(field.Index); !preset.IsZero() {
@@ -130,6 +130,14 @@ func describeMethod(t *testing.T, m method) documentMethod {
 		d.Errors = errorsOf(m)
 	}
 	return d
+}
+
+// plain is what a pointer points to: nil is absence, and null means that for every parameter.
+func plain(t reflect.Type) reflect.Type {
+	if t.Kind() == reflect.Pointer {
+		return t.Elem()
+	}
+	return t
 }
 
 // errorsOf names what a method can answer beside its result: what takes no time fails in its parameters only.
@@ -227,6 +235,28 @@ func TestDocumentKeepsToItsWord(t *testing.T) {
 	for name := range planned {
 		if bytes.Contains(Schema(), []byte(`"name": "`+name+`"`)) {
 			t.Errorf("%s is in the document, but not supported", name)
+		}
+	}
+}
+
+// What the model has a say in has no default in the document, but the words that say so.
+func TestDocumentLeavesSettingsToTheModel(t *testing.T) {
+	var d document
+	if err := json.Unmarshal(Schema(), &d); err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range methods() {
+		left := 0
+		for _, p := range d.Methods[i].Params {
+			if strings.Contains(p.Description, "absent: as the model says, else ") {
+				left++
+				if p.Schema.Default != nil || p.Schema.Type == "" {
+					t.Errorf("%s: %s: got default %s, type %q, want none, and one type", m.name, p.Name, p.Schema.Default, p.Schema.Type)
+				}
+			}
+		}
+		if m.job && left != reflect.TypeFor[engine.SamplingOptions]().NumField() {
+			t.Errorf("%s: %d parameters are left to the model, want every sampling option", m.name, left)
 		}
 	}
 }

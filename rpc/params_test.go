@@ -37,9 +37,11 @@ func TestParamsAccepted(t *testing.T) {
 	}{
 		{`{}`, func(*JobParams) {}},
 		{`{"seconds":null,"progressToken":null,"bars":null,"nonsense":null}`, func(*JobParams) {}},
-		{`{"seconds":2.5,"topK":50}`, func(p *JobParams) { p.Seconds, p.TopK = 2.5, 50 }},
-		{`{"topK":2.0,"variations":1e1}`, func(p *JobParams) { p.TopK, p.Variations = 2, 10 }},
-		{`{"topK":0,"guidance":0,"crossfadeMs":0,"channels":0}`, func(p *JobParams) { p.TopK, p.Guidance, p.CrossfadeMS = 0, 0, 0 }},
+		{`{"seconds":2.5,"topK":50}`, func(p *JobParams) { p.Seconds, p.TopK = 2.5, new(50) }},
+		{`{"topK":2.0,"variations":1e1}`, func(p *JobParams) { p.TopK, p.Variations = new(2), 10 }},
+		{`{"topK":null,"temperature":null,"topP":null,"guidance":null}`, func(*JobParams) {}}, // the model's to say
+		{`{"topK":250,"temperature":1,"topP":1,"guidance":3}`, func(p *JobParams) { p.TopK, p.Temperature, p.TopP, p.Guidance = new(250), new(1.0), new(1.0), new(3.0) }},
+		{`{"topK":0,"guidance":0,"crossfadeMs":0,"channels":0}`, func(p *JobParams) { p.TopK, p.Guidance, p.CrossfadeMS = new(0), new(0.0), 0 }},
 		{`{"seed":9007199254740991}`, func(p *JobParams) { p.Seed = 1<<53 - 1 }},
 		{`{"seed":-1}`, func(*JobParams) {}},
 		{`{"sampleRate":"source"}`, func(*JobParams) {}},
@@ -56,7 +58,7 @@ func TestParamsAccepted(t *testing.T) {
 		want := JobParams{Job: engine.NewJob()}
 		test.want(&want)
 		got, err := decodeJob(t, "generate", test.text)
-		if err != nil || got != want {
+		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, %v, want %+v", test.text, got, err, want)
 		}
 	}
@@ -72,6 +74,8 @@ func TestParamsRefused(t *testing.T) {
 		{`{"seconds":1e400}`, `seconds: got 1e400, want a smaller number`},
 		{`{"seconds":0}`, `seconds: got 0, want a number more than 0`},
 		{`{"seconds":[1]}`, `seconds: got an array, want a number`},
+		{`{"temperature":-1,"topP":0,"guidance":-1}`, `temperature: got -1, want 0.000001 to 10; topP: got 0, want 0.000001 to 1; guidance: got -1, want 0 to 100`},
+		{`{"temperature":"1","topP":[]}`, `temperature: got "1", want a number; topP: got an array, want a number`},
 		{`{"topK":1.5}`, `topK: got 1.5, want a whole number`},
 		{`{"topK":1e30}`, `topK: got 1e30, want a smaller number`},
 		{`{"topK":70000}`, `topK: got 70000, want 0 to 65536`},
@@ -159,7 +163,7 @@ func TestEveryKindHasACode(t *testing.T) {
 }
 
 func FuzzParams(f *testing.F) {
-	for _, text := range []string{`{}`, `{"path":"a","seconds":1e1,"bits":24,"sampleRate":"source"}`, `{"topK":1e400}`, `{"a, b":1}`,
+	for _, text := range []string{`{}`, `{"path":"a","seconds":1e1,"bits":24,"sampleRate":"source"}`, `{"topK":1e400}`, `{"topK":0,"temperature":0.5,"guidance":0}`, `{"a, b":1}`,
 		`{"progressToken":"x","timeoutSeconds":0.1}`, `{"error decoding 'x': ":1}`, `[[]]`, `{"":0}`} {
 		f.Add(text)
 	}
@@ -172,7 +176,7 @@ func FuzzParams(f *testing.F) {
 			}
 			return
 		}
-		if e := got.Validate(); e != nil || math.IsInf(got.Seconds+got.Guidance+got.TimeoutSeconds, 0) {
+		if e := got.Validate(); e != nil || math.IsInf(got.Seconds+got.TimeoutSeconds, 0) || got.Guidance != nil && math.IsInf(*got.Guidance, 0) {
 			t.Fatalf("%s: accepted, but %v", text, e)
 		}
 		again, err := json.Marshal(got)
@@ -180,7 +184,7 @@ func FuzzParams(f *testing.F) {
 			t.Fatal(err)
 		}
 		// A zero that omitempty drops would come back as the default; only then may the two differ.
-		if second, err := decodeJob(t, "continue", string(again)); err != nil || second.Path != got.Path || second.Seconds != got.Seconds || second.Bits != got.Bits || second.SampleRate != got.SampleRate || second.ProgressToken != got.ProgressToken {
+		if second, err := decodeJob(t, "continue", string(again)); err != nil || second.Path != got.Path || second.Seconds != got.Seconds || second.Bits != got.Bits || second.SampleRate != got.SampleRate || second.ProgressToken != got.ProgressToken || !reflect.DeepEqual(second.SamplingOptions, got.SamplingOptions) {
 			t.Fatalf("%s: got %+v, then %+v, %v", text, got, second, err)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -106,8 +107,8 @@ func TestJobReachesTheEngine(t *testing.T) {
 	}}
 	serveLines(t, e, request("1", "continue", `{"path":"/a b/é.wav","topK":5,"sampleRate":48000,"bits":16}`))
 	want := engine.NewJob()
-	want.Path, want.TopK, want.SampleRate, want.Bits = "/a b/é.wav", 5, 48000, "16"
-	if got != want {
+	want.Path, want.TopK, want.SampleRate, want.Bits = "/a b/é.wav", new(5), 48000, "16"
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

@@ -186,7 +186,7 @@ func (c *Checkpoint) describeDecoder(s *state) error {
 	}
 	config := s.settings.decoderConfig(base)
 	top := s.settings.topConfig()
-	generation := map[string]any{"guidance_scale": value(s.settings, "classifier_free_guidance.inference_coef", 3.0)}
+	generation := s.settings.generationConfig()
 	return errors.Join(s.err(), c.describe("decoder", config), c.describe("", top), c.describe("generation", generation))
 }
 

@@ -317,12 +317,47 @@ func TestDecoderSizes(t *testing.T) {
 	}
 }
 
+// How samples were drawn in training is how codes are drawn, unless those were the likeliest ones.
+func TestGenerationSettings(t *testing.T) {
+	for text, want := range map[string]string{
+		"a: 1": `{"guidance_scale":3}`,
+		"classifier_free_guidance: {inference_coef: 2.5}":                                              `{"guidance_scale":2.5}`,
+		"generate: {lm: {use_sampling: true}}":                                                         `{"guidance_scale":3,"temperature":1,"top_k":250}`,
+		"generate: {lm: {use_sampling: true, temp: 0.9, top_k: 20, top_p: 0.0}}":                       `{"guidance_scale":3,"temperature":0.9,"top_k":20}`,
+		"generate: {lm: {use_sampling: true, temperature: 0.8, top_k: 0}}":                             `{"guidance_scale":3,"temperature":0.8,"top_k":0}`,
+		"generate: {lm: {use_sampling: true, top_k: 20, top_p: 0.9}}":                                  `{"guidance_scale":3,"temperature":1,"top_k":0,"top_p":0.9}`,
+		"generate: {lm: {use_sampling: false, temp: 1.0, top_k: 0, top_p: 0.0}}":                       `{"guidance_scale":3}`,
+		"generate: {lm: {use_sampling: true, temp: 0.0, top_k: 20}}":                                   `{"guidance_scale":3}`,
+		"generate: {lm: {use_sampling: true, temp: 1, top_k: null}}\nclassifier_free_guidance: {a: 1}": `{"guidance_scale":3,"temperature":1,"top_k":250}`,
+		"generate: {lm: {use_sampling: true, top_k: 1.5}}":                                             `{"guidance_scale":3,"temperature":1,"top_k":1.5}`, // refused later
+		"k: 30\ngenerate: {lm: {use_sampling: true, top_k: \"${k}\"}}":                                 `{"guidance_scale":3,"temperature":1,"top_k":30}`,
+	} {
+		s, err := parseSettings(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := json.Marshal(s.generationConfig()); err != nil || string(got) != want || len(s.problems) != 0 {
+			t.Errorf("%s: got %s, %v, problems %q, want %s", text, got, err, s.problems, want)
+		}
+	}
+	for _, text := range []string{"temp: hot", "temp: .nan", "top_k: [1]", "top_k: many", "top_p: .inf", "temperature: {}"} {
+		s, err := parseSettings("generate: {lm: {use_sampling: true, " + text + "}}")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.generationConfig(); len(s.problems) == 0 {
+			t.Errorf("%s was accepted", text)
+		}
+	}
+}
+
 // FuzzConfig: whatever the settings say, what is not refused is a configuration that can be written as JSON.
 func FuzzConfig(f *testing.F) {
 	f.Add(melodySettings)
 	f.Add(fmt.Sprintf(codecSettings, 24, 4, 128))
 	f.Add("a: ${b}\nb: ${a}\ntransformer_lm: ${a}\n")
 	f.Add("a: &a [*b]\n")
+	f.Add("generate: {lm: {use_sampling: true, temp: 0.9, top_k: 20, top_p: 0.5}}\n")
 	if data, err := os.ReadFile(goldens + "stereo-audiocraft/state_dict.bin"); err == nil {
 		if root, err := parseTorch("", data); err == nil {
 			f.Add(root.get("xp.cfg").(string))
@@ -336,11 +371,11 @@ func FuzzConfig(f *testing.F) {
 		st := &state{settings: s}
 		st.refuseDecoder()
 		st.refuseCodec()
-		decoder, codec, top := s.decoderConfig(decoderConfig{}), s.codecConfig(), s.topConfig()
+		decoder, codec, top, generation := s.decoderConfig(decoderConfig{}), s.codecConfig(), s.topConfig(), s.generationConfig()
 		if len(s.problems) > 0 {
 			return
 		}
-		if _, err := json.Marshal([]any{decoder, codec, top}); err != nil {
+		if _, err := json.Marshal([]any{decoder, codec, top, generation}); err != nil {
 			t.Fatal(err)
 		}
 		if decoder.HiddenSize < 1 || decoder.VocabSize < 1 || len(decoder.Delays) != decoder.Codebooks {

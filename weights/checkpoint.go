@@ -120,7 +120,7 @@ func (c *Checkpoint) Forget() {
 }
 
 // Section returns a part of the configuration: "decoder", "text_encoder", "audio_encoder"; "" for the top level without
-// these; "generation" for the generation defaults, nil if there are none.
+// these; "generation" for the generation settings in the terms of generation_config.json, not yet checked, nil if there are none.
 func (c *Checkpoint) Section(name string) json.RawMessage { return c.sections[name] }
 
 // File returns a small file that comes with the model: tokenizer.json, spiece.model. The error wraps fs.ErrNotExist
@@ -139,6 +139,15 @@ func (c *Checkpoint) Tensors() []*Tensor {
 
 // Bytes is the size of all tensors as stored.
 func (c *Checkpoint) Bytes() int64 { return c.BytesOf("") }
+
+// Parameters is how many numbers all tensors are; the scales of 8-bit matrices are not counted.
+func (c *Checkpoint) Parameters() int64 {
+	total := int64(0)
+	for _, t := range c.tensors {
+		total += int64(t.Len())
+	}
+	return total
+}
 
 // BytesOf is the size of the tensors whose names begin with prefix.
 func (c *Checkpoint) BytesOf(prefix string) int64 {

@@ -191,6 +191,22 @@ func (s *settings) topConfig() map[string]any {
 	}
 }
 
+// generationConfig is what generation_config.json would say. generate.lm is how samples were drawn while the model was
+// trained; where those were the likeliest codes it tells nothing about drawing. A top_p puts top_k out of force there.
+func (s *settings) generationConfig() map[string]any {
+	const lm = "generate.lm."
+	c := map[string]any{"guidance_scale": value(s, "classifier_free_guidance.inference_coef", 3.0)}
+	temperature := value(s, lm+"temp", value(s, lm+"temperature", 1.0))
+	if !value(s, lm+"use_sampling", false) || temperature <= 0 {
+		return c
+	}
+	c["temperature"], c["top_k"] = temperature, value(s, lm+"top_k", 250.0) // YAML would cut 1.5 to an integer
+	if p := value(s, lm+"top_p", 0.0); p > 0 {
+		c["top_k"], c["top_p"] = 0, p
+	}
+	return c
+}
+
 // refuseCodec checks what no tensor would betray.
 func (st *state) refuseCodec() error {
 	if st == nil || st.settings == nil {

@@ -158,12 +158,12 @@ func (f *jobFlag) IsBoolFlag() bool { return f.field.IsValid() && f.field.Kind()
 
 func (f *jobFlag) String() string {
 	switch {
-	case !f.field.IsValid() || f.field.Type() == reflect.TypeFor[engine.Rate]() && f.field.Int() == 0:
+	case !f.field.IsValid() || f.field.Kind() == reflect.Pointer && f.field.IsNil() || f.field.Type() == reflect.TypeFor[engine.Rate]() && f.field.Int() == 0:
 		return ""
 	case f.field.Kind() == reflect.String:
 		return f.field.String()
 	}
-	return fmt.Sprint(f.field.Interface())
+	return fmt.Sprint(reflect.Indirect(f.field).Interface())
 }
 
 func (f *jobFlag) Set(s string) error {
@@ -185,6 +185,12 @@ func (f *jobFlag) Set(s string) error {
 			return errors.New("want a whole number")
 		}
 		f.field.SetInt(v)
+	case reflect.Pointer: // nil: nobody has named it
+		named := reflect.New(f.field.Type().Elem())
+		if err := (&jobFlag{named.Elem()}).Set(s); err != nil {
+			return err
+		}
+		f.field.Set(named)
 	case reflect.Float64:
 		v, err := strconv.ParseFloat(s, 64)
 		if err != nil {

@@ -3,6 +3,7 @@
     python -m unittest discover -s scripts/train
 """
 
+import json
 import pathlib
 import tempfile
 import unittest
@@ -200,8 +201,11 @@ class Checkpoint(unittest.TestCase):
             model.save(source / "language.pt", parts=parts.state_dict())
             (source / "tokenizer.json").write_text("{}")
             export.write(export.assemble(plan, source), plan, source, folder)
+            settings = json.loads((folder / "generation_config.json").read_text())
             restore.restore(folder, out, 7)
             again, language_again = model.load(out / "codec.pt", "cpu"), model.load(out / "language.pt", "cpu")
+        self.assertEqual(settings | export.SAMPLING, settings, "generation_config.json does not say how codes are drawn")
+        self.assertIs(settings["do_sample"], True)
         self.assertEqual((again["seed"], language_again["step"]), (7, 0))
         for name, value in trained.state_dict().items():
             if name.startswith(("encoder", "decoder", "quantizer.embed")):

@@ -4,8 +4,9 @@
     python continuation.py --model DIR --run guidance=2,temperature=0.9 --run guidance=2,quantization=q4
 
 Every --run is a row of the table, made with those parameters of the method `continue`; without any, the rows are f32, f16, q8
-and q4, with guidance 1 and 3. Rows to compare with: the true continuation, the codec's own copy of it (the ceiling), the prompt
-looped, and another piece (what chance gives). --json keeps the figures for the model card.
+and q4, with guidance 1 and 3. What a row does not name is as the model's generation_config.json says. Rows to compare with:
+the true continuation, the codec's own copy of it (the ceiling), the prompt looped, and another piece (what chance gives).
+--json keeps the figures for the model card.
 """
 
 import argparse
