@@ -41,9 +41,9 @@ FRAMES = 50  # per second
 PLANS = {
     "gpu": Plan(
         filters=16, latent=64, entries=1024, width=320, layers=9, heads=5, text_width=128, text_layers=3, pieces=256,
-        codec=Stage(60000, 5.0, 64, 1.0, 6e-4, 1024, 16, 16),  # copying in 16 windows takes longer than a step
-        polish=Stage(60000, 11.0, 16, 1.0, 3e-4, 512, 8, 8),
-        language=Stage(60000, 12.0, 64, 20.0, 2e-3, 20000, 32, 1),
+        codec=Stage(60000, 6.0, 64, 1.0, 6e-4, 1024, 16, 16),  # copying in 16 windows takes longer than a step
+        polish=Stage(60000, 12.0, 16, 1.0, 3e-4, 512, 8, 8),
+        language=Stage(60000, 13.0, 64, 20.0, 2e-3, 20000, 32, 1),
     ),
     "cpu": Plan(
         filters=12, latent=64, entries=1024, width=256, layers=4, heads=4, text_width=128, text_layers=2, pieces=256,
