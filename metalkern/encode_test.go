@@ -16,7 +16,7 @@ func (d *blank) Info() driver.Info                      { return driver.Info{Bac
 func (d *blank) Buffer(n int64) (driver.Buffer, error)  { return blankBuffer(n), nil }
 func (d *blank) Wrap([]byte) (driver.Buffer, error)     { return nil, errors.New("blank") }
 func (d *blank) Library(string) (driver.Library, error) { return d, nil }
-func (d *blank) Pipeline(string) (driver.Pipeline, error) {
+func (d *blank) Pipeline(string, int) (driver.Pipeline, error) {
 	return d, nil
 }
 func (d *blank) MaxThreads() int              { return 1024 }

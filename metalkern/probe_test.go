@@ -18,7 +18,7 @@ func TestProbeReadsAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	probe, err := library.Pipeline("probe_read")
+	probe, err := library.Pipeline("probe_read", 0)
 	if err != nil {
 		t.Fatal(err)
 	}

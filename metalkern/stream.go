@@ -22,7 +22,7 @@ type stream struct {
 	dirty     bool       // something was recorded since
 	constants [driver.MaxConstants / 8]uint64
 	bindings  []driver.Binding
-	pipelines map[kernelName]pipeline
+	pipelines map[pipelineKey]pipeline
 	hazards   hazards
 	fresh     fresh
 	turn      uint64 // of this submission, among all of the backend's
@@ -57,7 +57,7 @@ const (
 )
 
 func newStream(b *backend, queue driver.Queue) *stream {
-	return &stream{backend: b, queue: queue, pipelines: make(map[kernelName]pipeline), turn: b.turns.Add(1)}
+	return &stream{backend: b, queue: queue, pipelines: make(map[pipelineKey]pipeline), turn: b.turns.Add(1)}
 }
 
 func (s *stream) Submit() (kern.Fence, error) {
@@ -179,9 +179,19 @@ func (s *stream) pause() {
 	}
 }
 
+// A pipelineKey is a kernel and how many threads its threadgroups are to have; 0: that is all the same.
+type pipelineKey struct {
+	kernelName
+	threads int
+}
+
 // pipeline finds a kernel; compiling it, or its file, is for its first use.
-func (s *stream) pipeline(name kernelName) (pipeline, bool) {
-	if p, ok := s.pipelines[name]; ok {
+func (s *stream) pipeline(name kernelName) (pipeline, bool) { return s.pipelineOf(name, 0) }
+
+// pipelineOf finds a kernel of which threadgroups are to have so many threads.
+func (s *stream) pipelineOf(name kernelName, threads int) (pipeline, bool) {
+	key := pipelineKey{name, threads}
+	if p, ok := s.pipelines[key]; ok {
 		return p, true
 	}
 	library, err := s.device.Library(name.file)
@@ -189,7 +199,7 @@ func (s *stream) pipeline(name kernelName) (pipeline, bool) {
 		s.fail(fmt.Errorf("metalkern: kernels %s: %w", name.file, err))
 		return pipeline{}, false
 	}
-	made, err := library.Pipeline(name.kernel)
+	made, err := library.Pipeline(name.kernel, threads)
 	if err != nil {
 		s.fail(fmt.Errorf("metalkern: kernel %s: %w", name.kernel, err))
 		return pipeline{}, false
@@ -199,7 +209,7 @@ func (s *stream) pipeline(name kernelName) (pipeline, bool) {
 		s.fail(fmt.Errorf("metalkern: kernel %s: got threadgroups of %d threads at most, want %d", name.kernel, made.MaxThreads(), simdWidth))
 		return pipeline{}, false
 	}
-	s.pipelines[name] = p
+	s.pipelines[key] = p
 	return p, true
 }
 

@@ -41,7 +41,7 @@ func TestDevice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := library.Pipeline("copy_words")
+	p, err := library.Pipeline("copy_words", 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"strings"
 	"sync"
 
 	"segue/metalkern/driver"
@@ -22,7 +23,13 @@ type library struct {
 	program program
 
 	mu        sync.Mutex
-	pipelines map[string]*pipeline
+	pipelines map[boundedKernel]*pipeline
+}
+
+// A boundedKernel is a kernel for threadgroups of at most so many threads; 0: it has the registers that it wants.
+type boundedKernel struct {
+	name    string
+	threads int
 }
 
 // pipeline is a loaded kernel.
@@ -52,7 +59,7 @@ func (d *Device) Library(name string) (driver.Library, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cuda: library %s: %w (make ptx makes it of its Metal text)", name, err)
 	}
-	l := &library{device: d, name: name, pipelines: map[string]*pipeline{}}
+	l := &library{device: d, name: name, pipelines: map[boundedKernel]*pipeline{}}
 	if l.program, err = parsePTX(text); err != nil {
 		return nil, fmt.Errorf("cuda: library %s: damaged PTX: %w", name, err)
 	}
@@ -74,11 +81,24 @@ func readPTX(name string) (string, error) {
 	return string(text), err
 }
 
-// Pipeline compiles a kernel, or finds what the driver kept of an earlier time.
-func (l *library) Pipeline(kernel string) (driver.Pipeline, error) {
+// Pipeline compiles a kernel, or finds what the driver kept of an earlier time. One with registers for fewer threads than
+// wanted is compiled again, with fewer registers.
+func (l *library) Pipeline(kernel string, threads int) (driver.Pipeline, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p, ok := l.pipelines[kernel]; ok {
+	p, err := l.bounded(kernel, 0)
+	if err == nil && p.maxThreads < threads {
+		p, err = l.bounded(kernel, threads)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (l *library) bounded(kernel string, threads int) (*pipeline, error) {
+	key := boundedKernel{kernel, threads}
+	if p, ok := l.pipelines[key]; ok {
 		return p, nil
 	}
 	e, ok := l.program.entries[kernel]
@@ -91,13 +111,16 @@ func (l *library) Pipeline(kernel string) (driver.Pipeline, error) {
 	defer leave()
 	p := &pipeline{signature: e.signature, device: l.device, name: kernel}
 	text := l.program.head + e.text
+	if threads > 0 {
+		text = strings.Replace(text, "\n{\n", fmt.Sprintf("\n.maxntid %d, 1, 1\n{\n", threads), 1)
+	}
 	if l.device.overlap {
 		text = overlapped(text)
 	}
 	if err := p.load(text); err != nil {
 		return nil, fmt.Errorf("cuda: kernel %s: %w", kernel, err)
 	}
-	l.pipelines[kernel] = p
+	l.pipelines[key] = p
 	return p, nil
 }
 

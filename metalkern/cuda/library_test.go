@@ -83,12 +83,12 @@ func TestAllKernels(t *testing.T) {
 		}
 		for kernel, e := range entries {
 			waits = max(1, strings.Count(e.text, mark))
-			p, err := l.Pipeline(kernel)
-			if again, _ := l.Pipeline(kernel); err != nil || p.MaxThreads() != 256 || again != p {
+			p, err := l.Pipeline(kernel, 0)
+			if again, _ := l.Pipeline(kernel, 0); err != nil || p.MaxThreads() != 256 || again != p {
 				t.Errorf("%s: got %v, %v", kernel, p, err)
 			}
 		}
-		if _, err := l.Pipeline("missing"); err == nil || !strings.Contains(err.Error(), `no kernel "missing"`) {
+		if _, err := l.Pipeline("missing", 0); err == nil || !strings.Contains(err.Error(), `no kernel "missing"`) {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -112,7 +112,7 @@ func TestKernelThatDoesNotLoad(t *testing.T) {
 	}
 	f.failing["loadModule"] = &Error{Call: "cuModuleLoadDataEx", Code: 218, Name: "CUDA_ERROR_INVALID_PTX", Text: "a PTX JIT compilation failed", Log: "line 3: syntax error"}
 	for kernel := range l.(*library).program.entries {
-		if _, err := l.Pipeline(kernel); err == nil || !strings.Contains(err.Error(), kernel) || !strings.Contains(err.Error(), "line 3: syntax error") {
+		if _, err := l.Pipeline(kernel, 0); err == nil || !strings.Contains(err.Error(), kernel) || !strings.Contains(err.Error(), "line 3: syntax error") {
 			t.Errorf("got %v", err)
 		}
 	}

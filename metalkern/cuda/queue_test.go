@@ -29,12 +29,12 @@ func newStage(t testing.TB) *stage {
 	if s.device, err = open(s.fake); err != nil {
 		t.Fatal(err)
 	}
-	l := &library{device: s.device, name: "test", pipelines: map[string]*pipeline{}, program: program{entries: map[string]entry{}}}
+	l := &library{device: s.device, name: "test", pipelines: map[boundedKernel]*pipeline{}, program: program{entries: map[string]entry{}}}
 	s.device.libraries["test"] = l
 	for i := range 5 {
 		name := fmt.Sprintf("kernel%d", i)
 		l.program.entries[name] = entry{signature{8 * (i + 1), i}, "(\n)\n{\n\tret;\n}\n"}
-		p, err := l.Pipeline(name)
+		p, err := l.Pipeline(name, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

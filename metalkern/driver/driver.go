@@ -48,7 +48,9 @@ type Buffer interface {
 
 // Library is the compiled kernels of one file.
 type Library interface {
-	Pipeline(kernel string) (Pipeline, error)
+	// Pipeline makes a kernel ready. A device that can trade registers for threads lets its threadgroups have as many as
+	// wanted; 0: whatever comes of it.
+	Pipeline(kernel string, threads int) (Pipeline, error)
 }
 
 // Pipeline is one kernel, ready to run.

@@ -87,7 +87,7 @@ func (b *bench) pipeline(name string) driver.Pipeline {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	p, err := library.Pipeline(name)
+	p, err := library.Pipeline(name, 0)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -309,7 +309,7 @@ func TestErrorsOfLibraries(t *testing.T) {
 	} {
 		library, err := b.device.Library(c.library)
 		if err == nil {
-			_, err = library.Pipeline(c.kernel)
+			_, err = library.Pipeline(c.kernel, 0)
 		}
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s %s: got %v, want a word of %q", c.library, c.kernel, err, c.want)
@@ -523,7 +523,7 @@ func addPipeline(d driver.Device) error {
 	if err != nil {
 		return err
 	}
-	_, err = library.Pipeline("add")
+	_, err = library.Pipeline("add", 0)
 	return err
 }
 
@@ -578,7 +578,7 @@ func TestManyGoroutines(t *testing.T) {
 					t.Error(err)
 				}
 				library, _ := d.Library("add")
-				add, _ := library.Pipeline("add")
+				add, _ := library.Pipeline("add", 0)
 				q.Dispatch(add, groups, threads, constants, []driver.Binding{{Buffer: buffer}})
 				got := make([]byte, 4)
 				if err := q.Read(got, driver.Binding{Buffer: buffer}); err != nil || got[0] != 1 {

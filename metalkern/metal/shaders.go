@@ -94,7 +94,8 @@ func (d *device) options(c *caller) (id, error) {
 	return options, nil
 }
 
-func (s *shaders) Pipeline(kernel string) (driver.Pipeline, error) {
+// Pipeline leaves registers to Metal's compiler.
+func (s *shaders) Pipeline(kernel string, _ int) (driver.Pipeline, error) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	if p := s.pipelines[kernel]; p != nil {

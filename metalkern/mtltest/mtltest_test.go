@@ -59,7 +59,7 @@ func newRig(t testing.TB, kernels string, x, y int64) *rig {
 
 func (r *rig) dispatch(kernel string, groups, threads int, constants ...uint32) {
 	r.t.Helper()
-	p, err := r.library.Pipeline(kernel)
+	p, err := r.library.Pipeline(kernel, 0)
 	if err != nil {
 		r.t.Fatal(err)
 	}
