@@ -20,9 +20,7 @@ func TestDefines(t *testing.T) {
 		{"rvq", "RVQ_SIMDGROUPS", rvqThreads / simdWidth},
 		{"linear", "TILE", tileSize},
 		{"linear", "BLOCK", blockInputs},
-		{"linear", "HELD", heldBlocks},
 		{"linear", "SLICES", mostSlices},
-		{"linear", "NORMED", normedRows},
 		{"linear", "PREPARED", preparedRows},
 		{"lstm", "LSTM_UNITS", lstmThreads / simdWidth / 4},
 	} {

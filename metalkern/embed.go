@@ -54,7 +54,7 @@ func (s *stream) embedSome(a *kern.Embed, from int, dst, codes, positions region
 	var operands [3 + embedTables]region
 	first := a.Tables[from].(*matrix)
 	args := embedArgs{
-		width: uint32(first.cols), pitch: uint32(first.rowBytes()), groups: uint32(first.groups()),
+		width: uint32(first.cols), pitch: uint32(first.rowBytes()), groups: uint32(first.scalePitch()),
 		columns: uint32(a.Columns), variations: uint32(a.Variations), stride: uint32(a.Stride), first: uint32(a.First),
 		tables: uint32(len(a.Tables)), from: uint32(from),
 	}

@@ -4,8 +4,6 @@ package metalkern
 // activation and residual are; more are two: the rows are rounded for matrix units, then multiplied in tiles.
 
 import (
-	"math/bits"
-
 	"segue/engine/kern"
 	"segue/metalkern/driver"
 	"segue/weights"
@@ -14,49 +12,49 @@ import (
 // linearArgs is LinearArgs of linear.metal.
 type linearArgs struct {
 	rows, outputs, inputs uint32
-	padded, pitch         uint32
+	padded                uint32
+	pitch, groups         uint32
 	norm                  uint32 // kern.NormKind
-	epsilon               float32
+	epsilon, inverse      float32
 	act                   uint32 // kern.Activation
 	vector                uint32
 	stride                uint32
 	slices, blocks        uint32
-	setBits               uint32
 	bias, residual        uint32
 	parts                 uint32
 }
 
 const (
-	// matvecRows is up to how many rows W is multiplied with rows rather than tiles. Each eight rows read it anew, all but
+	// matvecRows is up to how many rows W is multiplied with rows rather than tiles. Each sixteen rows read it anew, all but
 	// the first from the cache; and a row's bits do not depend on the others.
 	matvecRows = 48
-	// These are TILE, BLOCK, HELD, SLICES, NORMED and PREPARED of linear.metal.
-	tileSize     = 64
-	blockInputs  = 128
-	heldBlocks   = 2
-	mostSlices   = 16
-	normedRows   = 2
+	// These are TILE, BLOCK, SLICES and PREPARED of linear.metal.
+	tileSize    = 64
+	blockInputs = 128
+	mostSlices  = 16
+	// outputs of a tile of few rows.
+	tileOutputs = 8
+	// preparedRows are those that a threadgroup prepares.
 	preparedRows = 4
-	// matvecThreads are those of a threadgroup, or more if a weight has more slices.
-	matvecThreads = 256
 )
 
-// A matvec is a kernel for some rows at a time, of which each simdgroup computes some outputs.
+// A matvec is a kernel for some rows at a time, of which each threadgroup computes some tiles of outputs.
 type matvec struct {
-	rows, outputs int
-	names         [kern.Q4 + 1]kernelName // by precision
+	rows, tiles int
+	names       [kern.Q4 + 1]kernelName // by precision
 }
 
-// matvecs by rows, then by outputs. Whichever is taken, the bits are the same; TuneLinear measures all.
+// matvecs by rows, then by tiles. Whichever is taken, the bits are the same; TuneLinear measures all.
 var matvecs = []matvec{
 	newMatvec(1, 1, "1x1"), newMatvec(1, 2, "1x2"), newMatvec(1, 4, "1x4"),
 	newMatvec(2, 1, "2x1"), newMatvec(2, 2, "2x2"), newMatvec(2, 4, "2x4"),
 	newMatvec(4, 1, "4x1"), newMatvec(4, 2, "4x2"), newMatvec(4, 4, "4x4"),
 	newMatvec(8, 1, "8x1"), newMatvec(8, 2, "8x2"), newMatvec(8, 4, "8x4"),
+	newMatvec(16, 1, "16x1"), newMatvec(16, 2, "16x2"),
 }
 
-func newMatvec(rows, outputs int, size string) matvec {
-	m := matvec{rows: rows, outputs: outputs}
+func newMatvec(rows, tiles int, size string) matvec {
+	m := matvec{rows: rows, tiles: tiles}
 	for p := kern.F32; p <= kern.Q4; p++ {
 		m.names[p] = kernelName{"linear", "linear_" + p.String() + "_" + size}
 	}
@@ -64,9 +62,10 @@ func newMatvec(rows, outputs int, size string) matvec {
 }
 
 var (
-	prepareHalf  = kernelName{"linear", "linear_prepare_half"}
-	prepareFloat = kernelName{"linear", "linear_prepare_float"}
-	tileNames    = [...]kernelName{kern.F32: {"linear", "linear_tile_f32"}, kern.F16: {"linear", "linear_tile_f16"},
+	normaliseRows = kernelName{"linear", "linear_normalise"}
+	prepareHalf   = kernelName{"linear", "linear_prepare_half"}
+	prepareFloat  = kernelName{"linear", "linear_prepare_float"}
+	tileNames     = [...]kernelName{kern.F32: {"linear", "linear_tile_f32"}, kern.F16: {"linear", "linear_tile_f16"},
 		kern.Q8: {"linear", "linear_tile_q8"}, kern.Q4: {"linear", "linear_tile_q4"}}
 )
 
@@ -113,7 +112,8 @@ func (s *stream) linearOperands(a *kern.Linear) (o linearOperands, ok bool) {
 	}
 	o.linearArgs = linearArgs{
 		rows: uint32(a.Rows), outputs: uint32(w.rows), inputs: uint32(w.cols), padded: uint32(roundUp(w.cols, weights.GroupSize)),
-		pitch: uint32(w.rowBytes()), norm: uint32(a.Norm.Kind), epsilon: a.Norm.Epsilon, act: uint32(a.Act),
+		pitch: uint32(w.rowBytes()), groups: uint32(w.scalePitch()), norm: uint32(a.Norm.Kind), epsilon: a.Norm.Epsilon,
+		inverse: 1 / float32(w.cols), act: uint32(a.Act),
 		vector: fours(w.cols, o.x, o.weight, o.shift), stride: uint32(w.cols), bias: present(o.bias), residual: present(o.residual),
 		parts: 1,
 	}
@@ -132,36 +132,43 @@ func present(r region) uint32 {
 // slicesOf inputs, of a product with few rows: their number, and of how many blocks each is. They decide the order of its sums.
 func slicesOf(inputs int) (count, blocks uint32) {
 	all := ceilDiv(inputs, blockInputs)
-	each := ceilDiv(all, min(ceilDiv(all, heldBlocks), mostSlices))
+	each := ceilDiv(all, mostSlices)
 	return uint32(ceilDiv(all, each)), uint32(each)
 }
 
 func (s *stream) matvec(o *linearOperands, m *matvec) {
-	p, ok := s.pipeline(m.names[o.w.precision])
+	threads := int(o.slices) * simdWidth
+	p, ok := s.pipelineOf(m.names[o.w.precision], threads)
 	if !ok {
 		return
 	}
-	count := int(o.slices)
-	simds := p.threads(max(matvecThreads, count*simdWidth)) / simdWidth
+	simds := p.threads(threads) / simdWidth
 	args, x := o.linearArgs, o.x
-	if o.vector == 0 || o.norm != uint32(kern.NoNorm) && (m.rows > normedRows || o.blocks > heldBlocks || count > simds) {
-		x, _ = s.prepare(o, prepareFloat, 4)
+	// A kernel normalises what its simdgroups hold whole.
+	if o.vector == 0 || o.norm != uint32(kern.NoNorm) && (o.blocks > 1 || int(o.slices) > simds) {
+		x = s.normalise(o)
 		args.inputs, args.stride, args.norm = o.padded, o.padded, uint32(kern.NoNorm)
 	}
-	args.setBits = setBits(simds, count)
-	sets := 1 << args.setBits
-	groups := driver.Size{X: ceilDiv(int(o.rows), m.rows), Y: ceilDiv(o.w.rows, sets*m.outputs), Z: 1}
-	s.dispatch(p, groups, min(simds, sets*count)*simdWidth, constants(s, args),
+	groups := driver.Size{X: ceilDiv(int(o.rows), m.rows), Y: ceilDiv(o.w.rows, tileOutputs*m.tiles), Z: 1}
+	s.dispatch(p, groups, simds*simdWidth, constants(s, args),
 		o.w.numbers(), o.w.scales(), x, o.weight, o.shift, o.bias, o.residual, o.dst.written())
 }
 
-// setBits is how often two doubles the sets of count simdgroups that simds are enough for: a power of two, so that no kernel divides.
-func setBits(simds, count int) uint32 {
-	return uint32(bits.Len(uint(max(simds/count, 1))) - 1)
+// normalise has the rows of x normalised and filled up with zeros.
+func (s *stream) normalise(o *linearOperands) region {
+	p, ok := s.pipeline(normaliseRows)
+	x := s.grow(scratchRows, 4*int64(o.rows)*int64(o.padded))
+	if !ok || s.err != nil {
+		return region{}
+	}
+	threads := p.threads(preparedRows * simdWidth)
+	s.dispatch(p, driver.Size{X: ceilDiv(int(o.rows), threads/simdWidth), Y: 1, Z: 1}, threads, constants(s, o.linearArgs),
+		o.x, o.weight, o.shift, x.written())
+	return x
 }
 
-// chooseMatvec takes the rows of a kernel that hold all of them, or else the most, and of its outputs the most that leave three
-// threadgroups for every core. TuneLinear measures what other choices would give.
+// chooseMatvec takes the rows of a kernel that hold all of them, or else the most, and of its tiles the most that leave a
+// threadgroup for every core. TuneLinear measures what other choices would give.
 func (s *stream) chooseMatvec(rows int, w *matrix) *matvec {
 	var chosen *matvec
 	for i := range matvecs {
@@ -169,7 +176,7 @@ func (s *stream) chooseMatvec(rows int, w *matrix) *matvec {
 		switch {
 		case chosen != nil && m.rows > chosen.rows && chosen.rows >= rows:
 			return chosen
-		case chosen == nil || m.rows > chosen.rows || m.threadgroups(rows, w) >= 3*s.cores():
+		case chosen == nil || m.rows > chosen.rows || 4*m.threadgroups(rows, w) >= 3*s.cores():
 			chosen = m
 		}
 	}
@@ -178,9 +185,7 @@ func (s *stream) chooseMatvec(rows int, w *matrix) *matvec {
 
 // threadgroups of a product of rows with a matrix.
 func (m *matvec) threadgroups(rows int, w *matrix) int {
-	count, _ := slicesOf(w.cols)
-	sets := 1 << setBits(matvecThreads/simdWidth, int(count))
-	return ceilDiv(rows, m.rows) * ceilDiv(w.rows, sets*m.outputs)
+	return ceilDiv(rows, m.rows) * ceilDiv(w.rows, tileOutputs*m.tiles)
 }
 
 // cores is a guess where the device does not say: the smallest Apple GPUs have eight, the largest eighty.

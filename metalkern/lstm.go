@@ -18,7 +18,7 @@ const lstmThreads = 256
 // lstmArgs is LSTMArgs of lstm.metal.
 type lstmArgs struct {
 	hidden, step, units, residual uint32
-	pitch, groups                 uint32
+	pitch, groups, scales         uint32
 }
 
 func (s *stream) LSTM(a kern.LSTM) {
@@ -50,7 +50,7 @@ func (s *stream) LSTM(a kern.LSTM) {
 	units := max(1, threads/simdWidth/4)
 	groups := driver.Size{X: ceilDiv(w.cols, units), Y: 1, Z: 1}
 	args := lstmArgs{hidden: uint32(w.cols), units: uint32(units), residual: present(residual),
-		pitch: uint32(w.rowBytes()), groups: uint32(w.groups())}
+		pitch: uint32(w.rowBytes()), groups: uint32(w.groups()), scales: uint32(w.scalePitch())}
 	for step := range a.T {
 		args.step = uint32(step)
 		s.dispatch(p, groups, threads, constants(s, args), w.numbers(), w.scales(), gates, residual, dst.written(), state.written())

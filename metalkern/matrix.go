@@ -4,7 +4,7 @@ package metalkern
 // to whole groups of 32, so that a thread reads 16 bytes or a group without looking:
 //
 //	F32, F16  [rows][groups·32] numbers
-//	Q8        [rows][groups·32] signed bytes, then [rows][groups] float16 scales
+//	Q8        [rows][groups·32] signed bytes, then [rows][groups] float16 scales, each row filled up to four
 //	Q4        [rows][groups·16] bytes, input i as value+8 in bits 4·(i mod 8) of word i/8; then scales as Q8
 //
 // Stored keeps every value exactly: float16 as it is, all else as float32.
@@ -34,6 +34,9 @@ func (m *matrix) Cols() int { return m.cols }
 // groups of a row.
 func (m *matrix) groups() int { return ceilDiv(m.cols, weights.GroupSize) }
 
+// scalePitch is from one row's scales to the next's: four are read at once.
+func (m *matrix) scalePitch() int { return roundUp(m.groups(), 4) }
+
 // rowBytes is the length of a row without its scales.
 func (m *matrix) rowBytes() int {
 	return m.groups() * weights.GroupSize * m.precision.Bits() / 8
@@ -50,7 +53,7 @@ func (m *matrix) scales() region {
 	if !m.quantized() {
 		return region{}
 	}
-	return m.part(m.scalesFrom(), m.scalesFrom()+2*int64(roundUp(m.rows*m.groups(), 2))) // whole words
+	return m.part(m.scalesFrom(), m.scalesFrom()+2*int64(m.rows*m.scalePitch()))
 }
 
 // size is the bytes of both.
@@ -75,7 +78,7 @@ func (b *backend) newMatrix(shelf kern.Shelf, what string, p kern.Precision, par
 	if m.rows, m.cols, m.precision, err = kern.WeightShape(p, parts...); err != nil {
 		return nil, fmt.Errorf("metalkern: %s: %w", what, err)
 	}
-	size := kern.Product(m.rows, m.rowBytes()+2*m.groups())
+	size := kern.Product(m.rows, m.rowBytes()+2*m.scalePitch())
 	if size > kern.MaxElements {
 		return nil, fmt.Errorf("metalkern: %s: got [%d, %d], want at most %d bytes", what, m.rows, m.cols, kern.MaxElements)
 	}
@@ -151,7 +154,9 @@ func (m *matrix) packRun(dst []byte, r run) error {
 		return fmt.Errorf("%s: rows %d to %d: %w", r.part.Name, r.from, r.to-1, err)
 	}
 	if m.quantized() {
-		copy(dst[m.scalesFrom()+2*int64(r.row*m.groups()):], bytesOf(scales))
+		for i, of := 0, bytesOf(scales); len(of) > 0; i, of = i+1, of[2*m.groups():] {
+			copy(dst[m.scalesFrom()+2*int64((r.row+i)*m.scalePitch()):], of[:2*m.groups()])
+		}
 	}
 	return nil
 }

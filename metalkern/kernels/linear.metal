@@ -1,22 +1,21 @@
 // Linear: dst[r] = act(norm(x[r])·Wᵀ + bias) + residual[r], in two ways, by the number of rows alone:
 //
-//	up to 48   linear_<weight>_<rows>x<outputs>: a simdgroup multiplies <rows> rows with <outputs> rows of W, in a slice of
-//	           their inputs, which all stay in registers; its threadgroup adds the slices
+//	up to 48   linear_<weight>_<rows>x<tiles>: a simdgroup multiplies <rows> rows with <tiles> times 8 outputs, in a slice of
+//	           their inputs; its threadgroup, which has all slices, adds them
 //	more       linear_prepare_<number>, then linear_tile_<weight>: 64 rows by 64 outputs of 8×8 matrices
 //
 // W is as metalkern's matrix.go lays it out: rows at 16 bytes, filled up with zeros to whole groups of 32 inputs. A sum's
-// order depends on K and the weight's kind, not on <rows>, <outputs> or the number of simdgroups.
+// order depends on K and the weight's kind, not on <rows> or <tiles>.
 
 struct LinearArgs {
     uint rows; uint outputs; uint inputs;
     uint padded;              // inputs with the filling
-    uint pitch;               // bytes of a row of W
-    uint norm; float epsilon; // see common.metal
+    uint pitch; uint groups;  // of a row of W: bytes, scales with their filling
+    uint norm; float epsilon; float inverse; // see common.metal; 1 / inputs
     uint act;
     uint vector;              // x and the norm's weights may be read four at a time
     uint stride;              // numbers of a row of x, for up to 48 rows
     uint slices; uint blocks; // of K, and of BLOCK inputs in each but perhaps the last
-    uint set_bits;            // 2^set_bits sets of simdgroups in a threadgroup, each with all slices
     uint bias; uint residual; // 0: absent
     uint parts;               // of a number of a tile's x: 1, or 2 halves
 };
@@ -41,243 +40,340 @@ static inline float4 four_halves(uint first, uint second) {
     return float4(float(a.x), float(a.y), float(b.x), float(b.y));
 }
 
-#define BLOCK 128 // inputs that a simdgroup multiplies at once: four a lane, so that lanes read side by side
-#define HELD 2    // blocks of W, and of x, under way
+#define BLOCK 128 // inputs that a simdgroup multiplies at once: GROUPS of 32
+#define GROUPS 4
+#define HELD(TILES) ((TILES) > 1 ? 1 : 2) // blocks of W under way
 #define SLICES 16 // at most
-#define NORMED 2  // rows that a kernel normalises itself, at most, from slices that are held whole
 #define PREPARED 4 // rows that a threadgroup normalises for others, at most
 
-// Quads are a lane's four inputs of a row of W in a block. Scales stay as they were read: whoever made floats of them at once
-// would wait for memory there.
-struct QuadQ4 { uint word; half scale; };
-struct QuadQ8 { uint word; half scale; };
-struct QuadF16 { uint2 words; };
-struct QuadF32 { float4 values; };
+// Lane l has, of each group, inputs 8·(l%4) to 8·(l%4)+7 of row l/4 of a tile of W: its octet. Of x it has the same inputs,
+// of row l/4 too where there are eight rows; where there are fewer, lanes share out the groups: a piece is the lane's octet
+// of one group. Sixteen rows are two sets of eight.
+#define SETS(ROWS) ((ROWS) > 8 ? 2 : 1)
+#define OF_SET(ROWS) ((ROWS) > 8 ? 8 : (ROWS))
+#define PIECES(ROWS) (OF_SET(ROWS) > 1 ? OF_SET(ROWS) / 2 : 1)
 
-static inline QuadQ4 quad(QuadQ4 q, device const uchar* row, device const half* scales, uint k) {
-    q.word = *reinterpret_cast<device const ushort*>(row + k / 2);
-    q.scale = scales[k / 32];
-    return q;
-}
-static inline QuadQ8 quad(QuadQ8 q, device const uchar* row, device const half* scales, uint k) {
-    q.word = *reinterpret_cast<device const uint*>(row + k);
-    q.scale = scales[k / 32];
-    return q;
-}
-static inline QuadF16 quad(QuadF16 q, device const uchar* row, device const half*, uint k) {
-    q.words = *reinterpret_cast<device const uint2*>(row + 2 * k);
-    return q;
-}
-static inline QuadF32 quad(QuadF32 q, device const uchar* row, device const half*, uint k) {
-    q.values = *reinterpret_cast<device const float4*>(row + 4 * k);
-    return q;
+// The first group of which a lane has a piece, and the lane that has a row's piece of a group.
+template <uint ROWS> static inline uint first_group(uint lane) { return lane / 4 / OF_SET(ROWS) * PIECES(ROWS) % GROUPS; }
+template <uint ROWS> static inline ushort lane_of(uint row, uint group, uint lane) {
+    return ushort((row + OF_SET(ROWS) * (group / PIECES(ROWS))) * 4 + lane % 4);
 }
 
-static inline float4 values(QuadQ4 q) { return four_of_4_bits(q.word, float(q.scale)); }
-static inline float4 values(QuadQ8 q) { return four_of_8_bits(q.word, float(q.scale)); }
-static inline float4 values(QuadF16 q) { return four_halves(q.words.x, q.words.y); }
-static inline float4 values(QuadF32 q) { return q.values; }
+// Octets are a lane's octets of a row of W in a block. Scales stay as they were read, two in a word: whoever made floats of
+// them at once would wait for memory there.
+struct OctetsQ4 { uint words[GROUPS]; uint2 scales; };
+struct OctetsQ8 { uint2 words[GROUPS]; uint2 scales; };
+struct OctetsF16 { uint4 words[GROUPS]; };
+struct OctetsF32 { float4 values[GROUPS][2]; };
 
-// slice_inputs is how many inputs a slice has.
-static inline uint slice_inputs(constant LinearArgs& a, uint slice) { return min(a.blocks * BLOCK, a.inputs - slice * a.blocks * BLOCK); }
-
-// deviations adds v − mean, or its square, of the inputs from k to the limit to sum.
-static inline float deviations(float sum, float4 v, uint k, uint limit, float mean, bool squared) {
-    UNROLL for (uint i = 0; i < 4; i++) {
-        const float d = k + i < limit ? v[i] - mean : 0.0f;
-        sum = squared ? fma(d, d, sum) : sum + d;
-    }
-    return sum;
+// first_octet is where a lane's first octet of a row is that begins at row, k inputs on; octet reads the g-th of a block.
+static inline device const uchar* first_octet(OctetsQ4, device const uchar* row, uint k) { return row + k / 2; }
+static inline device const uchar* first_octet(OctetsQ8, device const uchar* row, uint k) { return row + k; }
+static inline device const uchar* first_octet(OctetsF16, device const uchar* row, uint k) { return row + 2 * k; }
+static inline device const uchar* first_octet(OctetsF32, device const uchar* row, uint k) { return row + 4 * k; }
+static inline void octet(thread OctetsQ4& o, uint g, device const uchar* first, bool there) {
+    o.words[g] = there ? *reinterpret_cast<device const uint*>(first + 16 * g) : 0;
+}
+static inline void octet(thread OctetsQ8& o, uint g, device const uchar* first, bool there) {
+    o.words[g] = there ? *reinterpret_cast<device const uint2*>(first + 32 * g) : uint2(0);
+}
+static inline void octet(thread OctetsF16& o, uint g, device const uchar* first, bool there) {
+    o.words[g] = there ? *reinterpret_cast<device const uint4*>(first + 64 * g) : uint4(0);
+}
+static inline void octet(thread OctetsF32& o, uint g, device const uchar* first, bool there) {
+    UNROLL for (uint h = 0; h < 2; h++)
+        o.values[g][h] = there ? *reinterpret_cast<device const float4*>(first + 128 * g + 16 * h) : float4(0.0f);
 }
 
-// joined makes a row's moments of each slice's mean and of the sum of squares about it: Chan, Golub and LeVeque, "Updating
-// Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979. So slices do not wait for the row's mean.
-static inline Moments joined(constant LinearArgs& a, threadgroup const float2* slices, uint step) {
-    float sum = 0.0f, squares = 0.0f;
-    for (uint s = 0; s < a.slices; s++) sum = fma(slices[s * step].x, float(slice_inputs(a, s)), sum);
-    const float mean = sum / float(a.inputs);
-    for (uint s = 0; s < a.slices; s++) {
-        const float2 slice = slices[s * step];
-        const float d = slice.x - mean;
-        squares += fma(d * d, float(slice_inputs(a, s)), slice.y);
-    }
-    return moments_of(mean, 1.0f / sqrt(squares / float(a.inputs) + a.epsilon));
+// scale reads those of a block.
+static inline void scale(thread OctetsQ4& o, device const half* first) { o.scales = *reinterpret_cast<device const uint2*>(first); }
+static inline void scale(thread OctetsQ8& o, device const half* first) { o.scales = *reinterpret_cast<device const uint2*>(first); }
+static inline void scale(thread OctetsF16&, device const half*) {}
+static inline void scale(thread OctetsF32&, device const half*) {}
+
+template <class Q>
+static inline void octets(constant LinearArgs& a, thread Q& o, device const uchar* row, device const half* scales, uint block, uint lane) {
+    device const uchar* first = first_octet(o, row, block * BLOCK + 8 * (lane % 4));
+    UNROLL for (uint g = 0; g < GROUPS; g++) octet(o, g, first, block * BLOCK + 32 * g < a.padded);
+    scale(o, scales + GROUPS * block);
 }
 
-// row_slices are the moments of a row by one simdgroup, with the bits that linear_rows finds by many.
-static inline Moments row_slices(constant LinearArgs& a, device const float* x, threadgroup float2* slices, uint lane) {
-    for (uint s = 0; s < a.slices; s++) {
-        const uint begin = s * a.blocks * BLOCK, count = slice_inputs(a, s), limit = begin + count;
-        float mean = 0.0f, squares = 0.0f;
-        if (a.norm == NORM_LAYER) {
-            float sum = 0.0f;
-            for (uint k = begin + 4 * lane; k < limit; k += BLOCK)
-                sum = deviations(sum, load4(x, k, a.inputs, a.vector), k, limit, 0.0f, false);
-            mean = simd_sum(sum) / float(count);
+// values are four of octet g.
+static inline float scale_at(uint2 scales, uint g) { const half2 two = as_type<half2>(scales[g / 2]); return float(two[g % 2]); }
+static inline float4 values(OctetsQ4 o, uint g, uint h) { return four_of_4_bits(o.words[g] >> (16 * h), scale_at(o.scales, g)); }
+static inline float4 values(OctetsQ8 o, uint g, uint h) { return four_of_8_bits(o.words[g][h], scale_at(o.scales, g)); }
+static inline float4 values(OctetsF16 o, uint g, uint h) { return four_halves(o.words[g][2 * h], o.words[g][2 * h + 1]); }
+static inline float4 values(OctetsF32 o, uint g, uint h) { return o.values[g][h]; }
+
+// A row share is what a lane has of a block of x.
+template <uint ROWS> struct RowShare { float4 x[SETS(ROWS)][PIECES(ROWS)][2]; };
+
+// first_input is the first of a block that a lane has.
+template <uint ROWS> static inline uint first_input(uint block, uint lane) { return block * BLOCK + 32 * first_group<ROWS>(lane) + 8 * (lane % 4); }
+
+template <uint ROWS>
+static inline void fetch(constant LinearArgs& a, thread RowShare<ROWS>& in, device const float* x, uint rows, uint block, uint lane) {
+    const uint k = first_input<ROWS>(block, lane);
+    UNROLL for (uint s = 0; s < SETS(ROWS); s++) {
+        device const float* first = x + ulong(min(8 * s + lane / 4 % OF_SET(ROWS), rows - 1)) * a.stride + k;
+        UNROLL for (uint p = 0; p < PIECES(ROWS); p++) {
+            UNROLL for (uint h = 0; h < 2; h++) {
+                const uint next = 32 * p + 4 * h;
+                in.x[s][p][h] = k + next < a.inputs ? *reinterpret_cast<device const float4*>(first + next) : float4(0.0f);
+            }
         }
-        for (uint k = begin + 4 * lane; k < limit; k += BLOCK)
-            squares = deviations(squares, load4(x, k, a.inputs, a.vector), k, limit, mean, true);
-        squares = simd_sum(squares);
-        if (lane == 0) slices[s] = float2(mean, squares);
     }
-    simdgroup_barrier(mem_flags::mem_threadgroup);
-    return joined(a, slices, 1);
 }
 
-// Inputs are a lane's of HELD blocks of some rows, and of the norm's weights.
-template <uint AHEAD, uint ROWS> struct Inputs { float4 x[AHEAD][ROWS]; float4 weight[AHEAD]; float4 shift[AHEAD]; };
+// sum_over_row adds what the lanes of a row have, a number for every group: groups as pairs, then lanes.
+template <uint ROWS> static inline float sum_over_row(thread float (&sums)[PIECES(ROWS)]) {
+    UNROLL for (uint left = PIECES(ROWS) / 2; left > 0; left /= 2) {
+        UNROLL for (uint p = 0; p < left; p++) sums[p] = sums[2 * p] + sums[2 * p + 1];
+    }
+    float sum = sums[0];
+    UNROLL for (uint mask = 4 * OF_SET(ROWS); mask < (ROWS > 1 ? 32 : 16); mask *= 2) sum += simd_shuffle_xor(sum, ushort(mask));
+    sum += simd_shuffle_xor(sum, ushort(1));
+    return sum + simd_shuffle_xor(sum, ushort(2));
+}
 
-template <uint AHEAD, uint ROWS>
-static inline void fetch(
-    constant LinearArgs& a, thread Inputs<AHEAD, ROWS>& in, device const float* x, device const float* weight,
-    device const float* shift, uint rows, uint block, uint end, uint lane)
+// deviations are the sum of x − mean, or of its square, over the inputs of a block.
+template <uint ROWS> static inline float deviations(constant LinearArgs& a, RowShare<ROWS> in, uint set, uint block, float mean, bool squared, uint lane) {
+    float sums[PIECES(ROWS)];
+    UNROLL for (uint p = 0; p < PIECES(ROWS); p++) {
+        sums[p] = 0.0f;
+        UNROLL for (uint h = 0; h < 2; h++) {
+            const uint k = first_input<ROWS>(block, lane) + 32 * p + 4 * h;
+            const float4 d = k < a.inputs ? in.x[set][p][h] - mean : float4(0.0f);
+            UNROLL for (uint i = 0; i < 4; i++) sums[p] = squared ? fma(d[i], d[i], sums[p]) : sums[p] + d[i];
+        }
+    }
+    return sum_over_row<ROWS>(sums);
+}
+
+// slice_inputs is how many inputs a slice of one block has.
+static inline float slice_inputs(constant LinearArgs& a, uint slice) { return float(min(uint(BLOCK), a.inputs - slice * BLOCK)); }
+
+// joined makes a row's moments of every slice's mean, and sum of squares about it: Chan, Golub and LeVeque, "Updating
+// Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979. So slices do not wait for the row's mean. The
+// lanes of the row share out the slices as they do the octets of a block.
+template <uint ROWS> static inline Moments joined(constant LinearArgs& a, threadgroup const float2* slices, uint step, uint lane) {
+    float2 of[PIECES(ROWS)];
+    float sums[PIECES(ROWS)];
+    UNROLL for (uint p = 0; p < PIECES(ROWS); p++) {
+        const uint s = 4 * (first_group<ROWS>(lane) + p) + lane % 4;
+        of[p] = s < a.slices ? slices[s * step] : float2(0.0f);
+        sums[p] = s < a.slices ? of[p].x * slice_inputs(a, s) : 0.0f;
+    }
+    const float mean = sum_over_row<ROWS>(sums) * a.inverse;
+    UNROLL for (uint p = 0; p < PIECES(ROWS); p++) {
+        const uint s = 4 * (first_group<ROWS>(lane) + p) + lane % 4;
+        const float d = of[p].x - mean;
+        sums[p] = s < a.slices ? fma(d * d, slice_inputs(a, s), of[p].y) : 0.0f;
+    }
+    return moments_of(mean, rsqrt(fma(sum_over_row<ROWS>(sums), a.inverse, a.epsilon)));
+}
+
+// slice_moments are the mean of a slice of one block and the sum of squares about it.
+template <uint ROWS> static inline float2 slice_moments(constant LinearArgs& a, RowShare<ROWS> in, uint set, uint slice, uint lane) {
+    float mean = 0.0f;
+    if (a.norm == NORM_LAYER) {
+        const uint count = a.inputs - slice * BLOCK;
+        const float sum = deviations<ROWS>(a, in, set, slice, 0.0f, false, lane);
+        mean = count >= BLOCK ? sum * (1.0f / BLOCK) : sum / float(count);
+    }
+    return float2(mean, deviations<ROWS>(a, in, set, slice, mean, true, lane));
+}
+
+// A norm share is the norm's weights of a lane's pieces.
+template <uint ROWS> struct NormShare { float4 weight[PIECES(ROWS)][2]; float4 shift[PIECES(ROWS)][2]; };
+
+template <uint ROWS>
+static inline void fetch_norm(
+    constant LinearArgs& a, thread NormShare<ROWS>& norm, device const float* weight, device const float* shift, uint slice, uint lane)
 {
-    UNROLL for (uint b = 0; b < AHEAD; b++) {
-        const uint k = (block + b) * BLOCK + 4 * lane;
-        const bool there = block + b < end && k < a.inputs;
-        UNROLL for (uint r = 0; r < ROWS; r++)
-            in.x[b][r] = there ? *reinterpret_cast<device const float4*>(x + min(r, rows - 1) * a.stride + k) : float4(0.0f);
-        if (ROWS <= NORMED && a.norm != NORM_NONE && there) {
-            in.weight[b] = *reinterpret_cast<device const float4*>(weight + k);
-            in.shift[b] = a.norm == NORM_LAYER ? *reinterpret_cast<device const float4*>(shift + k) : float4(0.0f);
+    const uint k = first_input<ROWS>(slice, lane);
+    weight += k;
+    shift += k;
+    UNROLL for (uint p = 0; p < PIECES(ROWS); p++) {
+        UNROLL for (uint h = 0; h < 2; h++) {
+            const uint next = 32 * p + 4 * h;
+            const bool there = k + next < a.inputs;
+            norm.weight[p][h] = there ? *reinterpret_cast<device const float4*>(weight + next) : float4(0.0f);
+            norm.shift[p][h] = there && a.norm == NORM_LAYER ? *reinterpret_cast<device const float4*>(shift + next) : float4(0.0f);
         }
     }
 }
 
-// join adds N sums of every lane, a power of two, over all lanes: lane l is left with sum l·N/32 in the first. A sum's tree
-// is the same for every N.
-template <uint N> static inline void join(thread float* sums, uint lane) {
-    UNROLL for (uint step = 0; step < 5; step++) {
-        const uint mask = 16u >> step, left = N >> (step + 1); // sums that a lane keeps, while they are several
-        const bool upper = (lane & mask) != 0;
-        if (left == 0) sums[0] += simd_shuffle_xor(sums[0], ushort(mask));
-        UNROLL for (uint i = 0; i < left; i++) {
-            const float other = simd_shuffle_xor(upper ? sums[i] : sums[i + left], ushort(mask));
-            sums[i] = (upper ? sums[i + left] : sums[i]) + other;
+// normalise gives a share of a slice of one block its norm, together with the threadgroup's other slices.
+template <uint ROWS>
+static inline void normalise(
+    constant LinearArgs& a, thread RowShare<ROWS>& in, device const float* weight, device const float* shift,
+    threadgroup float2* norms, uint slice, uint lane)
+{
+    const uint row = lane / 4 % OF_SET(ROWS);
+    UNROLL for (uint s = 0; s < SETS(ROWS); s++) {
+        const float2 of = slice_moments<ROWS>(a, in, s, slice, lane);
+        if (lane % 4 == 0 && lane / 4 < OF_SET(ROWS)) norms[slice * ROWS + 8 * s + row] = of;
+    }
+    NormShare<ROWS> norm;
+    if (PIECES(ROWS) == 1) fetch_norm<ROWS>(a, norm, weight, shift, slice, lane);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    if (PIECES(ROWS) > 1) fetch_norm<ROWS>(a, norm, weight, shift, slice, lane); // registers are few
+    UNROLL for (uint s = 0; s < SETS(ROWS); s++) {
+        const Moments m = joined<ROWS>(a, norms + 8 * s + row, ROWS, lane);
+        UNROLL for (uint p = 0; p < PIECES(ROWS); p++) {
+            UNROLL for (uint h = 0; h < 2; h++) in.x[s][p][h] = normalise4(in.x[s][p][h], m, norm.weight[p][h], norm.shift[p][h]);
         }
+    }
+}
+
+// What is multiplied, and the sums, are these everywhere but where what stands before this text brings its own for weights
+// of up to 16 bits, because the GPU multiplies small matrices. Sums are a lane's own inputs' until gather.
+template <uint ROWS> struct Rows { RowShare<ROWS> share; };
+template <uint ROWS, uint TILES> struct RowSums { float of[TILES * ROWS]; };
+
+template <uint ROWS, uint TILES> static inline void clear(thread RowSums<ROWS, TILES>& sums) {
+    UNROLL for (uint i = 0; i < TILES * ROWS; i++) sums.of[i] = 0.0f;
+}
+
+template <uint ROWS> static inline void take(thread Rows<ROWS>& rows, RowShare<ROWS> share, uint) { rows.share = share; }
+
+// multiply adds the products of a block of x with one of a tile of W.
+template <uint ROWS, uint TILES, class Q>
+static inline void multiply(thread RowSums<ROWS, TILES>& sums, uint tile, Rows<ROWS> rows, Q w, uint lane) {
+    UNROLL for (uint g = 0; g < GROUPS; g++) {
+        const float4 first = values(w, g, 0), second = values(w, g, 1);
+        UNROLL for (uint r = 0; r < ROWS; r++) {
+            const ushort from = lane_of<ROWS>(r % 8, g, lane);
+            const float4 x = simd_shuffle(rows.share.x[r / 8][g % PIECES(ROWS)][0], from);
+            const float4 y = simd_shuffle(rows.share.x[r / 8][g % PIECES(ROWS)][1], from);
+            float sum = sums.of[tile * ROWS + r];
+            sum = fma(first.w, x.w, fma(first.z, x.z, fma(first.y, x.y, fma(first.x, x.x, sum))));
+            sums.of[tile * ROWS + r] = fma(second.w, y.w, fma(second.z, y.z, fma(second.y, y.y, fma(second.x, y.x, sum))));
+        }
+    }
+}
+
+// gather adds the sums of the four lanes of an output, each of which is left with some, and puts them at to: [row][output].
+template <uint ROWS, uint TILES> static inline void gather(RowSums<ROWS, TILES> sums, threadgroup float* to, uint lane) {
+    const uint N = TILES * ROWS;
+    UNROLL for (uint step = 0; step < 2; step++) {
+        const uint mask = 2u >> step, left = N >> (step + 1); // sums that a lane keeps, while they are several
+        const bool upper = (lane & mask) != 0;
+        if (left == 0) sums.of[0] += simd_shuffle_xor(sums.of[0], ushort(mask));
+        UNROLL for (uint i = 0; i < left; i++) {
+            const float other = simd_shuffle_xor(upper ? sums.of[i] : sums.of[i + left], ushort(mask));
+            sums.of[i] = (upper ? sums.of[i + left] : sums.of[i]) + other;
+        }
+    }
+    UNROLL for (uint i = 0; i < (N + 3) / 4; i++) {
+        const uint sum = lane % 4 * N / 4 + i;
+        if (lane % ((3 + N) / N) == 0) to[sum % ROWS * TILES * 8 + sum / ROWS * 8 + lane / 4] = sums.of[i];
     }
 }
 
 // total adds the slices of a sum, every step-th number.
 static inline float total(threadgroup const float* sums, uint slices, uint step) {
-    float sum = 0.0f;
-    for (uint s = 0; s < slices; s++) sum += sums[s * step];
+    float of[SLICES], sum = 0.0f; // all on their way before one is needed
+    UNROLL for (uint s = 0; s < SLICES; s++) of[s] = s < slices ? sums[s * step] : 0.0f;
+    UNROLL for (uint s = 0; s < SLICES; s++) sum += of[s];
     return sum;
 }
 
-// joint_moments are the moments of some rows, of which every simdgroup holds a slice; a set of them writes.
-template <uint AHEAD, uint ROWS>
-static inline void joint_moments(
-    constant LinearArgs& a, thread Moments* moments, thread const Inputs<AHEAD, ROWS>& in, threadgroup float2* norms, uint slice,
-    bool writes, uint lane)
-{
-    const uint begin = slice * a.blocks * BLOCK, count = slice_inputs(a, slice), limit = begin + count, k = begin + 4 * lane;
-    UNROLL for (uint r = 0; r < ROWS; r++) {
-        float mean = 0.0f, squares = 0.0f;
-        if (a.norm == NORM_LAYER) {
-            float sum = 0.0f;
-            UNROLL for (uint b = 0; b < AHEAD; b++) sum = deviations(sum, in.x[b][r], k + b * BLOCK, limit, 0.0f, false);
-            mean = simd_sum(sum) / float(count);
-        }
-        UNROLL for (uint b = 0; b < AHEAD; b++) squares = deviations(squares, in.x[b][r], k + b * BLOCK, limit, mean, true);
-        squares = simd_sum(squares);
-        if (writes && lane == 0) norms[slice * ROWS + r] = float2(mean, squares);
-    }
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    UNROLL for (uint r = 0; r < ROWS; r++) moments[r] = joined(a, norms + r, ROWS);
-}
-
-template <class Q, uint ROWS, uint OUT>
+template <class Q, class X, class S, uint ROWS, uint TILES>
 static inline void linear_rows(
     constant LinearArgs& a, device const uchar* w, device const half* scales, device const float* x, device const float* weight,
     device const float* shift, device const float* bias, device const float* residual, device float* dst,
     threadgroup float* parts, threadgroup float2* norms, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
 {
-    const uint SUMS = ROWS * OUT, AHEAD = ROWS <= 4 ? HELD : 1;
-    const bool normed = ROWS <= NORMED && a.norm != NORM_NONE;
-    // A set of simdgroups has one slice each of some outputs; where simdgroups are fewer than slices, each takes several.
-    const uint sets = 1u << a.set_bits, set = simd & (sets - 1), slice = simd >> a.set_bits;
+    const uint OUTPUTS = 8 * TILES, SUMS = ROWS * OUTPUTS;
     // Threadgroups of the same outputs come one after the other, so that only the first reads W from memory.
-    const uint first = group.x * ROWS, rows = min(ROWS, a.rows - first);
-    const uint output = (group.y * sets + set) * OUT;
+    const uint first = group.x * ROWS, rows = min(ROWS, a.rows - first), output = group.y * OUTPUTS;
     x += ulong(first) * a.stride;
 
-    // The weights do not wait for x.
-    device const uchar* row[OUT];
-    device const half* scale[OUT];
-    UNROLL for (uint o = 0; o < OUT; o++) {
-        const ulong n = min(output + o, a.outputs - 1);
-        row[o] = w + n * a.pitch;
-        scale[o] = scales + n * (a.padded / 32);
+    // The weights do not wait for x. Where simdgroups are fewer than slices, each takes several.
+    device const uchar* row[TILES];
+    device const half* row_scales[TILES];
+    UNROLL for (uint t = 0; t < TILES; t++) {
+        const ulong n = min(output + 8 * t + lane / 4, a.outputs - 1);
+        row[t] = w + n * a.pitch;
+        row_scales[t] = scales + n * a.groups;
     }
-    Q held[HELD][OUT];
+    Q held[HELD(TILES)][TILES];
     const uint last = (a.padded + BLOCK - 1) / BLOCK;
-    uint begin = slice * a.blocks, end = min(begin + a.blocks, last);
-    UNROLL for (uint b = 0; b < HELD; b++) {
-        const uint k = (begin + b) * BLOCK + 4 * lane;
-        UNROLL for (uint o = 0; o < OUT; o++) if (begin + b < end && k < a.padded) held[b][o] = quad(Q(), row[o], scale[o], k);
+    uint begin = simd * a.blocks, end = min(begin + a.blocks, last);
+    UNROLL for (uint b = 0; b < HELD(TILES); b++) {
+        UNROLL for (uint t = 0; t < TILES; t++)
+            if (begin + b < end) octets(a, held[b][t], row[t], row_scales[t], begin + b, lane);
     }
     AFTER_EARLIER;
-    Inputs<AHEAD, ROWS> in;
-    fetch<AHEAD, ROWS>(a, in, x, weight, shift, rows, begin, end, lane);
+    RowShare<ROWS> in;
+    fetch<ROWS>(a, in, x, rows, begin, lane);
 
-    // Thread i finishes sum i of the sets'.
-    const uint of_set = thread_index % SUMS, n = (group.y * sets + thread_index / SUMS) * OUT + of_set / ROWS, r = of_set % ROWS;
-    const bool mine = thread_index < sets * SUMS && r < rows && n < a.outputs;
-    const ulong at = ulong(first + r) * a.outputs + n;
+    // Thread i finishes sum i; what it adds does not wait for the sums.
+    const uint r = thread_index / OUTPUTS, n = output + thread_index % OUTPUTS;
+    const bool mine = r < rows && n < a.outputs;
     const float offset = mine && a.bias != 0 ? bias[n] : 0.0f;
-    const float before = mine && a.residual != 0 ? residual[at] : 0.0f;
+    const float before = mine && a.residual != 0 ? residual[ulong(first + r) * a.outputs + n] : 0.0f;
 
-    Moments moments[ROWS];
-    if (normed) joint_moments<AHEAD, ROWS>(a, moments, in, norms, slice, set == 0, lane);
+    if (a.norm != NORM_NONE) normalise<ROWS>(a, in, weight, shift, norms, simd, lane);
 
-    bool fetched = true;
-    for (uint s = slice; s < a.slices; s += simds) {
+    for (uint s = simd; s < a.slices; s += simds) {
         begin = s * a.blocks;
         end = min(begin + a.blocks, last);
-        float sums[SUMS];
-        UNROLL for (uint i = 0; i < SUMS; i++) sums[i] = 0.0f;
-        for (uint base = begin; base < end; base += HELD) {
-            UNROLL for (uint b = 0; b < HELD; b++) {
-                if (b % AHEAD == 0) {
-                    if (!fetched) fetch<AHEAD, ROWS>(a, in, x, weight, shift, rows, base + b, end, lane);
-                    fetched = false;
-                }
-                const uint k = (base + b) * BLOCK + 4 * lane;
-                if (base + b < end && k < a.padded) {
-                    UNROLL for (uint i = 0; i < ROWS; i++) {
-                        float4 v = in.x[b % AHEAD][i];
-                        if (normed && k < a.inputs)
-                            v = normalise4(v, moments[i], in.weight[b % AHEAD], in.shift[b % AHEAD]);
-                        in.x[b % AHEAD][i] = v;
-                    }
-                    UNROLL for (uint o = 0; o < OUT; o++) {
-                        const float4 c = values(held[b][o]);
-                        UNROLL for (uint i = 0; i < ROWS; i++) {
-                            const float4 v = in.x[b % AHEAD][i];
-                            sums[o * ROWS + i] = fma(c.w, v.w, fma(c.z, v.z, fma(c.y, v.y, fma(c.x, v.x, sums[o * ROWS + i]))));
-                        }
-                    }
-                }
+        S sums;
+        clear(sums);
+        for (uint base = begin; base < end; base += HELD(TILES)) {
+            UNROLL for (uint b = 0; b < HELD(TILES); b++) {
+                const uint block = base + b;
+                if (block >= end) break;
+                X taken;
+                take(taken, in, lane);
                 // The next of the slice, or the first of the simdgroup's next one.
-                const uint next = base + HELD < end ? base + HELD + b : (s + simds) * a.blocks + b;
-                const uint later = next * BLOCK + 4 * lane;
-                UNROLL for (uint o = 0; o < OUT; o++)
-                    if (next < last && later < a.padded) held[b][o] = quad(Q(), row[o], scale[o], later);
+                const uint next = block + 1 < end ? block + 1 : (s + simds) * a.blocks;
+                const uint later = block + HELD(TILES) < end ? block + HELD(TILES) : (s + simds) * a.blocks + b;
+                if (ROWS <= 4 && next < last) fetch<ROWS>(a, in, x, rows, next, lane);
+                UNROLL for (uint t = 0; t < TILES; t++) {
+                    multiply(sums, t, taken, held[b][t], lane);
+                    if (later < last) octets(a, held[b][t], row[t], row_scales[t], later, lane);
+                }
+                if (ROWS > 4 && next < last) fetch<ROWS>(a, in, x, rows, next, lane);
             }
         }
-        join<SUMS>(sums, lane);
-        if (lane % (32 / SUMS) == 0) parts[(set * a.slices + s) * SUMS + lane / (32 / SUMS)] = sums[0];
+        gather(sums, parts + s * SUMS, lane);
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    if (mine) {
-        const float sum = total(parts + thread_index / SUMS * a.slices * SUMS + of_set, a.slices, SUMS);
-        dst[at] = activate(sum + offset, a.act) + before;
+    for (uint i = thread_index; i < SUMS; i += simds * 32) {
+        const uint y = i / OUTPUTS, z = output + i % OUTPUTS;
+        if (y >= rows || z >= a.outputs) continue;
+        const ulong at = ulong(first + y) * a.outputs + z;
+        const bool held_before = i == thread_index;
+        const float bias_of = held_before ? offset : a.bias != 0 ? bias[z] : 0.0f;
+        const float earlier = held_before ? before : a.residual != 0 ? residual[at] : 0.0f;
+        dst[at] = activate(total(parts + i, a.slices, SUMS) + bias_of, a.act) + earlier;
     }
 }
 
-#define LINEAR(name, Q, ROWS, OUT) \
-    kernel void linear_##name##_##ROWS##x##OUT( \
+#ifdef MK_FRAGMENTS
+#define ROWS_q4(ROWS) HalfRows<ROWS, 1, true>
+#define ROWS_q8(ROWS) HalfRows<ROWS, 1, false>
+#define ROWS_f16(ROWS) HalfRows<ROWS, 2, false>
+#define SUMS_q4 FragmentSums
+#define SUMS_q8 FragmentSums
+#define SUMS_f16 FragmentSums
+#else
+#define ROWS_q4(ROWS) Rows<ROWS>
+#define ROWS_q8(ROWS) Rows<ROWS>
+#define ROWS_f16(ROWS) Rows<ROWS>
+#define SUMS_q4 RowSums
+#define SUMS_q8 RowSums
+#define SUMS_f16 RowSums
+#endif
+#define ROWS_f32(ROWS) Rows<ROWS>
+#define SUMS_f32 RowSums
+
+#define LINEAR(name, Q, ROWS, TILES) \
+    kernel void linear_##name##_##ROWS##x##TILES( \
         constant LinearArgs& a [[buffer(0)]], \
         device const uchar* w [[buffer(1)]], \
         device const half* scales [[buffer(2)]], \
@@ -293,23 +389,67 @@ static inline void linear_rows(
         uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        TG_ARRAY(float, parts, SLICES * ROWS * OUT); \
-        TG_ARRAY(float2, norms, SLICES * NORMED); \
-        linear_rows<Q, ROWS, OUT>(a, w, scales, x, weight, shift, bias, residual, dst, parts, norms, group, thread_index, simd, \
-                                  simds, lane); \
+        TG_ARRAY(float, parts, SLICES * ROWS * TILES * 8); \
+        TG_ARRAY(float2, norms, SLICES * ROWS); \
+        linear_rows<Q, ROWS_##name(ROWS), SUMS_##name<ROWS, TILES>, ROWS, TILES>( \
+            a, w, scales, x, weight, shift, bias, residual, dst, parts, norms, group, thread_index, simd, simds, lane); \
     }
 
-// One output a simdgroup where a weight has few, so that all cores have some; four where it has many, for fewer reads of x.
+// One tile where a weight has few outputs, so that all cores have some; four where it has many, for fewer reads of x.
 #define LINEAR_ALL(name, Q) \
     LINEAR(name, Q, 1, 1) LINEAR(name, Q, 1, 2) LINEAR(name, Q, 1, 4) \
     LINEAR(name, Q, 2, 1) LINEAR(name, Q, 2, 2) LINEAR(name, Q, 2, 4) \
     LINEAR(name, Q, 4, 1) LINEAR(name, Q, 4, 2) LINEAR(name, Q, 4, 4) \
-    LINEAR(name, Q, 8, 1) LINEAR(name, Q, 8, 2) LINEAR(name, Q, 8, 4)
+    LINEAR(name, Q, 8, 1) LINEAR(name, Q, 8, 2) LINEAR(name, Q, 8, 4) \
+    LINEAR(name, Q, 16, 1) LINEAR(name, Q, 16, 2)
 
-LINEAR_ALL(f32, QuadF32)
-LINEAR_ALL(f16, QuadF16)
-LINEAR_ALL(q8, QuadQ8)
-LINEAR_ALL(q4, QuadQ4)
+LINEAR_ALL(f32, OctetsF32)
+LINEAR_ALL(f16, OctetsF16)
+LINEAR_ALL(q8, OctetsQ8)
+LINEAR_ALL(q4, OctetsQ4)
+
+// row_slices are the moments of a row by one simdgroup, with the bits that normalise finds by many.
+static inline Moments row_slices(constant LinearArgs& a, device const float* x, threadgroup float2* slices, uint lane) {
+    for (uint s = 0; s < a.slices; s++) {
+        RowShare<1> in;
+        fetch<1>(a, in, x, 1, s, lane);
+        const float2 of = slice_moments<1>(a, in, 0, s, lane);
+        if (lane == 0) slices[s] = of;
+    }
+    simdgroup_barrier(mem_flags::mem_threadgroup);
+    return joined<1>(a, slices, 1, lane);
+}
+
+// linear_normalise: a few rows of x, normalised and filled up with zeros, for kernels above that cannot do so themselves. One
+// simdgroup per row.
+kernel void linear_normalise(
+    constant LinearArgs& a [[buffer(0)]],
+    device const float* x [[buffer(1)]],
+    device const float* weight [[buffer(2)]],
+    device const float* shift [[buffer(3)]],
+    device float* dst [[buffer(4)]],
+    uint group [[threadgroup_position_in_grid]],
+    uint simd [[simdgroup_index_in_threadgroup]],
+    uint simds [[simdgroups_per_threadgroup]],
+    uint lane [[thread_index_in_simdgroup]])
+{
+    TG_ARRAY(float2, slices, PREPARED * SLICES);
+    const uint row = group * simds + simd;
+    if (row >= a.rows) return;
+    device const float* from = x + ulong(row) * a.inputs;
+    Moments m = moments_of(0.0f, 1.0f);
+    if (a.norm != NORM_NONE && a.blocks == 1 && a.vector != 0) m = row_slices(a, from, slices + simd * SLICES, lane);
+    else if (a.norm != NORM_NONE) m = row_moments(from, a.inputs, a.norm, a.epsilon, a.vector, lane);
+    for (uint k = 4 * lane; k < a.padded; k += BLOCK) {
+        float4 v = float4(0.0f);
+        if (k < a.inputs) {
+            v = load4(from, k, a.inputs, a.vector);
+            const float4 b = a.norm == NORM_LAYER ? load4(shift, k, a.inputs, a.vector) : float4(0.0f);
+            if (a.norm != NORM_NONE) v = normalise4(v, m, load4(weight, k, a.inputs, a.vector), b);
+        }
+        *reinterpret_cast<device float4*>(dst + ulong(row) * a.padded + k) = v;
+    }
+}
 
 // linear_prepare: the rows of x, normalised, in the number that tiles multiply, filled up with zeros. Halves are scaled by a
 // power of two to a largest magnitude in [2¹⁴, 2¹⁵), so that no input is too large or too small for them; unscale undoes it.
@@ -321,12 +461,12 @@ static inline float unit(float) { return 0.0f; }
 template <class T>
 static inline void prepare(
     constant LinearArgs& a, device const float* x, device const float* weight, device const float* shift, device T* dst,
-    device float* unscale, threadgroup float2* slices, uint row, uint lane)
+    device float* unscale, uint row, uint lane)
 {
     if (row >= a.rows) return;
     device const float* from = x + ulong(row) * a.inputs;
     Moments m = moments_of(0.0f, 1.0f);
-    if (a.norm != NORM_NONE) m = row_slices(a, from, slices, lane);
+    if (a.norm != NORM_NONE) m = row_moments(from, a.inputs, a.norm, a.epsilon, a.vector, lane);
     float scale = 1.0f;
     for (uint pass = unit(T(0.0f)) > 0.0f ? 0 : 1; pass < 2; pass++) {
         float largest = 0.0f;
@@ -369,8 +509,7 @@ static inline void prepare(
         uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        TG_ARRAY(float2, slices, PREPARED * SLICES); \
-        prepare<T>(a, x, weight, shift, dst, unscale, slices + simd * SLICES, group * simds + simd, lane); \
+        prepare<T>(a, x, weight, shift, dst, unscale, group * simds + simd, lane); \
     }
 LINEAR_PREPARE(half)
 LINEAR_PREPARE(float)
@@ -488,7 +627,7 @@ template <uint X> static inline uint place_x(uint e) { return e / (TILE_INPUTS /
 template <class P, uint V>
 static inline P packet_at(constant LinearArgs& a, device const uchar* w, device const half* scales, uint output, uint e, uint k) {
     const ulong n = min(output + e / (TILE_INPUTS / V), a.outputs - 1);
-    return packet(P(), w + n * a.pitch, scales + n * (a.padded / 32), k + e % (TILE_INPUTS / V) * V);
+    return packet(P(), w + n * a.pitch, scales + n * a.groups, k + e % (TILE_INPUTS / V) * V);
 }
 template <uint V> static inline uint place_w(uint e) { return e / (TILE_INPUTS / V) * TILE_STRIDE + e % (TILE_INPUTS / V) * V; }
 

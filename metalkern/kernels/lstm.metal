@@ -15,6 +15,7 @@ struct LSTMArgs {
     uint  residual;  // 0: none
     uint  pitch;     // bytes of a row of W_hh
     uint  groups;    // of 32 inputs, of a row; state has as many floats three times
+    uint  scales;    // of a row, with their filling
 };
 
 #define LSTM_UNITS 2 // of one threadgroup at most
@@ -126,7 +127,7 @@ kernel void NAME(                                                               
     if (finishes) u = lstm_unit(a, gates, residual, state, unit);                                                    \
     for (uint i = simd; i < 4 * a.units && a.step > 0; i += simds) {                                                 \
         const uint row = (i % 4) * a.hidden + min(group * a.units + i / 4, a.hidden - 1);                            \
-        const float sum = simd_sum(ROW(a, w + ulong(row) * a.pitch, scales + row * a.groups, h, lane));              \
+        const float sum = simd_sum(ROW(a, w + ulong(row) * a.pitch, scales + row * a.scales, h, lane));              \
         if (lane == 0) sums[i] = sum;                                                                                \
     }                                                                                                                \
     threadgroup_barrier(mem_flags::mem_threadgroup);                                                                 \

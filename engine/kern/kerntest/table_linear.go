@@ -56,7 +56,7 @@ func linearRows() []row {
 			linearRow(linearShape{67, 70, 97}, kind, i+5),
 			linearRow(linearShape{2, 1025, 96}, kind, i+10))
 		// More inputs than a GPU keeps beside its cores at once.
-		for j, long := range []linearShape{{1, 5, 4165}, {2, 9, 2113}, {4, 5, 1057}, {9, 17, 577}, {2, 9, 4420}, {1, 33, 612}, {5, 9, 1540}} {
+		for j, long := range []linearShape{{1, 5, 4165}, {2, 9, 2113}, {4, 5, 1057}, {9, 17, 577}, {2, 9, 4420}, {1, 33, 612}, {5, 9, 1540}, {16, 9, 1156}, {17, 5, 2052}} {
 			rows = append(rows, linearRow(long, kind, i+j))
 		}
 	}

@@ -176,7 +176,8 @@ MK_INLINE uint3 thread_position_in_threadgroup() { return uint3(threadIdx.x, thr
 MK_INLINE uint3 thread_position_in_grid() { return threadgroup_position_in_grid() * threads_per_threadgroup() + thread_position_in_threadgroup(); }
 MK_INLINE uint thread_index_in_threadgroup() { return threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z); }
 MK_INLINE uint thread_index_in_simdgroup() { return thread_index_in_threadgroup() % 32; }
-MK_INLINE uint simdgroup_index_in_threadgroup() { return thread_index_in_threadgroup() / 32; }
+// The first lane's: so the compiler knows that it is the same for all, and what hangs on it no branch that parts them.
+MK_INLINE uint simdgroup_index_in_threadgroup() { return __shfl_sync(0xffffffff, thread_index_in_threadgroup() / 32, 0); }
 MK_INLINE uint simdgroups_per_threadgroup() { return (blockDim.x * blockDim.y * blockDim.z + 31) / 32; }
 
 // Barriers. A barrier of the threadgroup orders device memory too, which is more than Metal promises of one flag.
@@ -387,4 +388,137 @@ MK_INLINE void strip(QuarterHalf& q, uint i, float* to) {
 		to[lane / 4 * 32 + 8 * j + lane % 4 * 2] = q.sums[i / 2][j][i % 2 * 2];
 		to[lane / 4 * 32 + 8 * j + lane % 4 * 2 + 1] = q.sums[i / 2][j][i % 2 * 2 + 1];
 	}
+}
+
+// The few rows of linear.metal in the units' own shape. Its octets of W lie as mma wants its right operand, of 16 inputs by 8
+// outputs, when inputs are taken in the order in which lanes have them: two products of a group, each of four of a lane's eight
+// inputs. Rows of x are the left operand, in halves as linear_prepare makes them, but block by block: times a power of two,
+// and beside weights of 16 bits in two parts. A lane is left with columns 2·(l%4) and the next of row l/4, and of row l/4 + 8.
+#define MK_FRAGMENTS
+template <uint ROWS> struct RowShare;
+template <uint ROWS, int PARTS, bool APART> struct HalfRows { // APART: inputs i and i+4 are a pair, otherwise neighbours are
+	static constexpr uint sets = ROWS > 8 ? 2 : 1, of_set = ROWS > 8 ? 8 : ROWS, pieces = of_set > 1 ? of_set / 2 : 1;
+	uint pairs[PARTS][sets][4][4]; // of row l/4, by group
+	float unscale[sets];
+};
+template <uint ROWS, uint TILES> struct FragmentSums { float of[TILES][ROWS > 8 ? 4 : 2]; };
+
+template <uint ROWS, uint TILES> MK_INLINE void clear(FragmentSums<ROWS, TILES>& sums) {
+#pragma unroll
+	for (uint i = 0; i < TILES * (ROWS > 8 ? 4 : 2); i++) (&sums.of[0][0])[i] = 0.0f;
+}
+
+MK_INLINE uint two_halves(float low, float high) { uint r; asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low)); return r; }
+
+// hand_out gives every lane of a row a pair that one of them has: of piece p of each.
+template <uint ROWS, int PARTS, bool APART> MK_INLINE void hand_out(HalfRows<ROWS, PARTS, APART>& rows, int part, uint s, uint p, uint i, uint pair, uint lane) {
+	typedef HalfRows<ROWS, PARTS, APART> H;
+#pragma unroll
+	for (uint g = p; g < 4; g += H::pieces)
+		rows.pairs[part][s][g][i] = H::of_set == 8 ? pair : simd_shuffle(pair, ushort((lane / 4 % H::of_set + H::of_set * (g / H::pieces)) * 4 + lane % 4));
+}
+
+template <uint ROWS, int PARTS, bool APART> MK_INLINE void take(HalfRows<ROWS, PARTS, APART>& rows, const RowShare<ROWS>& share, uint lane) {
+	typedef HalfRows<ROWS, PARTS, APART> H;
+#pragma unroll
+	for (uint s = 0; s < H::sets; s++) {
+		float largest = 0.0f;
+#pragma unroll
+		for (uint p = 0; p < H::pieces; p++)
+#pragma unroll
+			for (uint i = 0; i < 8; i++) largest = fmaxf(largest, fabsf(share.x[s][p][i / 4][i % 4]));
+#pragma unroll
+		for (uint mask = 4 * H::of_set; mask < (ROWS > 1 ? 32 : 16); mask *= 2) largest = fmaxf(largest, simd_shuffle_xor(largest, ushort(mask)));
+		largest = fmaxf(largest, simd_shuffle_xor(largest, ushort(1)));
+		largest = fmaxf(largest, simd_shuffle_xor(largest, ushort(2)));
+		const uint exponent = clamp(as_type<uint>(largest) >> 23, 16u, 254u);
+		const float scale = as_type<float>((268u - exponent) << 23);
+		rows.unscale[s] = as_type<float>((exponent - 14u) << 23);
+#pragma unroll
+		for (uint p = 0; p < H::pieces; p++)
+#pragma unroll
+			for (uint i = 0; i < 4; i++) {
+				const uint m = APART ? i : 2 * i, n = APART ? i + 4 : 2 * i + 1;
+				const float x = share.x[s][p][m / 4][m % 4] * scale, y = share.x[s][p][n / 4][n % 4] * scale;
+				const uint most = two_halves(x, y);
+				hand_out(rows, 0, s, p, i, most, lane);
+				if (PARTS == 2) {
+					const half2 taken = as_type<half2>(most);
+					hand_out(rows, PARTS - 1, s, p, i, two_halves(x - float(taken.x), y - float(taken.y)), lane);
+				}
+			}
+	}
+}
+
+MK_INLINE void multiply_16x8(float (&sums)[4], const uint (&above)[4], const uint (&below)[4], int half, uint first, uint second) {
+	asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+		: "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+		: "r"(above[2 * half]), "r"(below[2 * half]), "r"(above[2 * half + 1]), "r"(below[2 * half + 1]), "r"(first), "r"(second));
+}
+
+// pairs_of are octets as pairs of halves: integers by way of 1024 + q, or 1024 + 16·q, less what is too much; exact.
+MK_INLINE uint less(uint pair, uint what) { uint r; asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(r) : "r"(pair), "r"(what)); return r; }
+MK_INLINE uint sixteenth(uint pair) { uint r; asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(r) : "r"(pair), "r"(0x2c002c00), "r"(0xd480d480)); return r; }
+MK_INLINE void pairs_of(uint (&pairs)[4], uint word) {
+	pairs[0] = less((word & 0x000f000f) | 0x64006400, 0x64086408);
+	pairs[1] = sixteenth((word & 0x00f000f0) | 0x64006400);
+	pairs[2] = less((word >> 8 & 0x000f000f) | 0x64006400, 0x64086408);
+	pairs[3] = sixteenth((word >> 8 & 0x00f000f0) | 0x64006400);
+}
+MK_INLINE void pairs_of(uint (&pairs)[4], uint2 words) {
+	const uint low = words.x ^ 0x80808080, high = words.y ^ 0x80808080;
+	pairs[0] = less(__byte_perm(low, 0x64646464, 0x4140), 0x64806480);
+	pairs[1] = less(__byte_perm(low, 0x64646464, 0x4342), 0x64806480);
+	pairs[2] = less(__byte_perm(high, 0x64646464, 0x4140), 0x64806480);
+	pairs[3] = less(__byte_perm(high, 0x64646464, 0x4342), 0x64806480);
+}
+MK_INLINE void pairs_of(uint (&pairs)[4], uint4 words) {
+	pairs[0] = words.x, pairs[1] = words.y, pairs[2] = words.z, pairs[3] = words.w;
+}
+
+template <uint ROWS, uint TILES, int PARTS, bool APART, class Q>
+MK_INLINE void multiply(FragmentSums<ROWS, TILES>& sums, uint tile, const HalfRows<ROWS, PARTS, APART>& rows, const Q& w, uint lane) {
+	typedef HalfRows<ROWS, PARTS, APART> H;
+	// The scales of the lane's two columns; a column's lane has them.
+	uint2 scales[2];
+	if constexpr (PARTS == 1) {
+		scales[0] = simd_shuffle(w.scales, ushort(lane % 4 * 8));
+		scales[1] = simd_shuffle(w.scales, ushort(lane % 4 * 8 + 4));
+	}
+	float block[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+	for (uint g = 0; g < 4; g++) {
+		uint right[4];
+		pairs_of(right, w.words[g]);
+		float products[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+		for (int part = PARTS - 1; part >= 0; part--) {
+			uint left[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}};
+#pragma unroll
+			for (uint s = 0; s < H::sets; s++)
+#pragma unroll
+				for (uint i = 0; i < 4; i++) left[s][i] = rows.pairs[part][s][g][i];
+			float (&to)[4] = PARTS == 1 ? products : block;
+			multiply_16x8(to, left[0], left[1], 0, right[0], right[1]);
+			multiply_16x8(to, left[0], left[1], 1, right[2], right[3]);
+		}
+		if (PARTS == 1) {
+#pragma unroll
+			for (uint i = 0; i < (ROWS > 8 ? 4 : 2); i++) {
+				const half2 two = as_type<half2>(g < 2 ? scales[i % 2].x : scales[i % 2].y);
+				block[i] = fmaf(products[i], float(g % 2 == 0 ? two.x : two.y), block[i]);
+			}
+		}
+	}
+#pragma unroll
+	for (uint i = 0; i < (ROWS > 8 ? 4 : 2); i++) sums.of[tile][i] = fmaf(block[i], rows.unscale[i / 2], sums.of[tile][i]);
+}
+
+template <uint ROWS, uint TILES> MK_INLINE void gather(const FragmentSums<ROWS, TILES>& sums, float* to, uint lane) {
+	if (lane / 4 >= ROWS) return;
+#pragma unroll
+	for (uint t = 0; t < TILES; t++)
+#pragma unroll
+		for (uint s = 0; s < (ROWS > 8 ? 2 : 1); s++)
+			*reinterpret_cast<float2*>(to + (lane / 4 + 8 * s) * TILES * 8 + 8 * t + lane % 4 * 2) = float2(sums.of[t][2 * s], sums.of[t][2 * s + 1]);
 }
