@@ -117,3 +117,32 @@ func TestKernelThatDoesNotLoad(t *testing.T) {
 		}
 	}
 }
+
+// A kernel that allows fewer threads than wanted is compiled once more, for as many as that; for fewer it stays as it is.
+func TestPipelineForManyThreads(t *testing.T) {
+	f := newFake()
+	var texts []string
+	f.loaded = func(ptx string) { texts = append(texts, ptx) }
+	d, err := open(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := d.Library("copy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := l.Pipeline("copy_words", 256)
+	if err != nil || len(texts) != 1 || strings.Contains(texts[0], ".maxntid") {
+		t.Fatalf("got %v, %d texts", err, len(texts))
+	}
+	bounded, err := l.Pipeline("copy_words", 512)
+	if err != nil || bounded == plain || len(texts) != 2 || strings.Count(texts[1], ")\n.maxntid 512, 1, 1\n{\n") != 1 {
+		t.Errorf("got %v, %d texts, the last %.300s", err, len(texts), texts[len(texts)-1])
+	}
+	if again, err := l.Pipeline("copy_words", 512); err != nil || again != bounded || len(texts) != 2 {
+		t.Errorf("got %v, %d texts", err, len(texts))
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
