@@ -23,7 +23,6 @@ func TestDefines(t *testing.T) {
 		{"linear", "HELD", heldBlocks},
 		{"linear", "SLICES", mostSlices},
 		{"linear", "NORMED", normedRows},
-		{"linear", "PREPARED", preparedRows},
 		{"lstm", "LSTM_UNITS", lstmThreads / simdWidth / 4},
 	} {
 		text, err := kernels.Source(d.file)

@@ -30,13 +30,12 @@ const (
 	// matvecRows is up to how many rows W is multiplied with rows rather than tiles. Each eight rows read it anew, all but
 	// the first from the cache; and a row's bits do not depend on the others.
 	matvecRows = 48
-	// These are TILE, BLOCK, HELD, SLICES, NORMED and PREPARED of linear.metal.
-	tileSize     = 64
-	blockInputs  = 128
-	heldBlocks   = 2
-	mostSlices   = 16
-	normedRows   = 2
-	preparedRows = 4
+	// These are TILE, BLOCK, HELD, SLICES and NORMED of linear.metal.
+	tileSize    = 64
+	blockInputs = 128
+	heldBlocks  = 2
+	mostSlices  = 16
+	normedRows  = 2
 	// matvecThreads are those of a threadgroup, or more if a weight has more slices.
 	matvecThreads = 256
 )
@@ -201,8 +200,8 @@ func (s *stream) prepare(o *linearOperands, kernel kernelName, size int64) (x, u
 	}
 	x, unscale = scratch, scratch.at(rounded)
 	x.to = rounded
-	threads := p.threads(preparedRows * simdWidth)
-	s.dispatch(p, driver.Size{X: ceilDiv(int(o.rows), threads/simdWidth), Y: 1, Z: 1}, threads, constants(s, o.linearArgs),
+	threads := p.threads(int(o.slices) * simdWidth)
+	s.dispatch(p, driver.Size{X: int(o.rows), Y: 1, Z: 1}, threads, constants(s, o.linearArgs),
 		o.x, o.weight, o.shift, x.written(), unscale.written())
 	return x, unscale
 }

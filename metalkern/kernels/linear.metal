@@ -45,7 +45,6 @@ static inline float4 four_halves(uint first, uint second) {
 #define HELD 2    // blocks of W, and of x, under way
 #define SLICES 16 // at most
 #define NORMED 2  // rows that a kernel normalises itself, at most, from slices that are held whole
-#define PREPARED 4 // rows that a threadgroup normalises for others, at most
 
 // Quads are a lane's four inputs of a row of W in a block. Scales stay as they were read: whoever made floats of them at once
 // would wait for memory there.
@@ -102,26 +101,6 @@ static inline Moments joined(constant LinearArgs& a, threadgroup const float2* s
         squares += fma(d * d, float(slice_inputs(a, s)), slice.y);
     }
     return moments_of(mean, 1.0f / sqrt(squares / float(a.inputs) + a.epsilon));
-}
-
-// row_slices are the moments of a row by one simdgroup, with the bits that linear_rows finds by many.
-static inline Moments row_slices(constant LinearArgs& a, device const float* x, threadgroup float2* slices, uint lane) {
-    for (uint s = 0; s < a.slices; s++) {
-        const uint begin = s * a.blocks * BLOCK, count = slice_inputs(a, s), limit = begin + count;
-        float mean = 0.0f, squares = 0.0f;
-        if (a.norm == NORM_LAYER) {
-            float sum = 0.0f;
-            for (uint k = begin + 4 * lane; k < limit; k += BLOCK)
-                sum = deviations(sum, load4(x, k, a.inputs, a.vector), k, limit, 0.0f, false);
-            mean = simd_sum(sum) / float(count);
-        }
-        for (uint k = begin + 4 * lane; k < limit; k += BLOCK)
-            squares = deviations(squares, load4(x, k, a.inputs, a.vector), k, limit, mean, true);
-        squares = simd_sum(squares);
-        if (lane == 0) slices[s] = float2(mean, squares);
-    }
-    simdgroup_barrier(mem_flags::mem_threadgroup);
-    return joined(a, slices, 1);
 }
 
 // Inputs are a lane's of HELD blocks of some rows, and of the norm's weights.
@@ -314,44 +293,177 @@ LINEAR_ALL(q4, QuadQ4)
 // linear_prepare: the rows of x, normalised, in the number that tiles multiply, filled up with zeros. Halves are scaled by a
 // power of two to a largest magnitude in [2¹⁴, 2¹⁵), so that no input is too large or too small for them; unscale undoes it.
 // Beside weights that are exact in halves what the first half rounds away follows in a second, after all rows' first; beside
-// coarser weights it would be nothing. One simdgroup per row.
+// coarser weights it would be nothing.
+//
+// A threadgroup has one row, and reads it once: each simdgroup holds one slice. Where slices are more or larger, or may
+// not be read four at a time, it reads them again where it needs them.
+#define ROW_BLOCKS 4 // of a slice that are held
+
+// ROLLED before a loop that is to stay one.
+#if defined(__clang__)
+#define ROLLED _Pragma("clang loop unroll(disable)")
+#elif defined(__CUDACC__)
+#define ROLLED _Pragma("unroll 1")
+#else
+#define ROLLED
+#endif
+
 static inline float unit(half) { return 1.0f; }
 static inline float unit(float) { return 0.0f; }
+
+// A Row is what a lane knows of its row. What is held is normalised once its moments are known.
+struct Row {
+    device const float* x;
+    device const float* weight;
+    device const float* shift;
+    Moments moments;
+    bool whole; // all is held
+    float4 held[ROW_BLOCKS];
+};
+
+static inline uint begin_of(constant LinearArgs& a, uint slice) { return slice * a.blocks * BLOCK; }
+static inline uint inputs_of(constant LinearArgs& a, uint slice) { return min(a.blocks * BLOCK, a.inputs - begin_of(a, slice)); }
+
+// place_of is a lane's first input in a block of a slice, or the row's end if there is none.
+static inline uint place_of(constant LinearArgs& a, uint slice, uint block, uint lane) {
+    return slice < a.slices && block < a.blocks ? min(begin_of(a, slice) + block * BLOCK + 4 * lane, a.padded) : a.padded;
+}
+
+// four_of is input k and the next three; behind the row they are 0.
+static inline float4 four_of(constant LinearArgs& a, thread const Row& row, uint k, uint vector) {
+    return k < a.inputs ? load4(row.x, k, a.inputs, vector) : float4(0.0f);
+}
+
+// normal is what becomes of them.
+static inline float4 normal(constant LinearArgs& a, thread const Row& row, float4 v, uint k, uint vector) {
+    if (a.norm == NORM_NONE || k >= a.inputs) return v;
+    const float4 shift = a.norm == NORM_LAYER ? load4(row.shift, k, a.inputs, vector) : float4(0.0f);
+    return normalise4(v, row.moments, load4(row.weight, k, a.inputs, vector), shift);
+}
+
+// again is four_of, as it becomes, of what is not held.
+static inline float4 again(constant LinearArgs& a, thread const Row& row, uint k) {
+    return normal(a, row, four_of(a, row, k, a.vector), k, a.vector);
+}
+
+// apart adds v − mean, or its square, of the inputs from k to the limit to sum.
+static inline float apart(float sum, float4 v, uint k, uint limit, float mean, bool squared) {
+    UNROLL for (uint i = 0; i < 4; i++) {
+        const float d = k + i < limit ? v[i] - mean : 0.0f;
+        sum = squared ? fma(d, d, sum) : sum + d;
+    }
+    return sum;
+}
+
+// slice_sum adds what is apart in a slice.
+static inline float slice_sum(constant LinearArgs& a, thread const Row& row, uint slice, float mean, bool squared, uint lane) {
+    const uint limit = begin_of(a, slice) + inputs_of(a, slice);
+    float sum = 0.0f;
+    if (row.whole) {
+        UNROLL for (uint b = 0; b < ROW_BLOCKS; b++) sum = apart(sum, row.held[b], place_of(a, slice, b, lane), limit, mean, squared);
+    } else {
+        ROLLED for (uint b = 0; b < a.blocks; b++) {
+            const uint k = place_of(a, slice, b, lane);
+            sum = apart(sum, four_of(a, row, k, a.vector), k, limit, mean, squared);
+        }
+    }
+    return simd_sum(sum);
+}
+
+// moments_of_slices joins each slice's mean and sum of squares about it, so that slices do not wait for the row's mean: Chan,
+// Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979.
+static inline Moments moments_of_slices(constant LinearArgs& a, threadgroup const float2* slices) {
+    float sum = 0.0f, squares = 0.0f;
+    for (uint s = 0; s < a.slices; s++) sum = fma(slices[s].x, float(inputs_of(a, s)), sum);
+    const float mean = sum / float(a.inputs);
+    for (uint s = 0; s < a.slices; s++) {
+        const float2 slice = slices[s];
+        const float d = slice.x - mean;
+        squares += fma(d * d, float(inputs_of(a, s)), slice.y);
+    }
+    return moments_of(mean, 1.0f / sqrt(squares / float(a.inputs) + a.epsilon));
+}
+
+// settle finds the row's moments, and normalises what is held.
+static inline void settle(constant LinearArgs& a, thread Row& row, threadgroup float2* slices, uint simd, uint simds, uint lane) {
+    ROLLED for (uint slice = simd; slice < a.slices; slice += simds) {
+        float mean = 0.0f;
+        if (a.norm == NORM_LAYER) mean = slice_sum(a, row, slice, 0.0f, false, lane) / float(inputs_of(a, slice));
+        const float squares = slice_sum(a, row, slice, mean, true, lane);
+        if (lane == 0) slices[slice] = float2(mean, squares);
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    row.moments = moments_of_slices(a, slices);
+    if (row.whole) {
+        UNROLL for (uint b = 0; b < ROW_BLOCKS; b++) row.held[b] = normal(a, row, row.held[b], place_of(a, simd, b, lane), 1);
+    }
+}
+
+static inline float larger(float largest, float4 v) {
+    return max(max(largest, max(fabs(v.x), fabs(v.y))), max(fabs(v.z), fabs(v.w)));
+}
+
+// largest_of is a simdgroup's largest magnitude.
+static inline float largest_of(constant LinearArgs& a, thread const Row& row, uint simd, uint simds, uint lane) {
+    float largest = 0.0f;
+    if (row.whole) {
+        UNROLL for (uint b = 0; b < ROW_BLOCKS; b++) largest = larger(largest, row.held[b]);
+    } else {
+        ROLLED for (uint slice = simd; slice < a.slices; slice += simds) {
+            ROLLED for (uint b = 0; b < a.blocks; b++) {
+                largest = larger(largest, again(a, row, place_of(a, slice, b, lane)));
+            }
+        }
+    }
+    return simd_max(largest);
+}
+
+static inline void put4(device half* to, float4 v) { *reinterpret_cast<device half4*>(to) = half4(half(v.x), half(v.y), half(v.z), half(v.w)); }
+static inline void put4(device float* to, float4 v) { *reinterpret_cast<device float4*>(to) = v; }
+
+// put writes four numbers at k of a row's, and at rest what they lose.
+template <class T> static inline void put(constant LinearArgs& a, device T* to, device T* rest, uint k, float4 v) {
+    if (k >= a.padded) return;
+    put4(to + k, v);
+    if (a.parts == 2) put4(rest + k, float4(v.x - float(T(v.x)), v.y - float(T(v.y)), v.z - float(T(v.z)), v.w - float(T(v.w))));
+}
 
 template <class T>
 static inline void prepare(
     constant LinearArgs& a, device const float* x, device const float* weight, device const float* shift, device T* dst,
-    device float* unscale, threadgroup float2* slices, uint row, uint lane)
+    device float* unscale, threadgroup float2* slices, threadgroup float* tops, uint group, uint simd, uint simds, uint lane)
 {
-    if (row >= a.rows) return;
-    device const float* from = x + ulong(row) * a.inputs;
-    Moments m = moments_of(0.0f, 1.0f);
-    if (a.norm != NORM_NONE) m = row_slices(a, from, slices, lane);
+    Row row;
+    row.x = x + ulong(group) * a.inputs;
+    row.weight = weight;
+    row.shift = shift;
+    row.moments = moments_of(0.0f, 1.0f);
+    row.whole = a.vector != 0 && a.slices <= simds && a.blocks <= ROW_BLOCKS;
+    if (row.whole) {
+        UNROLL for (uint b = 0; b < ROW_BLOCKS; b++) row.held[b] = four_of(a, row, place_of(a, simd, b, lane), 1);
+    }
+    if (a.norm != NORM_NONE) settle(a, row, slices, simd, simds, lane);
     float scale = 1.0f;
-    for (uint pass = unit(T(0.0f)) > 0.0f ? 0 : 1; pass < 2; pass++) {
+    if (unit(T(0.0f)) > 0.0f) {
+        const float mine = largest_of(a, row, simd, simds, lane);
+        if (lane == 0) tops[simd] = mine;
+        threadgroup_barrier(mem_flags::mem_threadgroup);
         float largest = 0.0f;
-        for (uint k = 4 * lane; k < a.padded; k += 128) {
-            float4 v = float4(0.0f);
-            if (k < a.inputs) {
-                v = load4(from, k, a.inputs, a.vector);
-                const float4 b = a.norm == NORM_LAYER ? load4(shift, k, a.inputs, a.vector) : float4(0.0f);
-                if (a.norm != NORM_NONE) v = normalise4(v, m, load4(weight, k, a.inputs, a.vector), b);
+        for (uint s = 0; s < simds; s++) largest = max(largest, tops[s]);
+        const uint exponent = clamp((as_type<uint>(largest) >> 23) & 255u, 16u, 254u);
+        scale = as_type<float>((268u - exponent) << 23);
+        if (simd == 0 && lane == 0) unscale[group] = as_type<float>((exponent - 14u) << 23);
+    }
+    device T* to = dst + ulong(group) * a.padded;
+    device T* rest = to + ulong(a.rows) * a.padded;
+    if (row.whole) {
+        UNROLL for (uint b = 0; b < ROW_BLOCKS; b++) put(a, to, rest, place_of(a, simd, b, lane), row.held[b] * scale);
+    } else {
+        ROLLED for (uint slice = simd; slice < a.slices; slice += simds) {
+            ROLLED for (uint b = 0; b < a.blocks; b++) {
+                const uint k = place_of(a, slice, b, lane);
+                put(a, to, rest, k, again(a, row, k) * scale);
             }
-            if (pass == 0) {
-                largest = max(max(largest, max(fabs(v.x), fabs(v.y))), max(fabs(v.z), fabs(v.w)));
-                continue;
-            }
-            UNROLL for (uint i = 0; i < 4; i++) {
-                const float wanted = v[i] * scale;
-                const T most = T(wanted);
-                dst[ulong(row) * a.padded + k + i] = most;
-                if (a.parts == 2) dst[(ulong(a.rows) + row) * a.padded + k + i] = T(wanted - float(most));
-            }
-        }
-        if (pass == 0) {
-            const uint exponent = clamp((as_type<uint>(simd_max(largest)) >> 23) & 255u, 16u, 254u);
-            scale = as_type<float>((268u - exponent) << 23);
-            if (lane == 0) unscale[row] = as_type<float>((exponent - 14u) << 23);
         }
     }
 }
@@ -369,8 +481,9 @@ static inline void prepare(
         uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        TG_ARRAY(float2, slices, PREPARED * SLICES); \
-        prepare<T>(a, x, weight, shift, dst, unscale, slices + simd * SLICES, group * simds + simd, lane); \
+        TG_ARRAY(float2, slices, SLICES); \
+        TG_ARRAY(float, tops, SLICES); \
+        prepare<T>(a, x, weight, shift, dst, unscale, slices, tops, group, simd, simds, lane); \
     }
 LINEAR_PREPARE(half)
 LINEAR_PREPARE(float)
