@@ -18,7 +18,7 @@ func TestDefines(t *testing.T) {
 		{"sample", "SAMPLE_SIMDGROUPS", sampleThreads / simdWidth},
 		{"rvq", "RVQ_ROWS", rvqRows},
 		{"rvq", "RVQ_SIMDGROUPS", rvqThreads / simdWidth},
-		{"linear", "TILE", tileSize},
+		{"linear", "TILE_OUTPUTS", tileOutputs},
 		{"linear", "BLOCK", blockInputs},
 		{"linear", "HELD", heldBlocks},
 		{"linear", "SLICES", mostSlices},

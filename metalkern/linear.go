@@ -30,8 +30,8 @@ const (
 	// matvecRows is up to how many rows W is multiplied with rows rather than tiles. Each eight rows read it anew, all but
 	// the first from the cache; and a row's bits do not depend on the others.
 	matvecRows = 48
-	// These are TILE, BLOCK, HELD, SLICES and NORMED of linear.metal.
-	tileSize    = 64
+	// These are TILE_OUTPUTS, BLOCK, HELD, SLICES and NORMED of linear.metal.
+	tileOutputs = 64
 	blockInputs = 128
 	heldBlocks  = 2
 	mostSlices  = 16
@@ -65,8 +65,6 @@ func newMatvec(rows, outputs int, size string) matvec {
 var (
 	prepareHalf  = kernelName{"linear", "linear_prepare_half"}
 	prepareFloat = kernelName{"linear", "linear_prepare_float"}
-	tileNames    = [...]kernelName{kern.F32: {"linear", "linear_tile_f32"}, kern.F16: {"linear", "linear_tile_f16"},
-		kern.Q8: {"linear", "linear_tile_q8"}, kern.Q4: {"linear", "linear_tile_q4"}}
 )
 
 // linearOperands are those of one op, checked.
@@ -83,7 +81,7 @@ func (s *stream) Linear(a kern.Linear) {
 	case a.Rows <= matvecRows:
 		s.matvec(&o, s.chooseMatvec(a.Rows, o.w))
 	default:
-		s.tiles(&o)
+		s.tile(&o, s.chooseTile(a.Rows, o.w))
 	}
 }
 
@@ -206,7 +204,7 @@ func (s *stream) prepare(o *linearOperands, kernel kernelName, size int64) (x, u
 	return x, unscale
 }
 
-func (s *stream) tiles(o *linearOperands) {
+func (s *stream) tile(o *linearOperands, t *tile) {
 	size, kernel := int64(2), prepareHalf // of a number
 	switch o.w.precision {
 	case kern.F32:
@@ -214,12 +212,46 @@ func (s *stream) tiles(o *linearOperands) {
 	case kern.F16:
 		o.parts = 2 // halves, so that no more is lost of x than of W
 	}
-	p, ok := s.pipeline(tileNames[o.w.precision])
+	p, ok := s.pipeline(t.names[o.w.precision])
 	if !ok {
 		return
 	}
 	x, unscale := s.prepare(o, kernel, size)
-	groups := driver.Size{X: ceilDiv(o.w.rows, tileSize), Y: ceilDiv(int(o.rows), tileSize), Z: 1}
-	s.dispatch(p, groups, p.threads(128), constants(s, o.linearArgs),
+	groups := driver.Size{X: ceilDiv(o.w.rows, tileOutputs), Y: ceilDiv(int(o.rows), t.rows), Z: 1}
+	s.dispatch(p, groups, p.threads(2*t.rows), constants(s, o.linearArgs),
 		o.w.numbers(), o.w.scales(), x, unscale, o.bias, o.residual, o.dst.written())
+}
+
+// A tile is a kernel for so many rows and tileOutputs outputs at a time.
+type tile struct {
+	rows  int
+	names [kern.Q4 + 1]kernelName // by precision
+}
+
+// tiles by rows. Whichever is taken, the bits are the same.
+var tiles = []tile{newTile(64, "64"), newTile(128, "128")}
+
+func newTile(rows int, size string) tile {
+	t := tile{rows: rows}
+	for p := kern.F32; p <= kern.Q4; p++ {
+		t.names[p] = kernelName{"linear", "linear_tile_" + p.String() + "_" + size}
+	}
+	return t
+}
+
+// has tells whether there is a tile of a precision: 128 rows of two halves each are more than threadgroup memory holds.
+func (t *tile) has(p kern.Precision) bool { return p != kern.F16 || t.rows == 64 }
+
+// chooseTile takes the more rows, so that W is read less often, where that leaves at most every other core idle. Where a device
+// does not say how many cores it has they were never measured.
+func (s *stream) chooseTile(rows int, w *matrix) *tile {
+	small, large := &tiles[0], &tiles[1]
+	if !large.has(w.precision) || s.info.Cores == 0 || 2*large.threadgroups(rows, w) < s.info.Cores {
+		return small
+	}
+	return large
+}
+
+func (t *tile) threadgroups(rows int, w *matrix) int {
+	return ceilDiv(rows, t.rows) * ceilDiv(w.rows, tileOutputs)
 }

@@ -2,7 +2,7 @@
 //
 //	up to 48   linear_<weight>_<rows>x<outputs>: a simdgroup multiplies <rows> rows with <outputs> rows of W, in a slice of
 //	           their inputs, which all stay in registers; its threadgroup adds the slices
-//	more       linear_prepare_<number>, then linear_tile_<weight>: 64 rows by 64 outputs of 8×8 matrices
+//	more       linear_prepare_<number>, then linear_tile_<weight>_<rows>: <rows> rows by 64 outputs of 8×8 matrices
 //
 // W is as metalkern's matrix.go lays it out: rows at 16 bytes, filled up with zeros to whole groups of 32 inputs. A sum's
 // order depends on K and the weight's kind, not on <rows>, <outputs> or the number of simdgroups.
@@ -488,41 +488,66 @@ static inline void prepare(
 LINEAR_PREPARE(half)
 LINEAR_PREPARE(float)
 
-// Packets are what a thread reads of a row of W for a tile at once, scales as they are: 16 inputs of 4 or 8 bits, 8 of 16, 4 of 32.
-struct PacketQ4 { uint2 words; half scale; };
-struct PacketQ8 { uint4 words; half scale; };
-struct PacketF16 { uint4 words; };
-struct PacketF32 { float4 values; };
+// linear_tile_<weight>_<rows>: <rows> rows by 64 outputs, of which each simdgroup has 32 by 32. A step multiplies 64 bytes of
+// each row: 32 halves or 16 floats, in pieces of 16 bytes. While matrices multiply a step out of one buffer in threadgroup
+// memory, the next step is placed in the other; the two after it are on their way into registers. The order of sums is that
+// of K whatever <rows>.
+#define TILE_OUTPUTS 64 // of a threadgroup
+#define TILE_PIECES 4   // of a row in a step
+#define TILE_STRIDE 5   // pieces of a row in threadgroup memory: eight rows meet in no memory bank
+#define TILE_AHEAD 2    // steps in registers
 
-// packet reads inputs k… of the row of W that begins at row, whose scales begin at scales.
-static inline PacketQ4 packet(PacketQ4 p, device const uchar* row, device const half* scales, uint k) {
-    p.words = *reinterpret_cast<device const uint2*>(row + k / 2);
-    p.scale = scales[k / 32];
+// Packets are what becomes a piece of W. Scales stay as they were read: whoever made floats of them at once would wait for
+// memory there.
+struct PacketQ4 { uint word; half scale; };
+struct PacketQ8 { uint2 words; half scale; };
+struct PacketPlain { uint4 words; };
+
+// packet reads piece n of the row of W that begins at row, whose scales begin at scales.
+static inline PacketQ4 packet(PacketQ4 p, device const uchar* row, device const half* scales, uint n) {
+    p.word = *reinterpret_cast<device const uint*>(row + 4 * n);
+    p.scale = scales[n / 4];
     return p;
 }
-static inline PacketQ8 packet(PacketQ8 p, device const uchar* row, device const half* scales, uint k) {
-    p.words = *reinterpret_cast<device const uint4*>(row + k);
-    p.scale = scales[k / 32];
+static inline PacketQ8 packet(PacketQ8 p, device const uchar* row, device const half* scales, uint n) {
+    p.words = *reinterpret_cast<device const uint2*>(row + 8 * n);
+    p.scale = scales[n / 4];
     return p;
 }
-static inline PacketF16 packet(PacketF16 p, device const uchar* row, device const half*, uint k) {
-    p.words = *reinterpret_cast<device const uint4*>(row + 2 * k);
-    return p;
-}
-static inline PacketF32 packet(PacketF32 p, device const uchar* row, device const half*, uint k) {
-    p.values = *reinterpret_cast<device const float4*>(row + 4 * k);
+static inline PacketPlain packet(PacketPlain p, device const uchar* row, device const half*, uint n) {
+    p.words = *reinterpret_cast<device const uint4*>(row + 16 * n);
     return p;
 }
 
-// The fours of a packet.
-static inline float4 four(PacketQ4 p, uint i) { return four_of_4_bits(p.words[i / 2] >> (16 * (i % 2)), float(p.scale)); }
-static inline float4 four(PacketQ8 p, uint i) { return four_of_8_bits(p.words[i], float(p.scale)); }
-static inline float4 four(PacketF16 p, uint i) { return four_halves(p.words[2 * i], p.words[2 * i + 1]); }
-static inline float4 four(PacketF32 p, uint) { return p.values; }
+#ifndef MK_MASKED
+static inline uint masked(uint word, uint mask, uint rest) { return (word & mask) | rest; }
+#endif
 
-#define TILE 64        // rows and outputs of a threadgroup; a simdgroup has a quarter, 32 by 32
-#define TILE_INPUTS 32 // of a step
-#define TILE_STRIDE 40 // numbers of a row in threadgroup memory: eight rows of eight meet in no memory bank
+// small_halves are two small integers, the lower bits of halves in [1024, 2048), less what stands above them, times scale.
+static inline half2 small_halves(uint word, uint mask, uint less, half2 scale) {
+    return (as_type<half2>(masked(word, mask, 0x64006400u)) - as_type<half2>(less)) * scale;
+}
+static inline uint firsts(half2 a, half2 b) { return as_type<uint>(half2(a.x, b.x)); }
+static inline uint seconds(half2 a, half2 b) { return as_type<uint>(half2(a.y, b.y)); }
+
+static inline uint4 piece(PacketQ4 p) {
+    const half2 scale = half2(p.scale);
+    const uint mask = 0x000f000fu, less = 0x64086408u; // 1024 + 8
+    const half2 a = small_halves(p.word, mask, less, scale), b = small_halves(p.word >> 4, mask, less, scale);
+    const half2 c = small_halves(p.word >> 8, mask, less, scale), d = small_halves(p.word >> 12, mask, less, scale);
+    return uint4(firsts(a, b), firsts(c, d), seconds(a, b), seconds(c, d));
+}
+static inline uint2 four_of_bytes(uint word, half2 scale) {
+    const uint w = word ^ 0x80808080u, mask = 0x00ff00ffu, less = 0x64806480u; // 1024 + 128
+    const half2 a = small_halves(w, mask, less, scale), b = small_halves(w >> 8, mask, less, scale);
+    return uint2(firsts(a, b), seconds(a, b));
+}
+static inline uint4 piece(PacketQ8 p) {
+    const half2 scale = half2(p.scale);
+    const uint2 a = four_of_bytes(p.words.x, scale), b = four_of_bytes(p.words.y, scale);
+    return uint4(a.x, a.y, b.x, b.y);
+}
+static inline uint4 piece(PacketPlain p) { return p.words; }
 
 // A quarter is 32 rows by 32 outputs in a simdgroup's registers. Where a GPU's matrices are of another shape than Metal's 8×8,
 // what stands before this text may bring a quarter of its own for halves; it adds the same products.
@@ -534,9 +559,9 @@ static inline void clear(thread Quarter& q) {
     }
 }
 
-// multiply adds the products of a step: 32 rows from x on with 32 rows from w on, TILE_INPUTS of each.
+// multiply adds the products of a step: 32 rows from x on with 32 rows from w on.
 template <class T> static inline void multiply(thread Quarter& q, threadgroup const T* x, threadgroup const T* w, uint stride) {
-    UNROLL for (uint k = 0; k < TILE_INPUTS; k += 8) {
+    UNROLL for (uint k = 0; k < TILE_PIECES * 16 / sizeof(T); k += 8) {
         simdgroup_matrix<T, 8, 8> left[4], right[4];
         UNROLL for (uint i = 0; i < 4; i++) simdgroup_load(left[i], x + 8 * i * stride + k, stride);
         UNROLL for (uint j = 0; j < 4; j++) simdgroup_load(right[j], w + 8 * j * stride + k, stride, ulong2(0, 0), true);
@@ -546,9 +571,9 @@ template <class T> static inline void multiply(thread Quarter& q, threadgroup co
     }
 }
 
-// strip puts rows 8·i… of a quarter at to, 32 numbers each.
-static inline void strip(thread Quarter& q, uint i, threadgroup float* to) {
-    UNROLL for (uint j = 0; j < 4; j++) simdgroup_store(q.sums[i][j], to + 8 * j, 32);
+// strip puts rows 8·i… of a quarter at to.
+static inline void strip(thread Quarter& q, uint i, threadgroup float* to, uint stride) {
+    UNROLL for (uint j = 0; j < 4; j++) simdgroup_store(q.sums[i][j], to + 8 * j, stride);
 }
 
 #ifdef MK_QUARTER_HALF
@@ -558,118 +583,163 @@ static inline void strip(thread Quarter& q, uint i, threadgroup float* to) {
 #endif
 #define QUARTER_float Quarter
 
-// finish writes 8 rows from y on of 32 outputs, of which a lane has output n, out of threadgroup memory. What it adds to them
-// is asked for at once: row by row each would wait for memory.
+#define STRIP 16        // rows of a quarter that are finished at once
+#define STRIP_STRIDE 40 // numbers of such a row in threadgroup memory
+
+// finish writes the rows of a strip from y on, up to the end, of which a lane has output n, out of threadgroup memory. What it
+// adds to them is asked for at once: row by row each would wait for memory. Activations are few in the kernel's text, which
+// is read anew at every launch.
 static inline void finish(
-    constant LinearArgs& a, threadgroup const float* strip, bool there, uint y, uint n, bool scaled, device const float* unscale,
+    constant LinearArgs& a, threadgroup float* strip, uint end, uint y, uint n, bool scaled, device const float* unscale,
     float offset, device const float* residual, device float* dst, uint lane)
 {
-    float before[8], by[8];
-    const uint rows = there && n < a.outputs ? min(a.rows, y + 8) : 0;
+    float before[STRIP];
+    UNROLL for (uint r = 0; r < STRIP; r++) before[r] = a.residual != 0 && y + r < end ? residual[ulong(y + r) * a.outputs + n] : 0.0f;
+    simdgroup_barrier(mem_flags::mem_threadgroup);
+    ROLLED for (uint first = 0; first < STRIP; first += 4) {
+        UNROLL for (uint i = 0; i < 4; i++) {
+            const uint r = first + i;
+            const float by = scaled && y + r < end ? unscale[y + r] : 1.0f;
+            strip[r * STRIP_STRIDE + lane] = activate(fma(strip[r * STRIP_STRIDE + lane], by, offset), a.act);
+        }
+    }
     device float* to = dst + ulong(y) * a.outputs + n;
-    UNROLL for (uint r = 0; r < 8; r++) {
-        before[r] = a.residual != 0 && y + r < rows ? residual[ulong(y + r) * a.outputs + n] : 0.0f;
-        by[r] = scaled && y + r < rows ? unscale[y + r] : 1.0f;
-    }
-    simdgroup_barrier(mem_flags::mem_threadgroup);
-    UNROLL for (uint r = 0; r < 8; r++) {
-        if (y + r < rows) to[r * a.outputs] = activate(fma(strip[r * 32 + lane], by[r], offset), a.act) + before[r];
+    UNROLL for (uint r = 0; r < STRIP; r++) {
+        if (y + r < end) to[ulong(r) * a.outputs] = strip[r * STRIP_STRIDE + lane] + before[r];
     }
     simdgroup_barrier(mem_flags::mem_threadgroup);
 }
 
-// put writes the inputs of a packet to threadgroup memory.
-template <class T, class P, uint V> static inline void put(threadgroup T* to, P p) {
-    UNROLL for (uint i = 0; i < V / 4; i++) {
-        const float4 c = four(p, i);
-        to[4 * i] = T(c.x);
-        to[4 * i + 1] = T(c.y);
-        to[4 * i + 2] = T(c.z);
-        to[4 * i + 3] = T(c.w);
-    }
-}
-
-// x_at is where the e-th 16 bytes of a step of x, X numbers, come from; place_x is where they go. Parts come one after the
-// other, rows in each.
-template <uint X> static inline ulong x_at(constant LinearArgs& a, uint first, uint e, uint k) {
-    const uint of_row = TILE_INPUTS / X, part = e / (TILE * of_row), row = e / of_row % TILE;
-    return (ulong(part) * a.rows + min(first + row, a.rows - 1)) * a.padded + k + e % of_row * X;
-}
-template <uint X> static inline uint place_x(uint e) { return e / (TILE_INPUTS / X) * TILE_STRIDE + e % (TILE_INPUTS / X) * X; }
-
-// The same of a packet of V inputs of w.
-template <class P, uint V>
-static inline P packet_at(constant LinearArgs& a, device const uchar* w, device const half* scales, uint output, uint e, uint k) {
-    const ulong n = min(output + e / (TILE_INPUTS / V), a.outputs - 1);
-    return packet(P(), w + n * a.pitch, scales + n * (a.padded / 32), k + e % (TILE_INPUTS / V) * V);
-}
-template <uint V> static inline uint place_w(uint e) { return e / (TILE_INPUTS / V) * TILE_STRIDE + e % (TILE_INPUTS / V) * V; }
-
-// A share is what a thread holds of a step: all of its own with 128 threads, and with fewer not all that it places.
+// A share is what a thread holds of a step: all of its own where the threadgroup has the threads that it was made for.
 template <uint XS, class P, uint WS> struct Share { uint4 x[XS]; P w[WS]; };
 
-// With all 128 threads, each holds its shares of the next two steps while matrices multiply this one.
-template <class T, class Q, uint PARTS, uint X, class P, uint V>
+// A Tile knows where the pieces of its steps are. In threadgroup memory those of x come first, part after part.
+template <uint ROWS, uint PARTS, class P> struct Tile {
+    device const uint4* x;
+    device const uchar* w;
+    device const half* scales;
+    uint first; uint output; // row, output
+    uint pieces;             // of a row of x
+    uint steps;
+};
+
+// x_row is where the row of x begins of which a step has the e-th piece; w_row and scale_row are where a row of W does.
+template <uint ROWS, uint PARTS, class P>
+static inline device const uint4* x_row(constant LinearArgs& a, thread const Tile<ROWS, PARTS, P>& t, uint e) {
+    const uint row = e / TILE_PIECES % ROWS, part = e / TILE_PIECES / ROWS;
+    return t.x + (ulong(part) * a.rows + min(t.first + row, a.rows - 1)) * t.pieces;
+}
+template <uint ROWS, uint PARTS, class P>
+static inline device const uchar* w_row(constant LinearArgs& a, thread const Tile<ROWS, PARTS, P>& t, uint e) {
+    return t.w + ulong(min(t.output + e / TILE_PIECES, a.outputs - 1)) * a.pitch;
+}
+template <uint ROWS, uint PARTS, class P>
+static inline device const half* scale_row(constant LinearArgs& a, thread const Tile<ROWS, PARTS, P>& t, uint e) {
+    return t.scales + ulong(min(t.output + e / TILE_PIECES, a.outputs - 1)) * (a.padded / 32);
+}
+
+// place is where a piece goes in threadgroup memory.
+static inline uint place(uint e) { return e / TILE_PIECES * TILE_STRIDE + e % TILE_PIECES; }
+
+// Sources are where a thread's pieces come from.
+template <uint XS, uint WS> struct Sources { device const uint4* x[XS]; device const uchar* w[WS]; device const half* scales[WS]; };
+
+// fetch_x and fetch_w ask for a thread's share of a step. What lies behind the last is the last again, which nobody multiplies.
+template <class P, uint XS, uint WS>
+static inline void fetch_x(thread Share<XS, P, WS>& held, thread const Sources<XS, WS>& from, uint step, uint steps, uint thread_index) {
+    const uint n = min(step, steps - 1) * TILE_PIECES + thread_index % TILE_PIECES;
+    UNROLL for (uint i = 0; i < XS; i++) held.x[i] = from.x[i][n];
+}
+template <class P, uint XS, uint WS>
+static inline void fetch_w(thread Share<XS, P, WS>& held, thread const Sources<XS, WS>& from, uint step, uint steps, uint thread_index) {
+    const uint n = min(step, steps - 1) * TILE_PIECES + thread_index % TILE_PIECES;
+    UNROLL for (uint i = 0; i < WS; i++) held.w[i] = packet(P(), from.w[i], from.scales[i], n);
+}
+
+// place_step puts a step into threadgroup memory, what is held and what could not be, and asks for a later one in its place.
+template <uint ROWS, uint PARTS, class P, uint XS, uint WS>
+static inline void place_step(
+    constant LinearArgs& a, thread const Tile<ROWS, PARTS, P>& t, thread Share<XS, P, WS>& held, thread const Sources<XS, WS>& from,
+    threadgroup uint4* to, uint step, uint later, uint thread_index, uint threads)
+{
+    threadgroup uint4* to_w = to + PARTS * ROWS * TILE_STRIDE;
+    UNROLL for (uint i = 0; i < XS; i++) to[place(thread_index + i * threads)] = held.x[i];
+    UNROLL for (uint i = 0; i < WS; i++) to_w[place(thread_index + i * threads)] = piece(held.w[i]);
+    fetch_x(held, from, later, t.steps, thread_index);
+    fetch_w(held, from, later, t.steps, thread_index);
+    if (threads == 2 * ROWS) return; // all was held
+    const uint n = min(step, t.steps - 1) * TILE_PIECES + thread_index % TILE_PIECES;
+    for (uint e = thread_index + XS * threads; e < PARTS * ROWS * TILE_PIECES; e += threads) to[place(e)] = x_row(a, t, e)[n];
+    for (uint e = thread_index + WS * threads; e < TILE_OUTPUTS * TILE_PIECES; e += threads)
+        to_w[place(e)] = piece(packet(P(), w_row(a, t, e), scale_row(a, t, e), n));
+}
+
+template <class T, class Q, uint ROWS, uint PARTS, class P>
 static inline void linear_tile(
     constant LinearArgs& a, device const uchar* w, device const half* scales, device const T* x, device const float* unscale,
-    device const float* bias, device const float* residual, device float* dst, threadgroup T* xs, threadgroup T* ws,
-    threadgroup float* out, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
+    device const float* bias, device const float* residual, device float* dst, threadgroup uint4* memory,
+    uint2 group, uint thread_index, uint simd, uint simds, uint lane)
 {
-    const uint XS = PARTS * TILE * TILE_INPUTS / X, WS = TILE * TILE_INPUTS / V; // of a step
-    const uint HELD_X = XS / 128, HELD_W = WS / 128;
-    const uint first = group.y * TILE, output = group.x * TILE, threads = simds * 32;
-    for (uint round = 0; round < 4; round += simds) { // one, where the threadgroup has all four simdgroups
+    const uint SIMDS = ROWS / 16, XS = PARTS * ROWS * TILE_PIECES / (32 * SIMDS), WS = TILE_OUTPUTS * TILE_PIECES / (32 * SIMDS);
+    const uint NUMBERS = 16 / sizeof(T), STRIDE = TILE_STRIDE * NUMBERS, BUFFER = (PARTS * ROWS + TILE_OUTPUTS) * TILE_STRIDE;
+#ifdef __CUDACC__
+    simds = SIMDS; // there no kernel has so many registers that 256 threads would not fit
+#endif
+    const uint threads = simds * 32;
+    Tile<ROWS, PARTS, P> t;
+    t.x = reinterpret_cast<device const uint4*>(x);
+    t.w = w;
+    t.scales = scales;
+    t.first = group.y * ROWS;
+    t.output = group.x * TILE_OUTPUTS;
+    t.pieces = a.padded / NUMBERS;
+    t.steps = t.pieces / TILE_PIECES;
+    Sources<XS, WS> from;
+    UNROLL for (uint i = 0; i < XS; i++) from.x[i] = x_row(a, t, thread_index + i * threads);
+    UNROLL for (uint i = 0; i < WS; i++) {
+        from.w[i] = w_row(a, t, thread_index + i * threads);
+        from.scales[i] = scale_row(a, t, thread_index + i * threads);
+    }
+    for (uint round = 0; round < SIMDS; round += simds) { // one, where the threadgroup has all simdgroups
         const uint quarter = round + simd;
-        const uint down = quarter / 2 % 2 * 32, right = quarter % 2 * 32;
+        const uint down = quarter / 2 * 32 % ROWS, right = quarter % 2 * 32;
         Q sums;
         clear(sums);
-        Share<HELD_X, P, HELD_W> held[2];
-        for (uint base = 0; base < a.padded + 2 * TILE_INPUTS; base += 2 * TILE_INPUTS) {
-            UNROLL for (uint h = 0; h < 2; h++) {
-                const uint k = base + h * TILE_INPUTS; // to fetch; to multiply are the inputs two steps before
-                const bool multiplies = base > 0 && k < a.padded + 2 * TILE_INPUTS;
-                if (multiplies) { // place what is held, and what could not be
-                    UNROLL for (uint i = 0; i < HELD_X; i++)
-                        *reinterpret_cast<threadgroup uint4*>(xs + place_x<X>(thread_index + i * threads)) = held[h].x[i];
-                    UNROLL for (uint i = 0; i < HELD_W; i++)
-                        put<T, P, V>(ws + place_w<V>(thread_index + i * threads), held[h].w[i]);
-                    for (uint e = thread_index + HELD_X * threads; e < XS; e += threads)
-                        *reinterpret_cast<threadgroup uint4*>(xs + place_x<X>(e)) =
-                            *reinterpret_cast<device const uint4*>(x + x_at<X>(a, first, e, k - 2 * TILE_INPUTS));
-                    for (uint e = thread_index + HELD_W * threads; e < WS; e += threads)
-                        put<T, P, V>(ws + place_w<V>(e), packet_at<P, V>(a, w, scales, output, e, k - 2 * TILE_INPUTS));
+        Share<XS, P, WS> held[TILE_AHEAD];
+        UNROLL for (uint h = 0; h < TILE_AHEAD; h++) fetch_w(held[h], from, h, t.steps, thread_index); // W does not wait for x
+        AFTER_EARLIER;
+        UNROLL for (uint h = 0; h < TILE_AHEAD; h++) fetch_x(held[h], from, h, t.steps, thread_index);
+        place_step(a, t, held[0], from, memory, 0, TILE_AHEAD, thread_index, threads);
+        for (uint base = 0; base < t.steps; base += TILE_AHEAD) {
+            UNROLL for (uint h = 0; h < TILE_AHEAD; h++) {
+                const uint step = base + h;
+                if (h == 0 || step < t.steps) {
                     threadgroup_barrier(mem_flags::mem_threadgroup);
-                }
-                if (k < a.padded) {
-                    UNROLL for (uint i = 0; i < HELD_X; i++)
-                        held[h].x[i] = *reinterpret_cast<device const uint4*>(x + x_at<X>(a, first, thread_index + i * threads, k));
-                    UNROLL for (uint i = 0; i < HELD_W; i++)
-                        held[h].w[i] = packet_at<P, V>(a, w, scales, output, thread_index + i * threads, k);
-                }
-                if (multiplies) {
+                    threadgroup const T* now = reinterpret_cast<threadgroup const T*>(memory + h % 2 * BUFFER);
                     UNROLL for (uint part = 0; part < PARTS; part++)
-                        multiply(sums, xs + (part * TILE + down) * TILE_STRIDE, ws + right * TILE_STRIDE, TILE_STRIDE);
-                    threadgroup_barrier(mem_flags::mem_threadgroup);
+                        multiply(sums, now + (part * ROWS + down) * STRIDE, now + (PARTS * ROWS + right) * STRIDE, STRIDE);
+                    place_step(a, t, held[(h + 1) % TILE_AHEAD], from, memory + (h + 1) % 2 * BUFFER, step + 1, step + 1 + TILE_AHEAD,
+                               thread_index, threads);
                 }
             }
         }
-        const bool there = quarter < 4, scaled = unit(T(0.0f)) > 0.0f;
-        threadgroup float* mine = out + simd * 256; // 8 rows of 32 outputs
-        const uint y = first + down, n = output + right + lane;
+        threadgroup_barrier(mem_flags::mem_threadgroup);
+        const bool scaled = unit(T(0.0f)) > 0.0f;
+        threadgroup float* mine = reinterpret_cast<threadgroup float*>(memory) + simd * STRIP * STRIP_STRIDE;
+        const uint y = t.first + down, n = t.output + right + lane, end = quarter < SIMDS && n < a.outputs ? a.rows : 0;
         const float offset = a.bias != 0 && n < a.outputs ? bias[n] : 0.0f;
-        strip(sums, 0, mine);
-        finish(a, mine, there, y, n, scaled, unscale, offset, residual, dst, lane);
-        strip(sums, 1, mine);
-        finish(a, mine, there, y + 8, n, scaled, unscale, offset, residual, dst, lane);
-        strip(sums, 2, mine);
-        finish(a, mine, there, y + 16, n, scaled, unscale, offset, residual, dst, lane);
-        strip(sums, 3, mine);
-        finish(a, mine, there, y + 24, n, scaled, unscale, offset, residual, dst, lane);
+        strip(sums, 0, mine, STRIP_STRIDE);
+        strip(sums, 1, mine + 8 * STRIP_STRIDE, STRIP_STRIDE);
+        finish(a, mine, end, y, n, scaled, unscale, offset, residual, dst, lane);
+        strip(sums, 2, mine, STRIP_STRIDE);
+        strip(sums, 3, mine + 8 * STRIP_STRIDE, STRIP_STRIDE);
+        finish(a, mine, end, y + STRIP, n, scaled, unscale, offset, residual, dst, lane);
+        threadgroup_barrier(mem_flags::mem_threadgroup); // before the next round
     }
 }
 
-#define LINEAR_TILE(name, T, PARTS, X, P, V) \
-    kernel void linear_tile_##name( \
+#define LINEAR_TILE(name, T, ROWS, PARTS, P) \
+    kernel void linear_tile_##name##_##ROWS( \
         constant LinearArgs& a [[buffer(0)]], \
         device const uchar* w [[buffer(1)]], \
         device const half* scales [[buffer(2)]], \
@@ -684,14 +754,14 @@ static inline void linear_tile(
         uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        TG_ARRAY(uint4, xs, PARTS * TILE * TILE_STRIDE / X); \
-        TG_ARRAY(uint4, ws, TILE * TILE_STRIDE / X); \
-        TG_ARRAY(float, out, 4 * 256); \
-        linear_tile<T, QUARTER_##T, PARTS, X, P, V>( \
-            a, w, scales, x, unscale, bias, residual, dst, reinterpret_cast<threadgroup T*>(xs), \
-            reinterpret_cast<threadgroup T*>(ws), out, group, thread_index, simd, simds, lane); \
+        TG_ARRAY(uint4, memory, 2 * (PARTS * ROWS + TILE_OUTPUTS) * TILE_STRIDE); \
+        linear_tile<T, QUARTER_##T, ROWS, PARTS, P>( \
+            a, w, scales, x, unscale, bias, residual, dst, memory, group, thread_index, simd, simds, lane); \
     }
-LINEAR_TILE(f32, float, 1, 4, PacketF32, 4)
-LINEAR_TILE(f16, half, 2, 8, PacketF16, 8)
-LINEAR_TILE(q8, half, 1, 8, PacketQ8, 16)
-LINEAR_TILE(q4, half, 1, 8, PacketQ4, 16)
+LINEAR_TILE(f32, float, 64, 1, PacketPlain)
+LINEAR_TILE(f32, float, 128, 1, PacketPlain)
+LINEAR_TILE(f16, half, 64, 2, PacketPlain)
+LINEAR_TILE(q8, half, 64, 1, PacketQ8)
+LINEAR_TILE(q8, half, 128, 1, PacketQ8)
+LINEAR_TILE(q4, half, 64, 1, PacketQ4)
+LINEAR_TILE(q4, half, 128, 1, PacketQ4)

@@ -112,6 +112,24 @@ MK_VECTORS(float) MK_VECTORS(half) MK_VECTORS(int) MK_VECTORS(uint) MK_VECTORS(s
 MK_VECTORS(char) MK_VECTORS(uchar) MK_VECTORS(long) MK_VECTORS(ulong)
 #undef MK_VECTORS
 
+// Two halves at once, with the bits that floats between would give.
+#define MK_TWO(op, name) \
+	MK_INLINE half2 operator op(half2 a, half2 b) { \
+		uint r; \
+		asm(name ".rn.f16x2 %0, %1, %2;" : "=r"(r) : "r"(as_type<uint>(a)), "r"(as_type<uint>(b))); \
+		return as_type<half2>(r); \
+	}
+MK_TWO(-, "sub") MK_TWO(*, "mul")
+#undef MK_TWO
+
+// The compiler makes two instructions of this where mask and rest are constants.
+#define MK_MASKED
+MK_INLINE uint masked(uint word, uint mask, uint rest) {
+	uint r;
+	asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(r) : "r"(word), "r"(mask), "r"(rest));
+	return r;
+}
+
 // Functions on numbers.
 MK_INLINE float sign_of(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x; }
 MK_INLINE float fraction(float x) { return fminf(x - floorf(x), 0.99999994f); }
@@ -381,10 +399,8 @@ MK_INLINE void multiply(QuarterHalf& q, const half* x, const half* w, uint strid
 		}
 	}
 }
-MK_INLINE void strip(QuarterHalf& q, uint i, float* to) {
+MK_INLINE void strip(QuarterHalf& q, uint i, float* to, uint stride) {
 	const uint lane = thread_index_in_simdgroup();
-	for (int j = 0; j < 4; j++) {
-		to[lane / 4 * 32 + 8 * j + lane % 4 * 2] = q.sums[i / 2][j][i % 2 * 2];
-		to[lane / 4 * 32 + 8 * j + lane % 4 * 2 + 1] = q.sums[i / 2][j][i % 2 * 2 + 1];
-	}
+	for (int j = 0; j < 4; j++)
+		*reinterpret_cast<float2*>(to + lane / 4 * stride + 8 * j + lane % 4 * 2) = float2(q.sums[i / 2][j][i % 2 * 2], q.sums[i / 2][j][i % 2 * 2 + 1]);
 }
