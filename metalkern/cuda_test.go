@@ -82,6 +82,48 @@ func TestCUDATune(t *testing.T) {
 	}
 }
 
+// TestCUDATiles: so does every tile.
+func TestCUDATiles(t *testing.T) {
+	k := openCUDA(t).(*backend)
+	for p := kern.F32; p <= kern.Q4; p++ {
+		for _, shape := range []LinearShape{{Outputs: 157, Inputs: 612, Norm: true, Act: kern.GELU}, {Outputs: 64, Inputs: 4096, Residual: true}} {
+			compareTiles(t, k, p, shape)
+		}
+	}
+}
+
+func compareTiles(t *testing.T, k *backend, p kern.Precision, shape LinearShape) {
+	tuner, err := newTuner(k, shape, p, TuneEffort{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := tuner.linear(shape, 171)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.W = tuner.copies[0]
+	o, ok := tuner.linearOperands(&a)
+	var want []float32
+	for i := range tiles {
+		if !ok || !tiles[i].has(p) {
+			continue
+		}
+		got, o := make([]float32, a.Dst.N), o
+		tuner.tile(&o, &tiles[i])
+		if err := tuner.Download(got, a.Dst); err != nil {
+			t.Fatal(err)
+		}
+		if want == nil {
+			want = got
+		} else if !sameBits(got, want) {
+			t.Errorf("%v, %d outputs of %d inputs: tiles of %d rows give other bits", p, shape.Outputs, shape.Inputs, tiles[i].rows)
+		}
+	}
+	if err := tuner.close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCUDAReadProbe(t *testing.T) {
 	read, release, err := openCUDA(t).(*backend).ReadProbe()
 	if err != nil {

@@ -18,10 +18,9 @@ func TestDefines(t *testing.T) {
 		{"sample", "SAMPLE_SIMDGROUPS", sampleThreads / simdWidth},
 		{"rvq", "RVQ_ROWS", rvqRows},
 		{"rvq", "RVQ_SIMDGROUPS", rvqThreads / simdWidth},
-		{"linear", "TILE", tileSize},
+		{"linear", "TILE_OUTPUTS", tileOutputs},
 		{"linear", "BLOCK", blockInputs},
 		{"linear", "SLICES", mostSlices},
-		{"linear", "PREPARED", preparedRows},
 		{"lstm", "LSTM_UNITS", lstmThreads / simdWidth / 4},
 	} {
 		text, err := kernels.Source(d.file)

@@ -28,23 +28,21 @@ const (
 	// matvecRows is up to how many rows W is multiplied with rows rather than tiles. Each sixteen rows read it anew, all but
 	// the first from the cache; and a row's bits do not depend on the others.
 	matvecRows = 48
-	// These are TILE, BLOCK, SLICES and PREPARED of linear.metal.
-	tileSize    = 64
+	// These are TILE_OUTPUTS, BLOCK and SLICES of linear.metal.
+	tileOutputs = 64
 	blockInputs = 128
 	mostSlices  = 16
-	// outputs of a tile of few rows.
-	tileOutputs = 8
-	// preparedRows are those that a threadgroup prepares.
-	preparedRows = 4
+	// panelOutputs are those of a panel.
+	panelOutputs = 8
 )
 
-// A matvec is a kernel for some rows at a time, of which each threadgroup computes some tiles of outputs.
+// A matvec is a kernel for some rows at a time, of which each threadgroup computes some panels of outputs.
 type matvec struct {
-	rows, tiles int
-	names       [kern.Q4 + 1]kernelName // by precision
+	rows, panels int
+	names        [kern.Q4 + 1]kernelName // by precision
 }
 
-// matvecs by rows, then by tiles. Whichever is taken, the bits are the same; TuneLinear measures all.
+// matvecs by rows, then by panels. Whichever is taken, the bits are the same; TuneLinear measures all.
 var matvecs = []matvec{
 	newMatvec(1, 1, "1x1"), newMatvec(1, 2, "1x2"), newMatvec(1, 4, "1x4"),
 	newMatvec(2, 1, "2x1"), newMatvec(2, 2, "2x2"), newMatvec(2, 4, "2x4"),
@@ -53,8 +51,8 @@ var matvecs = []matvec{
 	newMatvec(16, 1, "16x1"), newMatvec(16, 2, "16x2"),
 }
 
-func newMatvec(rows, tiles int, size string) matvec {
-	m := matvec{rows: rows, tiles: tiles}
+func newMatvec(rows, panels int, size string) matvec {
+	m := matvec{rows: rows, panels: panels}
 	for p := kern.F32; p <= kern.Q4; p++ {
 		m.names[p] = kernelName{"linear", "linear_" + p.String() + "_" + size}
 	}
@@ -62,11 +60,8 @@ func newMatvec(rows, tiles int, size string) matvec {
 }
 
 var (
-	normaliseRows = kernelName{"linear", "linear_normalise"}
-	prepareHalf   = kernelName{"linear", "linear_prepare_half"}
-	prepareFloat  = kernelName{"linear", "linear_prepare_float"}
-	tileNames     = [...]kernelName{kern.F32: {"linear", "linear_tile_f32"}, kern.F16: {"linear", "linear_tile_f16"},
-		kern.Q8: {"linear", "linear_tile_q8"}, kern.Q4: {"linear", "linear_tile_q4"}}
+	prepareHalf  = kernelName{"linear", "linear_prepare_half"}
+	prepareFloat = kernelName{"linear", "linear_prepare_float"}
 )
 
 // linearOperands are those of one op, checked.
@@ -83,7 +78,7 @@ func (s *stream) Linear(a kern.Linear) {
 	case a.Rows <= matvecRows:
 		s.matvec(&o, s.chooseMatvec(a.Rows, o.w))
 	default:
-		s.tiles(&o)
+		s.tile(&o, s.chooseTile(a.Rows, o.w))
 	}
 }
 
@@ -146,29 +141,16 @@ func (s *stream) matvec(o *linearOperands, m *matvec) {
 	args, x := o.linearArgs, o.x
 	// A kernel normalises what its simdgroups hold whole.
 	if o.vector == 0 || o.norm != uint32(kern.NoNorm) && (o.blocks > 1 || int(o.slices) > simds) {
-		x = s.normalise(o)
+		x, _ = s.prepare(o, prepareFloat, 4)
 		args.inputs, args.stride, args.norm = o.padded, o.padded, uint32(kern.NoNorm)
 	}
-	groups := driver.Size{X: ceilDiv(int(o.rows), m.rows), Y: ceilDiv(o.w.rows, tileOutputs*m.tiles), Z: 1}
+	groups := driver.Size{X: ceilDiv(int(o.rows), m.rows), Y: ceilDiv(o.w.rows, panelOutputs*m.panels), Z: 1}
 	s.dispatch(p, groups, simds*simdWidth, constants(s, args),
 		o.w.numbers(), o.w.scales(), x, o.weight, o.shift, o.bias, o.residual, o.dst.written())
 }
 
-// normalise has the rows of x normalised and filled up with zeros.
-func (s *stream) normalise(o *linearOperands) region {
-	p, ok := s.pipeline(normaliseRows)
-	x := s.grow(scratchRows, 4*int64(o.rows)*int64(o.padded))
-	if !ok || s.err != nil {
-		return region{}
-	}
-	threads := p.threads(preparedRows * simdWidth)
-	s.dispatch(p, driver.Size{X: ceilDiv(int(o.rows), threads/simdWidth), Y: 1, Z: 1}, threads, constants(s, o.linearArgs),
-		o.x, o.weight, o.shift, x.written())
-	return x
-}
-
-// chooseMatvec takes the rows of a kernel that hold all of them, or else the most, and of its tiles the most that leave a
-// threadgroup for every core. TuneLinear measures what other choices would give.
+// chooseMatvec takes the rows of a kernel that hold all of them, or else the most, and of its panels the most that leave three
+// threadgroups for every four cores. TuneLinear measures what other choices would give.
 func (s *stream) chooseMatvec(rows int, w *matrix) *matvec {
 	var chosen *matvec
 	for i := range matvecs {
@@ -185,7 +167,7 @@ func (s *stream) chooseMatvec(rows int, w *matrix) *matvec {
 
 // threadgroups of a product of rows with a matrix.
 func (m *matvec) threadgroups(rows int, w *matrix) int {
-	return ceilDiv(rows, m.rows) * ceilDiv(w.rows, tileOutputs*m.tiles)
+	return ceilDiv(rows, m.rows) * ceilDiv(w.rows, panelOutputs*m.panels)
 }
 
 // cores is a guess where the device does not say: the smallest Apple GPUs have eight, the largest eighty.
@@ -206,13 +188,13 @@ func (s *stream) prepare(o *linearOperands, kernel kernelName, size int64) (x, u
 	}
 	x, unscale = scratch, scratch.at(rounded)
 	x.to = rounded
-	threads := p.threads(preparedRows * simdWidth)
-	s.dispatch(p, driver.Size{X: ceilDiv(int(o.rows), threads/simdWidth), Y: 1, Z: 1}, threads, constants(s, o.linearArgs),
+	threads := p.threads(int(o.slices) * simdWidth)
+	s.dispatch(p, driver.Size{X: int(o.rows), Y: 1, Z: 1}, threads, constants(s, o.linearArgs),
 		o.x, o.weight, o.shift, x.written(), unscale.written())
 	return x, unscale
 }
 
-func (s *stream) tiles(o *linearOperands) {
+func (s *stream) tile(o *linearOperands, t *tile) {
 	size, kernel := int64(2), prepareHalf // of a number
 	switch o.w.precision {
 	case kern.F32:
@@ -220,12 +202,46 @@ func (s *stream) tiles(o *linearOperands) {
 	case kern.F16:
 		o.parts = 2 // halves, so that no more is lost of x than of W
 	}
-	p, ok := s.pipeline(tileNames[o.w.precision])
+	p, ok := s.pipeline(t.names[o.w.precision])
 	if !ok {
 		return
 	}
 	x, unscale := s.prepare(o, kernel, size)
-	groups := driver.Size{X: ceilDiv(o.w.rows, tileSize), Y: ceilDiv(int(o.rows), tileSize), Z: 1}
-	s.dispatch(p, groups, p.threads(128), constants(s, o.linearArgs),
+	groups := driver.Size{X: ceilDiv(o.w.rows, tileOutputs), Y: ceilDiv(int(o.rows), t.rows), Z: 1}
+	s.dispatch(p, groups, p.threads(2*t.rows), constants(s, o.linearArgs),
 		o.w.numbers(), o.w.scales(), x, unscale, o.bias, o.residual, o.dst.written())
+}
+
+// A tile is a kernel for so many rows and tileOutputs outputs at a time.
+type tile struct {
+	rows  int
+	names [kern.Q4 + 1]kernelName // by precision
+}
+
+// tiles by rows. Whichever is taken, the bits are the same.
+var tiles = []tile{newTile(64, "64"), newTile(128, "128")}
+
+func newTile(rows int, size string) tile {
+	t := tile{rows: rows}
+	for p := kern.F32; p <= kern.Q4; p++ {
+		t.names[p] = kernelName{"linear", "linear_tile_" + p.String() + "_" + size}
+	}
+	return t
+}
+
+// has tells whether there is a tile of a precision: 128 rows of two halves each are more than threadgroup memory holds.
+func (t *tile) has(p kern.Precision) bool { return p != kern.F16 || t.rows == 64 }
+
+// chooseTile takes the more rows, so that W is read less often, where that leaves at most every other core idle. Where a device
+// does not say how many cores it has they were never measured.
+func (s *stream) chooseTile(rows int, w *matrix) *tile {
+	small, large := &tiles[0], &tiles[1]
+	if !large.has(w.precision) || s.info.Cores == 0 || 2*large.threadgroups(rows, w) < s.info.Cores {
+		return small
+	}
+	return large
+}
+
+func (t *tile) threadgroups(rows int, w *matrix) int {
+	return ceilDiv(rows, t.rows) * ceilDiv(w.rows, tileOutputs)
 }

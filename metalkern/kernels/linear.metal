@@ -1,11 +1,11 @@
 // Linear: dst[r] = act(norm(x[r])·Wᵀ + bias) + residual[r], in two ways, by the number of rows alone:
 //
-//	up to 48   linear_<weight>_<rows>x<tiles>: a simdgroup multiplies <rows> rows with <tiles> times 8 outputs, in a slice of
+//	up to 48   linear_<weight>_<rows>x<panels>: a simdgroup multiplies <rows> rows with <panels> of 8 outputs, in a slice of
 //	           their inputs; its threadgroup, which has all slices, adds them
-//	more       linear_prepare_<number>, then linear_tile_<weight>: 64 rows by 64 outputs of 8×8 matrices
+//	more       linear_prepare_<number>, then linear_tile_<weight>_<rows>: <rows> rows by 64 outputs of 8×8 matrices
 //
 // W is as metalkern's matrix.go lays it out: rows at 16 bytes, filled up with zeros to whole groups of 32 inputs. A sum's
-// order depends on K and the weight's kind, not on <rows> or <tiles>.
+// order depends on K and the weight's kind, not on <rows> or <panels>.
 
 struct LinearArgs {
     uint rows; uint outputs; uint inputs;
@@ -42,11 +42,10 @@ static inline float4 four_halves(uint first, uint second) {
 
 #define BLOCK 128 // inputs that a simdgroup multiplies at once: GROUPS of 32
 #define GROUPS 4
-#define HELD(TILES) ((TILES) > 1 ? 1 : 2) // blocks of W under way
+#define HELD(PANELS) ((PANELS) > 1 ? 1 : 2) // blocks of W under way
 #define SLICES 16 // at most
-#define PREPARED 4 // rows that a threadgroup normalises for others, at most
 
-// Lane l has, of each group, inputs 8·(l%4) to 8·(l%4)+7 of row l/4 of a tile of W: its octet. Of x it has the same inputs,
+// Lane l has, of each group, inputs 8·(l%4) to 8·(l%4)+7 of row l/4 of a panel of W: its octet. Of x it has the same inputs,
 // of row l/4 too where there are eight rows; where there are fewer, lanes share out the groups: a piece is the lane's octet
 // of one group. Sixteen rows are two sets of eight.
 #define SETS(ROWS) ((ROWS) > 8 ? 2 : 1)
@@ -150,8 +149,8 @@ template <uint ROWS> static inline float deviations(constant LinearArgs& a, RowS
     return sum_over_row<ROWS>(sums);
 }
 
-// slice_inputs is how many inputs a slice of one block has.
-static inline float slice_inputs(constant LinearArgs& a, uint slice) { return float(min(uint(BLOCK), a.inputs - slice * BLOCK)); }
+static inline uint begin_of(constant LinearArgs& a, uint slice) { return slice * a.blocks * BLOCK; }
+static inline uint inputs_of(constant LinearArgs& a, uint slice) { return min(a.blocks * BLOCK, a.inputs - begin_of(a, slice)); }
 
 // joined makes a row's moments of every slice's mean, and sum of squares about it: Chan, Golub and LeVeque, "Updating
 // Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979. So slices do not wait for the row's mean. The
@@ -162,13 +161,13 @@ template <uint ROWS> static inline Moments joined(constant LinearArgs& a, thread
     UNROLL for (uint p = 0; p < PIECES(ROWS); p++) {
         const uint s = 4 * (first_group<ROWS>(lane) + p) + lane % 4;
         of[p] = s < a.slices ? slices[s * step] : float2(0.0f);
-        sums[p] = s < a.slices ? of[p].x * slice_inputs(a, s) : 0.0f;
+        sums[p] = s < a.slices ? of[p].x * float(inputs_of(a, s)) : 0.0f;
     }
     const float mean = sum_over_row<ROWS>(sums) * a.inverse;
     UNROLL for (uint p = 0; p < PIECES(ROWS); p++) {
         const uint s = 4 * (first_group<ROWS>(lane) + p) + lane % 4;
         const float d = of[p].x - mean;
-        sums[p] = s < a.slices ? fma(d * d, slice_inputs(a, s), of[p].y) : 0.0f;
+        sums[p] = s < a.slices ? fma(d * d, float(inputs_of(a, s)), of[p].y) : 0.0f;
     }
     return moments_of(mean, rsqrt(fma(sum_over_row<ROWS>(sums), a.inverse, a.epsilon)));
 }
@@ -230,33 +229,33 @@ static inline void normalise(
 // What is multiplied, and the sums, are these everywhere but where what stands before this text brings its own for weights
 // of up to 16 bits, because the GPU multiplies small matrices. Sums are a lane's own inputs' until gather.
 template <uint ROWS> struct Rows { RowShare<ROWS> share; };
-template <uint ROWS, uint TILES> struct RowSums { float of[TILES * ROWS]; };
+template <uint ROWS, uint PANELS> struct RowSums { float of[PANELS * ROWS]; };
 
-template <uint ROWS, uint TILES> static inline void clear(thread RowSums<ROWS, TILES>& sums) {
-    UNROLL for (uint i = 0; i < TILES * ROWS; i++) sums.of[i] = 0.0f;
+template <uint ROWS, uint PANELS> static inline void clear(thread RowSums<ROWS, PANELS>& sums) {
+    UNROLL for (uint i = 0; i < PANELS * ROWS; i++) sums.of[i] = 0.0f;
 }
 
 template <uint ROWS> static inline void take(thread Rows<ROWS>& rows, RowShare<ROWS> share, uint) { rows.share = share; }
 
-// multiply adds the products of a block of x with one of a tile of W.
-template <uint ROWS, uint TILES, class Q>
-static inline void multiply(thread RowSums<ROWS, TILES>& sums, uint tile, Rows<ROWS> rows, Q w, uint lane) {
+// multiply adds the products of a block of x with one of a panel of W.
+template <uint ROWS, uint PANELS, class Q>
+static inline void multiply(thread RowSums<ROWS, PANELS>& sums, uint panel, Rows<ROWS> rows, Q w, uint lane) {
     UNROLL for (uint g = 0; g < GROUPS; g++) {
         const float4 first = values(w, g, 0), second = values(w, g, 1);
         UNROLL for (uint r = 0; r < ROWS; r++) {
             const ushort from = lane_of<ROWS>(r % 8, g, lane);
             const float4 x = simd_shuffle(rows.share.x[r / 8][g % PIECES(ROWS)][0], from);
             const float4 y = simd_shuffle(rows.share.x[r / 8][g % PIECES(ROWS)][1], from);
-            float sum = sums.of[tile * ROWS + r];
+            float sum = sums.of[panel * ROWS + r];
             sum = fma(first.w, x.w, fma(first.z, x.z, fma(first.y, x.y, fma(first.x, x.x, sum))));
-            sums.of[tile * ROWS + r] = fma(second.w, y.w, fma(second.z, y.z, fma(second.y, y.y, fma(second.x, y.x, sum))));
+            sums.of[panel * ROWS + r] = fma(second.w, y.w, fma(second.z, y.z, fma(second.y, y.y, fma(second.x, y.x, sum))));
         }
     }
 }
 
 // gather adds the sums of the four lanes of an output, each of which is left with some, and puts them at to: [row][output].
-template <uint ROWS, uint TILES> static inline void gather(RowSums<ROWS, TILES> sums, threadgroup float* to, uint lane) {
-    const uint N = TILES * ROWS;
+template <uint ROWS, uint PANELS> static inline void gather(RowSums<ROWS, PANELS> sums, threadgroup float* to, uint lane) {
+    const uint N = PANELS * ROWS;
     UNROLL for (uint step = 0; step < 2; step++) {
         const uint mask = 2u >> step, left = N >> (step + 1); // sums that a lane keeps, while they are several
         const bool upper = (lane & mask) != 0;
@@ -268,7 +267,7 @@ template <uint ROWS, uint TILES> static inline void gather(RowSums<ROWS, TILES> 
     }
     UNROLL for (uint i = 0; i < (N + 3) / 4; i++) {
         const uint sum = lane % 4 * N / 4 + i;
-        if (lane % ((3 + N) / N) == 0) to[sum % ROWS * TILES * 8 + sum / ROWS * 8 + lane / 4] = sums.of[i];
+        if (lane % ((3 + N) / N) == 0) to[sum % ROWS * PANELS * 8 + sum / ROWS * 8 + lane / 4] = sums.of[i];
     }
 }
 
@@ -280,30 +279,30 @@ static inline float total(threadgroup const float* sums, uint slices, uint step)
     return sum;
 }
 
-template <class Q, class X, class S, uint ROWS, uint TILES>
+template <class Q, class X, class S, uint ROWS, uint PANELS>
 static inline void linear_rows(
     constant LinearArgs& a, device const uchar* w, device const half* scales, device const float* x, device const float* weight,
     device const float* shift, device const float* bias, device const float* residual, device float* dst,
     threadgroup float* parts, threadgroup float2* norms, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
 {
-    const uint OUTPUTS = 8 * TILES, SUMS = ROWS * OUTPUTS;
+    const uint OUTPUTS = 8 * PANELS, SUMS = ROWS * OUTPUTS;
     // Threadgroups of the same outputs come one after the other, so that only the first reads W from memory.
     const uint first = group.x * ROWS, rows = min(ROWS, a.rows - first), output = group.y * OUTPUTS;
     x += ulong(first) * a.stride;
 
     // The weights do not wait for x. Where simdgroups are fewer than slices, each takes several.
-    device const uchar* row[TILES];
-    device const half* row_scales[TILES];
-    UNROLL for (uint t = 0; t < TILES; t++) {
+    device const uchar* row[PANELS];
+    device const half* row_scales[PANELS];
+    UNROLL for (uint t = 0; t < PANELS; t++) {
         const ulong n = min(output + 8 * t + lane / 4, a.outputs - 1);
         row[t] = w + n * a.pitch;
         row_scales[t] = scales + n * a.groups;
     }
-    Q held[HELD(TILES)][TILES];
+    Q held[HELD(PANELS)][PANELS];
     const uint last = (a.padded + BLOCK - 1) / BLOCK;
     uint begin = simd * a.blocks, end = min(begin + a.blocks, last);
-    UNROLL for (uint b = 0; b < HELD(TILES); b++) {
-        UNROLL for (uint t = 0; t < TILES; t++)
+    UNROLL for (uint b = 0; b < HELD(PANELS); b++) {
+        UNROLL for (uint t = 0; t < PANELS; t++)
             if (begin + b < end) octets(a, held[b][t], row[t], row_scales[t], begin + b, lane);
     }
     AFTER_EARLIER;
@@ -323,17 +322,17 @@ static inline void linear_rows(
         end = min(begin + a.blocks, last);
         S sums;
         clear(sums);
-        for (uint base = begin; base < end; base += HELD(TILES)) {
-            UNROLL for (uint b = 0; b < HELD(TILES); b++) {
+        for (uint base = begin; base < end; base += HELD(PANELS)) {
+            UNROLL for (uint b = 0; b < HELD(PANELS); b++) {
                 const uint block = base + b;
                 if (block >= end) break;
                 X taken;
                 take(taken, in, lane);
                 // The next of the slice, or the first of the simdgroup's next one.
                 const uint next = block + 1 < end ? block + 1 : (s + simds) * a.blocks;
-                const uint later = block + HELD(TILES) < end ? block + HELD(TILES) : (s + simds) * a.blocks + b;
+                const uint later = block + HELD(PANELS) < end ? block + HELD(PANELS) : (s + simds) * a.blocks + b;
                 if (ROWS <= 4 && next < last) fetch<ROWS>(a, in, x, rows, next, lane);
-                UNROLL for (uint t = 0; t < TILES; t++) {
+                UNROLL for (uint t = 0; t < PANELS; t++) {
                     multiply(sums, t, taken, held[b][t], lane);
                     if (later < last) octets(a, held[b][t], row[t], row_scales[t], later, lane);
                 }
@@ -372,8 +371,8 @@ static inline void linear_rows(
 #define ROWS_f32(ROWS) Rows<ROWS>
 #define SUMS_f32 RowSums
 
-#define LINEAR(name, Q, ROWS, TILES) \
-    kernel void linear_##name##_##ROWS##x##TILES( \
+#define LINEAR(name, Q, ROWS, PANELS) \
+    kernel void linear_##name##_##ROWS##x##PANELS( \
         constant LinearArgs& a [[buffer(0)]], \
         device const uchar* w [[buffer(1)]], \
         device const half* scales [[buffer(2)]], \
@@ -389,13 +388,13 @@ static inline void linear_rows(
         uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        TG_ARRAY(float, parts, SLICES * ROWS * TILES * 8); \
+        TG_ARRAY(float, parts, SLICES * ROWS * PANELS * 8); \
         TG_ARRAY(float2, norms, SLICES * ROWS); \
-        linear_rows<Q, ROWS_##name(ROWS), SUMS_##name<ROWS, TILES>, ROWS, TILES>( \
+        linear_rows<Q, ROWS_##name(ROWS), SUMS_##name<ROWS, PANELS>, ROWS, PANELS>( \
             a, w, scales, x, weight, shift, bias, residual, dst, parts, norms, group, thread_index, simd, simds, lane); \
     }
 
-// One tile where a weight has few outputs, so that all cores have some; four where it has many, for fewer reads of x.
+// One panel where a weight has few outputs, so that all cores have some; four where it has many, for fewer reads of x.
 #define LINEAR_ALL(name, Q) \
     LINEAR(name, Q, 1, 1) LINEAR(name, Q, 1, 2) LINEAR(name, Q, 1, 4) \
     LINEAR(name, Q, 2, 1) LINEAR(name, Q, 2, 2) LINEAR(name, Q, 2, 4) \
@@ -408,90 +407,169 @@ LINEAR_ALL(f16, OctetsF16)
 LINEAR_ALL(q8, OctetsQ8)
 LINEAR_ALL(q4, OctetsQ4)
 
-// row_slices are the moments of a row by one simdgroup, with the bits that normalise finds by many.
-static inline Moments row_slices(constant LinearArgs& a, device const float* x, threadgroup float2* slices, uint lane) {
-    for (uint s = 0; s < a.slices; s++) {
-        RowShare<1> in;
-        fetch<1>(a, in, x, 1, s, lane);
-        const float2 of = slice_moments<1>(a, in, 0, s, lane);
-        if (lane == 0) slices[s] = of;
-    }
-    simdgroup_barrier(mem_flags::mem_threadgroup);
-    return joined<1>(a, slices, 1, lane);
-}
-
-// linear_normalise: a few rows of x, normalised and filled up with zeros, for kernels above that cannot do so themselves. One
-// simdgroup per row.
-kernel void linear_normalise(
-    constant LinearArgs& a [[buffer(0)]],
-    device const float* x [[buffer(1)]],
-    device const float* weight [[buffer(2)]],
-    device const float* shift [[buffer(3)]],
-    device float* dst [[buffer(4)]],
-    uint group [[threadgroup_position_in_grid]],
-    uint simd [[simdgroup_index_in_threadgroup]],
-    uint simds [[simdgroups_per_threadgroup]],
-    uint lane [[thread_index_in_simdgroup]])
-{
-    TG_ARRAY(float2, slices, PREPARED * SLICES);
-    const uint row = group * simds + simd;
-    if (row >= a.rows) return;
-    device const float* from = x + ulong(row) * a.inputs;
-    Moments m = moments_of(0.0f, 1.0f);
-    if (a.norm != NORM_NONE && a.blocks == 1 && a.vector != 0) m = row_slices(a, from, slices + simd * SLICES, lane);
-    else if (a.norm != NORM_NONE) m = row_moments(from, a.inputs, a.norm, a.epsilon, a.vector, lane);
-    for (uint k = 4 * lane; k < a.padded; k += BLOCK) {
-        float4 v = float4(0.0f);
-        if (k < a.inputs) {
-            v = load4(from, k, a.inputs, a.vector);
-            const float4 b = a.norm == NORM_LAYER ? load4(shift, k, a.inputs, a.vector) : float4(0.0f);
-            if (a.norm != NORM_NONE) v = normalise4(v, m, load4(weight, k, a.inputs, a.vector), b);
-        }
-        *reinterpret_cast<device float4*>(dst + ulong(row) * a.padded + k) = v;
-    }
-}
-
 // linear_prepare: the rows of x, normalised, in the number that tiles multiply, filled up with zeros. Halves are scaled by a
 // power of two to a largest magnitude in [2¹⁴, 2¹⁵), so that no input is too large or too small for them; unscale undoes it.
 // Beside weights that are exact in halves what the first half rounds away follows in a second, after all rows' first; beside
-// coarser weights it would be nothing. One simdgroup per row.
+// coarser weights it would be nothing.
+//
+// A threadgroup has one row, and reads it once: each simdgroup holds one slice. Where slices are more or larger, or may
+// not be read four at a time, it reads them again where it needs them.
+#define ROW_BLOCKS 4 // of a slice that are held
+
+// ROLLED before a loop that is to stay one.
+#if defined(__clang__)
+#define ROLLED _Pragma("clang loop unroll(disable)")
+#elif defined(__CUDACC__)
+#define ROLLED _Pragma("unroll 1")
+#else
+#define ROLLED
+#endif
+
 static inline float unit(half) { return 1.0f; }
 static inline float unit(float) { return 0.0f; }
+
+// A Row is what a lane knows of its row. What is held is normalised once its moments are known.
+struct Row {
+    device const float* x;
+    device const float* weight;
+    device const float* shift;
+    Moments moments;
+    bool whole; // all is held
+    float4 held[ROW_BLOCKS];
+};
+
+// place_of is a lane's first input in a block of a slice, or the row's end if there is none.
+static inline uint place_of(constant LinearArgs& a, uint slice, uint block, uint lane) {
+    return slice < a.slices && block < a.blocks ? min(begin_of(a, slice) + block * BLOCK + 4 * lane, a.padded) : a.padded;
+}
+
+// four_of is input k and the next three; behind the row they are 0.
+static inline float4 four_of(constant LinearArgs& a, thread const Row& row, uint k, uint vector) {
+    return k < a.inputs ? load4(row.x, k, a.inputs, vector) : float4(0.0f);
+}
+
+// normal is what becomes of them.
+static inline float4 normal(constant LinearArgs& a, thread const Row& row, float4 v, uint k, uint vector) {
+    if (a.norm == NORM_NONE || k >= a.inputs) return v;
+    const float4 shift = a.norm == NORM_LAYER ? load4(row.shift, k, a.inputs, vector) : float4(0.0f);
+    return normalise4(v, row.moments, load4(row.weight, k, a.inputs, vector), shift);
+}
+
+// again is four_of, as it becomes, of what is not held.
+static inline float4 again(constant LinearArgs& a, thread const Row& row, uint k) {
+    return normal(a, row, four_of(a, row, k, a.vector), k, a.vector);
+}
+
+// apart adds v − mean, or its square, of the inputs from k to the limit to sum.
+static inline float apart(float sum, float4 v, uint k, uint limit, float mean, bool squared) {
+    UNROLL for (uint i = 0; i < 4; i++) {
+        const float d = k + i < limit ? v[i] - mean : 0.0f;
+        sum = squared ? fma(d, d, sum) : sum + d;
+    }
+    return sum;
+}
+
+// slice_sum adds what is apart in a slice.
+static inline float slice_sum(constant LinearArgs& a, thread const Row& row, uint slice, float mean, bool squared, uint lane) {
+    const uint limit = begin_of(a, slice) + inputs_of(a, slice);
+    float sum = 0.0f;
+    if (row.whole) {
+        UNROLL for (uint b = 0; b < ROW_BLOCKS; b++) sum = apart(sum, row.held[b], place_of(a, slice, b, lane), limit, mean, squared);
+    } else {
+        ROLLED for (uint b = 0; b < a.blocks; b++) {
+            const uint k = place_of(a, slice, b, lane);
+            sum = apart(sum, four_of(a, row, k, a.vector), k, limit, mean, squared);
+        }
+    }
+    return simd_sum(sum);
+}
+
+// settle finds the row's moments, with the bits of normalise where that has slices of one block too, and normalises what is held.
+static inline void settle(constant LinearArgs& a, thread Row& row, threadgroup float2* slices, uint simd, uint simds, uint lane) {
+    ROLLED for (uint slice = simd; slice < a.slices; slice += simds) {
+        float2 of = float2(0.0f);
+        if (a.blocks == 1 && a.vector != 0) {
+            RowShare<1> in;
+            fetch<1>(a, in, row.x, 1, slice, lane);
+            of = slice_moments<1>(a, in, 0, slice, lane);
+        } else {
+            if (a.norm == NORM_LAYER) of.x = slice_sum(a, row, slice, 0.0f, false, lane) / float(inputs_of(a, slice));
+            of.y = slice_sum(a, row, slice, of.x, true, lane);
+        }
+        if (lane == 0) slices[slice] = of;
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    row.moments = joined<1>(a, slices, 1, lane);
+    if (row.whole) {
+        UNROLL for (uint b = 0; b < ROW_BLOCKS; b++) row.held[b] = normal(a, row, row.held[b], place_of(a, simd, b, lane), 1);
+    }
+}
+
+static inline float larger(float largest, float4 v) {
+    return max(max(largest, max(fabs(v.x), fabs(v.y))), max(fabs(v.z), fabs(v.w)));
+}
+
+// largest_of is a simdgroup's largest magnitude.
+static inline float largest_of(constant LinearArgs& a, thread const Row& row, uint simd, uint simds, uint lane) {
+    float largest = 0.0f;
+    if (row.whole) {
+        UNROLL for (uint b = 0; b < ROW_BLOCKS; b++) largest = larger(largest, row.held[b]);
+    } else {
+        ROLLED for (uint slice = simd; slice < a.slices; slice += simds) {
+            ROLLED for (uint b = 0; b < a.blocks; b++) {
+                largest = larger(largest, again(a, row, place_of(a, slice, b, lane)));
+            }
+        }
+    }
+    return simd_max(largest);
+}
+
+static inline void put4(device half* to, float4 v) { *reinterpret_cast<device half4*>(to) = half4(half(v.x), half(v.y), half(v.z), half(v.w)); }
+static inline void put4(device float* to, float4 v) { *reinterpret_cast<device float4*>(to) = v; }
+
+// put writes four numbers at k of a row's, and at rest what they lose.
+template <class T> static inline void put(constant LinearArgs& a, device T* to, device T* rest, uint k, float4 v) {
+    if (k >= a.padded) return;
+    put4(to + k, v);
+    if (a.parts == 2) put4(rest + k, float4(v.x - float(T(v.x)), v.y - float(T(v.y)), v.z - float(T(v.z)), v.w - float(T(v.w))));
+}
 
 template <class T>
 static inline void prepare(
     constant LinearArgs& a, device const float* x, device const float* weight, device const float* shift, device T* dst,
-    device float* unscale, uint row, uint lane)
+    device float* unscale, threadgroup float2* slices, threadgroup float* tops, uint group, uint simd, uint simds, uint lane)
 {
-    if (row >= a.rows) return;
-    device const float* from = x + ulong(row) * a.inputs;
-    Moments m = moments_of(0.0f, 1.0f);
-    if (a.norm != NORM_NONE) m = row_moments(from, a.inputs, a.norm, a.epsilon, a.vector, lane);
+    Row row;
+    row.x = x + ulong(group) * a.inputs;
+    row.weight = weight;
+    row.shift = shift;
+    row.moments = moments_of(0.0f, 1.0f);
+    row.whole = a.vector != 0 && a.slices <= simds && a.blocks <= ROW_BLOCKS;
+    if (row.whole) {
+        UNROLL for (uint b = 0; b < ROW_BLOCKS; b++) row.held[b] = four_of(a, row, place_of(a, simd, b, lane), 1);
+    }
+    if (a.norm != NORM_NONE) settle(a, row, slices, simd, simds, lane);
     float scale = 1.0f;
-    for (uint pass = unit(T(0.0f)) > 0.0f ? 0 : 1; pass < 2; pass++) {
+    if (unit(T(0.0f)) > 0.0f) {
+        const float mine = largest_of(a, row, simd, simds, lane);
+        if (lane == 0) tops[simd] = mine;
+        threadgroup_barrier(mem_flags::mem_threadgroup);
         float largest = 0.0f;
-        for (uint k = 4 * lane; k < a.padded; k += 128) {
-            float4 v = float4(0.0f);
-            if (k < a.inputs) {
-                v = load4(from, k, a.inputs, a.vector);
-                const float4 b = a.norm == NORM_LAYER ? load4(shift, k, a.inputs, a.vector) : float4(0.0f);
-                if (a.norm != NORM_NONE) v = normalise4(v, m, load4(weight, k, a.inputs, a.vector), b);
+        for (uint s = 0; s < simds; s++) largest = max(largest, tops[s]);
+        const uint exponent = clamp((as_type<uint>(largest) >> 23) & 255u, 16u, 254u);
+        scale = as_type<float>((268u - exponent) << 23);
+        if (simd == 0 && lane == 0) unscale[group] = as_type<float>((exponent - 14u) << 23);
+    }
+    device T* to = dst + ulong(group) * a.padded;
+    device T* rest = to + ulong(a.rows) * a.padded;
+    if (row.whole) {
+        UNROLL for (uint b = 0; b < ROW_BLOCKS; b++) put(a, to, rest, place_of(a, simd, b, lane), row.held[b] * scale);
+    } else {
+        ROLLED for (uint slice = simd; slice < a.slices; slice += simds) {
+            ROLLED for (uint b = 0; b < a.blocks; b++) {
+                const uint k = place_of(a, slice, b, lane);
+                put(a, to, rest, k, again(a, row, k) * scale);
             }
-            if (pass == 0) {
-                largest = max(max(largest, max(fabs(v.x), fabs(v.y))), max(fabs(v.z), fabs(v.w)));
-                continue;
-            }
-            UNROLL for (uint i = 0; i < 4; i++) {
-                const float wanted = v[i] * scale;
-                const T most = T(wanted);
-                dst[ulong(row) * a.padded + k + i] = most;
-                if (a.parts == 2) dst[(ulong(a.rows) + row) * a.padded + k + i] = T(wanted - float(most));
-            }
-        }
-        if (pass == 0) {
-            const uint exponent = clamp((as_type<uint>(simd_max(largest)) >> 23) & 255u, 16u, 254u);
-            scale = as_type<float>((268u - exponent) << 23);
-            if (lane == 0) unscale[row] = as_type<float>((exponent - 14u) << 23);
         }
     }
 }
@@ -509,46 +587,73 @@ static inline void prepare(
         uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        prepare<T>(a, x, weight, shift, dst, unscale, group * simds + simd, lane); \
+        TG_ARRAY(float2, slices, SLICES); \
+        TG_ARRAY(float, tops, SLICES); \
+        prepare<T>(a, x, weight, shift, dst, unscale, slices, tops, group, simd, simds, lane); \
     }
 LINEAR_PREPARE(half)
 LINEAR_PREPARE(float)
 
-// Packets are what a thread reads of a row of W for a tile at once, scales as they are: 16 inputs of 4 or 8 bits, 8 of 16, 4 of 32.
-struct PacketQ4 { uint2 words; half scale; };
-struct PacketQ8 { uint4 words; half scale; };
-struct PacketF16 { uint4 words; };
-struct PacketF32 { float4 values; };
+// linear_tile_<weight>_<rows>: <rows> rows by 64 outputs, of which each simdgroup has 32 by 32. A step multiplies 64 bytes of
+// each row: 32 halves or 16 floats, in pieces of 16 bytes. While matrices multiply a step out of one buffer in threadgroup
+// memory, the next step is placed in the other; the two after it are on their way into registers. The order of sums is that
+// of K whatever <rows>.
+#define TILE_OUTPUTS 64 // of a threadgroup
+#define TILE_PIECES 4   // of a row in a step
+#define TILE_STRIDE 5   // pieces of a row in threadgroup memory: eight rows meet in no memory bank
+#define TILE_AHEAD 2    // steps in registers
 
-// packet reads inputs k… of the row of W that begins at row, whose scales begin at scales.
-static inline PacketQ4 packet(PacketQ4 p, device const uchar* row, device const half* scales, uint k) {
-    p.words = *reinterpret_cast<device const uint2*>(row + k / 2);
-    p.scale = scales[k / 32];
+// Packets are what becomes a piece of W. Scales stay as they were read: whoever made floats of them at once would wait for
+// memory there.
+struct PacketQ4 { uint word; half scale; };
+struct PacketQ8 { uint2 words; half scale; };
+struct PacketPlain { uint4 words; };
+
+// packet reads piece n of the row of W that begins at row, whose scales begin at scales.
+static inline PacketQ4 packet(PacketQ4 p, device const uchar* row, device const half* scales, uint n) {
+    p.word = *reinterpret_cast<device const uint*>(row + 4 * n);
+    p.scale = scales[n / 4];
     return p;
 }
-static inline PacketQ8 packet(PacketQ8 p, device const uchar* row, device const half* scales, uint k) {
-    p.words = *reinterpret_cast<device const uint4*>(row + k);
-    p.scale = scales[k / 32];
+static inline PacketQ8 packet(PacketQ8 p, device const uchar* row, device const half* scales, uint n) {
+    p.words = *reinterpret_cast<device const uint2*>(row + 8 * n);
+    p.scale = scales[n / 4];
     return p;
 }
-static inline PacketF16 packet(PacketF16 p, device const uchar* row, device const half*, uint k) {
-    p.words = *reinterpret_cast<device const uint4*>(row + 2 * k);
-    return p;
-}
-static inline PacketF32 packet(PacketF32 p, device const uchar* row, device const half*, uint k) {
-    p.values = *reinterpret_cast<device const float4*>(row + 4 * k);
+static inline PacketPlain packet(PacketPlain p, device const uchar* row, device const half*, uint n) {
+    p.words = *reinterpret_cast<device const uint4*>(row + 16 * n);
     return p;
 }
 
-// The fours of a packet.
-static inline float4 four(PacketQ4 p, uint i) { return four_of_4_bits(p.words[i / 2] >> (16 * (i % 2)), float(p.scale)); }
-static inline float4 four(PacketQ8 p, uint i) { return four_of_8_bits(p.words[i], float(p.scale)); }
-static inline float4 four(PacketF16 p, uint i) { return four_halves(p.words[2 * i], p.words[2 * i + 1]); }
-static inline float4 four(PacketF32 p, uint) { return p.values; }
+#ifndef MK_MASKED
+static inline uint masked(uint word, uint mask, uint rest) { return (word & mask) | rest; }
+#endif
 
-#define TILE 64        // rows and outputs of a threadgroup; a simdgroup has a quarter, 32 by 32
-#define TILE_INPUTS 32 // of a step
-#define TILE_STRIDE 40 // numbers of a row in threadgroup memory: eight rows of eight meet in no memory bank
+// small_halves are two small integers, the lower bits of halves in [1024, 2048), less what stands above them, times scale.
+static inline half2 small_halves(uint word, uint mask, uint less, half2 scale) {
+    return (as_type<half2>(masked(word, mask, 0x64006400u)) - as_type<half2>(less)) * scale;
+}
+static inline uint firsts(half2 a, half2 b) { return as_type<uint>(half2(a.x, b.x)); }
+static inline uint seconds(half2 a, half2 b) { return as_type<uint>(half2(a.y, b.y)); }
+
+static inline uint4 piece(PacketQ4 p) {
+    const half2 scale = half2(p.scale);
+    const uint mask = 0x000f000fu, less = 0x64086408u; // 1024 + 8
+    const half2 a = small_halves(p.word, mask, less, scale), b = small_halves(p.word >> 4, mask, less, scale);
+    const half2 c = small_halves(p.word >> 8, mask, less, scale), d = small_halves(p.word >> 12, mask, less, scale);
+    return uint4(firsts(a, b), firsts(c, d), seconds(a, b), seconds(c, d));
+}
+static inline uint2 four_of_bytes(uint word, half2 scale) {
+    const uint w = word ^ 0x80808080u, mask = 0x00ff00ffu, less = 0x64806480u; // 1024 + 128
+    const half2 a = small_halves(w, mask, less, scale), b = small_halves(w >> 8, mask, less, scale);
+    return uint2(firsts(a, b), seconds(a, b));
+}
+static inline uint4 piece(PacketQ8 p) {
+    const half2 scale = half2(p.scale);
+    const uint2 a = four_of_bytes(p.words.x, scale), b = four_of_bytes(p.words.y, scale);
+    return uint4(a.x, a.y, b.x, b.y);
+}
+static inline uint4 piece(PacketPlain p) { return p.words; }
 
 // A quarter is 32 rows by 32 outputs in a simdgroup's registers. Where a GPU's matrices are of another shape than Metal's 8×8,
 // what stands before this text may bring a quarter of its own for halves; it adds the same products.
@@ -560,9 +665,9 @@ static inline void clear(thread Quarter& q) {
     }
 }
 
-// multiply adds the products of a step: 32 rows from x on with 32 rows from w on, TILE_INPUTS of each.
+// multiply adds the products of a step: 32 rows from x on with 32 rows from w on.
 template <class T> static inline void multiply(thread Quarter& q, threadgroup const T* x, threadgroup const T* w, uint stride) {
-    UNROLL for (uint k = 0; k < TILE_INPUTS; k += 8) {
+    UNROLL for (uint k = 0; k < TILE_PIECES * 16 / sizeof(T); k += 8) {
         simdgroup_matrix<T, 8, 8> left[4], right[4];
         UNROLL for (uint i = 0; i < 4; i++) simdgroup_load(left[i], x + 8 * i * stride + k, stride);
         UNROLL for (uint j = 0; j < 4; j++) simdgroup_load(right[j], w + 8 * j * stride + k, stride, ulong2(0, 0), true);
@@ -572,9 +677,9 @@ template <class T> static inline void multiply(thread Quarter& q, threadgroup co
     }
 }
 
-// strip puts rows 8·i… of a quarter at to, 32 numbers each.
-static inline void strip(thread Quarter& q, uint i, threadgroup float* to) {
-    UNROLL for (uint j = 0; j < 4; j++) simdgroup_store(q.sums[i][j], to + 8 * j, 32);
+// strip puts rows 8·i… of a quarter at to.
+static inline void strip(thread Quarter& q, uint i, threadgroup float* to, uint stride) {
+    UNROLL for (uint j = 0; j < 4; j++) simdgroup_store(q.sums[i][j], to + 8 * j, stride);
 }
 
 #ifdef MK_QUARTER_HALF
@@ -584,118 +689,163 @@ static inline void strip(thread Quarter& q, uint i, threadgroup float* to) {
 #endif
 #define QUARTER_float Quarter
 
-// finish writes 8 rows from y on of 32 outputs, of which a lane has output n, out of threadgroup memory. What it adds to them
-// is asked for at once: row by row each would wait for memory.
+#define STRIP 16        // rows of a quarter that are finished at once
+#define STRIP_STRIDE 40 // numbers of such a row in threadgroup memory
+
+// finish writes the rows of a strip from y on, up to the end, of which a lane has output n, out of threadgroup memory. What it
+// adds to them is asked for at once: row by row each would wait for memory. Activations are few in the kernel's text, which
+// is read anew at every launch.
 static inline void finish(
-    constant LinearArgs& a, threadgroup const float* strip, bool there, uint y, uint n, bool scaled, device const float* unscale,
+    constant LinearArgs& a, threadgroup float* strip, uint end, uint y, uint n, bool scaled, device const float* unscale,
     float offset, device const float* residual, device float* dst, uint lane)
 {
-    float before[8], by[8];
-    const uint rows = there && n < a.outputs ? min(a.rows, y + 8) : 0;
+    float before[STRIP];
+    UNROLL for (uint r = 0; r < STRIP; r++) before[r] = a.residual != 0 && y + r < end ? residual[ulong(y + r) * a.outputs + n] : 0.0f;
+    simdgroup_barrier(mem_flags::mem_threadgroup);
+    ROLLED for (uint first = 0; first < STRIP; first += 4) {
+        UNROLL for (uint i = 0; i < 4; i++) {
+            const uint r = first + i;
+            const float by = scaled && y + r < end ? unscale[y + r] : 1.0f;
+            strip[r * STRIP_STRIDE + lane] = activate(fma(strip[r * STRIP_STRIDE + lane], by, offset), a.act);
+        }
+    }
     device float* to = dst + ulong(y) * a.outputs + n;
-    UNROLL for (uint r = 0; r < 8; r++) {
-        before[r] = a.residual != 0 && y + r < rows ? residual[ulong(y + r) * a.outputs + n] : 0.0f;
-        by[r] = scaled && y + r < rows ? unscale[y + r] : 1.0f;
-    }
-    simdgroup_barrier(mem_flags::mem_threadgroup);
-    UNROLL for (uint r = 0; r < 8; r++) {
-        if (y + r < rows) to[r * a.outputs] = activate(fma(strip[r * 32 + lane], by[r], offset), a.act) + before[r];
+    UNROLL for (uint r = 0; r < STRIP; r++) {
+        if (y + r < end) to[ulong(r) * a.outputs] = strip[r * STRIP_STRIDE + lane] + before[r];
     }
     simdgroup_barrier(mem_flags::mem_threadgroup);
 }
 
-// put writes the inputs of a packet to threadgroup memory.
-template <class T, class P, uint V> static inline void put(threadgroup T* to, P p) {
-    UNROLL for (uint i = 0; i < V / 4; i++) {
-        const float4 c = four(p, i);
-        to[4 * i] = T(c.x);
-        to[4 * i + 1] = T(c.y);
-        to[4 * i + 2] = T(c.z);
-        to[4 * i + 3] = T(c.w);
-    }
-}
-
-// x_at is where the e-th 16 bytes of a step of x, X numbers, come from; place_x is where they go. Parts come one after the
-// other, rows in each.
-template <uint X> static inline ulong x_at(constant LinearArgs& a, uint first, uint e, uint k) {
-    const uint of_row = TILE_INPUTS / X, part = e / (TILE * of_row), row = e / of_row % TILE;
-    return (ulong(part) * a.rows + min(first + row, a.rows - 1)) * a.padded + k + e % of_row * X;
-}
-template <uint X> static inline uint place_x(uint e) { return e / (TILE_INPUTS / X) * TILE_STRIDE + e % (TILE_INPUTS / X) * X; }
-
-// The same of a packet of V inputs of w.
-template <class P, uint V>
-static inline P packet_at(constant LinearArgs& a, device const uchar* w, device const half* scales, uint output, uint e, uint k) {
-    const ulong n = min(output + e / (TILE_INPUTS / V), a.outputs - 1);
-    return packet(P(), w + n * a.pitch, scales + n * a.groups, k + e % (TILE_INPUTS / V) * V);
-}
-template <uint V> static inline uint place_w(uint e) { return e / (TILE_INPUTS / V) * TILE_STRIDE + e % (TILE_INPUTS / V) * V; }
-
-// A share is what a thread holds of a step: all of its own with 128 threads, and with fewer not all that it places.
+// A share is what a thread holds of a step: all of its own where the threadgroup has the threads that it was made for.
 template <uint XS, class P, uint WS> struct Share { uint4 x[XS]; P w[WS]; };
 
-// With all 128 threads, each holds its shares of the next two steps while matrices multiply this one.
-template <class T, class Q, uint PARTS, uint X, class P, uint V>
+// A Tile knows where the pieces of its steps are. In threadgroup memory those of x come first, part after part.
+template <uint ROWS, uint PARTS, class P> struct Tile {
+    device const uint4* x;
+    device const uchar* w;
+    device const half* scales;
+    uint first; uint output; // row, output
+    uint pieces;             // of a row of x
+    uint steps;
+};
+
+// x_row is where the row of x begins of which a step has the e-th piece; w_row and scale_row are where a row of W does.
+template <uint ROWS, uint PARTS, class P>
+static inline device const uint4* x_row(constant LinearArgs& a, thread const Tile<ROWS, PARTS, P>& t, uint e) {
+    const uint row = e / TILE_PIECES % ROWS, part = e / TILE_PIECES / ROWS;
+    return t.x + (ulong(part) * a.rows + min(t.first + row, a.rows - 1)) * t.pieces;
+}
+template <uint ROWS, uint PARTS, class P>
+static inline device const uchar* w_row(constant LinearArgs& a, thread const Tile<ROWS, PARTS, P>& t, uint e) {
+    return t.w + ulong(min(t.output + e / TILE_PIECES, a.outputs - 1)) * a.pitch;
+}
+template <uint ROWS, uint PARTS, class P>
+static inline device const half* scale_row(constant LinearArgs& a, thread const Tile<ROWS, PARTS, P>& t, uint e) {
+    return t.scales + ulong(min(t.output + e / TILE_PIECES, a.outputs - 1)) * a.groups;
+}
+
+// place is where a piece goes in threadgroup memory.
+static inline uint place(uint e) { return e / TILE_PIECES * TILE_STRIDE + e % TILE_PIECES; }
+
+// Sources are where a thread's pieces come from.
+template <uint XS, uint WS> struct Sources { device const uint4* x[XS]; device const uchar* w[WS]; device const half* scales[WS]; };
+
+// fetch_x and fetch_w ask for a thread's share of a step. What lies behind the last is the last again, which nobody multiplies.
+template <class P, uint XS, uint WS>
+static inline void fetch_x(thread Share<XS, P, WS>& held, thread const Sources<XS, WS>& from, uint step, uint steps, uint thread_index) {
+    const uint n = min(step, steps - 1) * TILE_PIECES + thread_index % TILE_PIECES;
+    UNROLL for (uint i = 0; i < XS; i++) held.x[i] = from.x[i][n];
+}
+template <class P, uint XS, uint WS>
+static inline void fetch_w(thread Share<XS, P, WS>& held, thread const Sources<XS, WS>& from, uint step, uint steps, uint thread_index) {
+    const uint n = min(step, steps - 1) * TILE_PIECES + thread_index % TILE_PIECES;
+    UNROLL for (uint i = 0; i < WS; i++) held.w[i] = packet(P(), from.w[i], from.scales[i], n);
+}
+
+// place_step puts a step into threadgroup memory, what is held and what could not be, and asks for a later one in its place.
+template <uint ROWS, uint PARTS, class P, uint XS, uint WS>
+static inline void place_step(
+    constant LinearArgs& a, thread const Tile<ROWS, PARTS, P>& t, thread Share<XS, P, WS>& held, thread const Sources<XS, WS>& from,
+    threadgroup uint4* to, uint step, uint later, uint thread_index, uint threads)
+{
+    threadgroup uint4* to_w = to + PARTS * ROWS * TILE_STRIDE;
+    UNROLL for (uint i = 0; i < XS; i++) to[place(thread_index + i * threads)] = held.x[i];
+    UNROLL for (uint i = 0; i < WS; i++) to_w[place(thread_index + i * threads)] = piece(held.w[i]);
+    fetch_x(held, from, later, t.steps, thread_index);
+    fetch_w(held, from, later, t.steps, thread_index);
+    if (threads == 2 * ROWS) return; // all was held
+    const uint n = min(step, t.steps - 1) * TILE_PIECES + thread_index % TILE_PIECES;
+    for (uint e = thread_index + XS * threads; e < PARTS * ROWS * TILE_PIECES; e += threads) to[place(e)] = x_row(a, t, e)[n];
+    for (uint e = thread_index + WS * threads; e < TILE_OUTPUTS * TILE_PIECES; e += threads)
+        to_w[place(e)] = piece(packet(P(), w_row(a, t, e), scale_row(a, t, e), n));
+}
+
+template <class T, class Q, uint ROWS, uint PARTS, class P>
 static inline void linear_tile(
     constant LinearArgs& a, device const uchar* w, device const half* scales, device const T* x, device const float* unscale,
-    device const float* bias, device const float* residual, device float* dst, threadgroup T* xs, threadgroup T* ws,
-    threadgroup float* out, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
+    device const float* bias, device const float* residual, device float* dst, threadgroup uint4* memory,
+    uint2 group, uint thread_index, uint simd, uint simds, uint lane)
 {
-    const uint XS = PARTS * TILE * TILE_INPUTS / X, WS = TILE * TILE_INPUTS / V; // of a step
-    const uint HELD_X = XS / 128, HELD_W = WS / 128;
-    const uint first = group.y * TILE, output = group.x * TILE, threads = simds * 32;
-    for (uint round = 0; round < 4; round += simds) { // one, where the threadgroup has all four simdgroups
+    const uint SIMDS = ROWS / 16, XS = PARTS * ROWS * TILE_PIECES / (32 * SIMDS), WS = TILE_OUTPUTS * TILE_PIECES / (32 * SIMDS);
+    const uint NUMBERS = 16 / sizeof(T), STRIDE = TILE_STRIDE * NUMBERS, BUFFER = (PARTS * ROWS + TILE_OUTPUTS) * TILE_STRIDE;
+#ifdef __CUDACC__
+    simds = SIMDS; // there no kernel has so many registers that 256 threads would not fit
+#endif
+    const uint threads = simds * 32;
+    Tile<ROWS, PARTS, P> t;
+    t.x = reinterpret_cast<device const uint4*>(x);
+    t.w = w;
+    t.scales = scales;
+    t.first = group.y * ROWS;
+    t.output = group.x * TILE_OUTPUTS;
+    t.pieces = a.padded / NUMBERS;
+    t.steps = t.pieces / TILE_PIECES;
+    Sources<XS, WS> from;
+    UNROLL for (uint i = 0; i < XS; i++) from.x[i] = x_row(a, t, thread_index + i * threads);
+    UNROLL for (uint i = 0; i < WS; i++) {
+        from.w[i] = w_row(a, t, thread_index + i * threads);
+        from.scales[i] = scale_row(a, t, thread_index + i * threads);
+    }
+    for (uint round = 0; round < SIMDS; round += simds) { // one, where the threadgroup has all simdgroups
         const uint quarter = round + simd;
-        const uint down = quarter / 2 % 2 * 32, right = quarter % 2 * 32;
+        const uint down = quarter / 2 * 32 % ROWS, right = quarter % 2 * 32;
         Q sums;
         clear(sums);
-        Share<HELD_X, P, HELD_W> held[2];
-        for (uint base = 0; base < a.padded + 2 * TILE_INPUTS; base += 2 * TILE_INPUTS) {
-            UNROLL for (uint h = 0; h < 2; h++) {
-                const uint k = base + h * TILE_INPUTS; // to fetch; to multiply are the inputs two steps before
-                const bool multiplies = base > 0 && k < a.padded + 2 * TILE_INPUTS;
-                if (multiplies) { // place what is held, and what could not be
-                    UNROLL for (uint i = 0; i < HELD_X; i++)
-                        *reinterpret_cast<threadgroup uint4*>(xs + place_x<X>(thread_index + i * threads)) = held[h].x[i];
-                    UNROLL for (uint i = 0; i < HELD_W; i++)
-                        put<T, P, V>(ws + place_w<V>(thread_index + i * threads), held[h].w[i]);
-                    for (uint e = thread_index + HELD_X * threads; e < XS; e += threads)
-                        *reinterpret_cast<threadgroup uint4*>(xs + place_x<X>(e)) =
-                            *reinterpret_cast<device const uint4*>(x + x_at<X>(a, first, e, k - 2 * TILE_INPUTS));
-                    for (uint e = thread_index + HELD_W * threads; e < WS; e += threads)
-                        put<T, P, V>(ws + place_w<V>(e), packet_at<P, V>(a, w, scales, output, e, k - 2 * TILE_INPUTS));
+        Share<XS, P, WS> held[TILE_AHEAD];
+        UNROLL for (uint h = 0; h < TILE_AHEAD; h++) fetch_w(held[h], from, h, t.steps, thread_index); // W does not wait for x
+        AFTER_EARLIER;
+        UNROLL for (uint h = 0; h < TILE_AHEAD; h++) fetch_x(held[h], from, h, t.steps, thread_index);
+        place_step(a, t, held[0], from, memory, 0, TILE_AHEAD, thread_index, threads);
+        for (uint base = 0; base < t.steps; base += TILE_AHEAD) {
+            UNROLL for (uint h = 0; h < TILE_AHEAD; h++) {
+                const uint step = base + h;
+                if (h == 0 || step < t.steps) {
                     threadgroup_barrier(mem_flags::mem_threadgroup);
-                }
-                if (k < a.padded) {
-                    UNROLL for (uint i = 0; i < HELD_X; i++)
-                        held[h].x[i] = *reinterpret_cast<device const uint4*>(x + x_at<X>(a, first, thread_index + i * threads, k));
-                    UNROLL for (uint i = 0; i < HELD_W; i++)
-                        held[h].w[i] = packet_at<P, V>(a, w, scales, output, thread_index + i * threads, k);
-                }
-                if (multiplies) {
+                    threadgroup const T* now = reinterpret_cast<threadgroup const T*>(memory + h % 2 * BUFFER);
                     UNROLL for (uint part = 0; part < PARTS; part++)
-                        multiply(sums, xs + (part * TILE + down) * TILE_STRIDE, ws + right * TILE_STRIDE, TILE_STRIDE);
-                    threadgroup_barrier(mem_flags::mem_threadgroup);
+                        multiply(sums, now + (part * ROWS + down) * STRIDE, now + (PARTS * ROWS + right) * STRIDE, STRIDE);
+                    place_step(a, t, held[(h + 1) % TILE_AHEAD], from, memory + (h + 1) % 2 * BUFFER, step + 1, step + 1 + TILE_AHEAD,
+                               thread_index, threads);
                 }
             }
         }
-        const bool there = quarter < 4, scaled = unit(T(0.0f)) > 0.0f;
-        threadgroup float* mine = out + simd * 256; // 8 rows of 32 outputs
-        const uint y = first + down, n = output + right + lane;
+        threadgroup_barrier(mem_flags::mem_threadgroup);
+        const bool scaled = unit(T(0.0f)) > 0.0f;
+        threadgroup float* mine = reinterpret_cast<threadgroup float*>(memory) + simd * STRIP * STRIP_STRIDE;
+        const uint y = t.first + down, n = t.output + right + lane, end = quarter < SIMDS && n < a.outputs ? a.rows : 0;
         const float offset = a.bias != 0 && n < a.outputs ? bias[n] : 0.0f;
-        strip(sums, 0, mine);
-        finish(a, mine, there, y, n, scaled, unscale, offset, residual, dst, lane);
-        strip(sums, 1, mine);
-        finish(a, mine, there, y + 8, n, scaled, unscale, offset, residual, dst, lane);
-        strip(sums, 2, mine);
-        finish(a, mine, there, y + 16, n, scaled, unscale, offset, residual, dst, lane);
-        strip(sums, 3, mine);
-        finish(a, mine, there, y + 24, n, scaled, unscale, offset, residual, dst, lane);
+        strip(sums, 0, mine, STRIP_STRIDE);
+        strip(sums, 1, mine + 8 * STRIP_STRIDE, STRIP_STRIDE);
+        finish(a, mine, end, y, n, scaled, unscale, offset, residual, dst, lane);
+        strip(sums, 2, mine, STRIP_STRIDE);
+        strip(sums, 3, mine + 8 * STRIP_STRIDE, STRIP_STRIDE);
+        finish(a, mine, end, y + STRIP, n, scaled, unscale, offset, residual, dst, lane);
+        threadgroup_barrier(mem_flags::mem_threadgroup); // before the next round
     }
 }
 
-#define LINEAR_TILE(name, T, PARTS, X, P, V) \
-    kernel void linear_tile_##name( \
+#define LINEAR_TILE(name, T, ROWS, PARTS, P) \
+    kernel void linear_tile_##name##_##ROWS( \
         constant LinearArgs& a [[buffer(0)]], \
         device const uchar* w [[buffer(1)]], \
         device const half* scales [[buffer(2)]], \
@@ -710,14 +860,14 @@ static inline void linear_tile(
         uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        TG_ARRAY(uint4, xs, PARTS * TILE * TILE_STRIDE / X); \
-        TG_ARRAY(uint4, ws, TILE * TILE_STRIDE / X); \
-        TG_ARRAY(float, out, 4 * 256); \
-        linear_tile<T, QUARTER_##T, PARTS, X, P, V>( \
-            a, w, scales, x, unscale, bias, residual, dst, reinterpret_cast<threadgroup T*>(xs), \
-            reinterpret_cast<threadgroup T*>(ws), out, group, thread_index, simd, simds, lane); \
+        TG_ARRAY(uint4, memory, 2 * (PARTS * ROWS + TILE_OUTPUTS) * TILE_STRIDE); \
+        linear_tile<T, QUARTER_##T, ROWS, PARTS, P>( \
+            a, w, scales, x, unscale, bias, residual, dst, memory, group, thread_index, simd, simds, lane); \
     }
-LINEAR_TILE(f32, float, 1, 4, PacketF32, 4)
-LINEAR_TILE(f16, half, 2, 8, PacketF16, 8)
-LINEAR_TILE(q8, half, 1, 8, PacketQ8, 16)
-LINEAR_TILE(q4, half, 1, 8, PacketQ4, 16)
+LINEAR_TILE(f32, float, 64, 1, PacketPlain)
+LINEAR_TILE(f32, float, 128, 1, PacketPlain)
+LINEAR_TILE(f16, half, 64, 2, PacketPlain)
+LINEAR_TILE(q8, half, 64, 1, PacketQ8)
+LINEAR_TILE(q8, half, 128, 1, PacketQ8)
+LINEAR_TILE(q4, half, 64, 1, PacketQ4)
+LINEAR_TILE(q4, half, 128, 1, PacketQ4)

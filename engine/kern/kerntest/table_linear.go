@@ -59,6 +59,10 @@ func linearRows() []row {
 		for j, long := range []linearShape{{1, 5, 4165}, {2, 9, 2113}, {4, 5, 1057}, {9, 17, 577}, {2, 9, 4420}, {1, 33, 612}, {5, 9, 1540}, {16, 9, 1156}, {17, 5, 2052}} {
 			rows = append(rows, linearRow(long, kind, i+j))
 		}
+		// Tiles: one step and three, and more of each than one; rows that fill none, or one and a bit; inputs that are not held.
+		for j, tiled := range []linearShape{{50, 3, 1}, {97, 129, 96}, {130, 65, 612}, {50, 5, 8452}} {
+			rows = append(rows, linearRow(tiled, kind, i+2*j))
+		}
 	}
 	for _, p := range []kern.Precision{kern.Stored, kern.F32, kern.F16, kern.Q8, kern.Q4} {
 		rows = append(rows, stackedRow(p))

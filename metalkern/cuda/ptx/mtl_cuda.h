@@ -112,6 +112,24 @@ MK_VECTORS(float) MK_VECTORS(half) MK_VECTORS(int) MK_VECTORS(uint) MK_VECTORS(s
 MK_VECTORS(char) MK_VECTORS(uchar) MK_VECTORS(long) MK_VECTORS(ulong)
 #undef MK_VECTORS
 
+// Two halves at once, with the bits that floats between would give.
+#define MK_TWO(op, name) \
+	MK_INLINE half2 operator op(half2 a, half2 b) { \
+		uint r; \
+		asm(name ".rn.f16x2 %0, %1, %2;" : "=r"(r) : "r"(as_type<uint>(a)), "r"(as_type<uint>(b))); \
+		return as_type<half2>(r); \
+	}
+MK_TWO(-, "sub") MK_TWO(*, "mul")
+#undef MK_TWO
+
+// The compiler makes two instructions of this where mask and rest are constants.
+#define MK_MASKED
+MK_INLINE uint masked(uint word, uint mask, uint rest) {
+	uint r;
+	asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(r) : "r"(word), "r"(mask), "r"(rest));
+	return r;
+}
+
 // Functions on numbers.
 MK_INLINE float sign_of(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x; }
 MK_INLINE float fraction(float x) { return fminf(x - floorf(x), 0.99999994f); }
@@ -382,12 +400,10 @@ MK_INLINE void multiply(QuarterHalf& q, const half* x, const half* w, uint strid
 		}
 	}
 }
-MK_INLINE void strip(QuarterHalf& q, uint i, float* to) {
+MK_INLINE void strip(QuarterHalf& q, uint i, float* to, uint stride) {
 	const uint lane = thread_index_in_simdgroup();
-	for (int j = 0; j < 4; j++) {
-		to[lane / 4 * 32 + 8 * j + lane % 4 * 2] = q.sums[i / 2][j][i % 2 * 2];
-		to[lane / 4 * 32 + 8 * j + lane % 4 * 2 + 1] = q.sums[i / 2][j][i % 2 * 2 + 1];
-	}
+	for (int j = 0; j < 4; j++)
+		*reinterpret_cast<float2*>(to + lane / 4 * stride + 8 * j + lane % 4 * 2) = float2(q.sums[i / 2][j][i % 2 * 2], q.sums[i / 2][j][i % 2 * 2 + 1]);
 }
 
 // The few rows of linear.metal in the units' own shape. Its octets of W lie as mma wants its right operand, of 16 inputs by 8
@@ -401,11 +417,11 @@ template <uint ROWS, int PARTS, bool APART> struct HalfRows { // APART: inputs i
 	uint pairs[PARTS][sets][4][4]; // of row l/4, by group
 	float unscale[sets];
 };
-template <uint ROWS, uint TILES> struct FragmentSums { float of[TILES][ROWS > 8 ? 4 : 2]; };
+template <uint ROWS, uint PANELS> struct FragmentSums { float of[PANELS][ROWS > 8 ? 4 : 2]; };
 
-template <uint ROWS, uint TILES> MK_INLINE void clear(FragmentSums<ROWS, TILES>& sums) {
+template <uint ROWS, uint PANELS> MK_INLINE void clear(FragmentSums<ROWS, PANELS>& sums) {
 #pragma unroll
-	for (uint i = 0; i < TILES * (ROWS > 8 ? 4 : 2); i++) (&sums.of[0][0])[i] = 0.0f;
+	for (uint i = 0; i < PANELS * (ROWS > 8 ? 4 : 2); i++) (&sums.of[0][0])[i] = 0.0f;
 }
 
 MK_INLINE uint two_halves(float low, float high) { uint r; asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low)); return r; }
@@ -476,8 +492,8 @@ MK_INLINE void pairs_of(uint (&pairs)[4], uint4 words) {
 	pairs[0] = words.x, pairs[1] = words.y, pairs[2] = words.z, pairs[3] = words.w;
 }
 
-template <uint ROWS, uint TILES, int PARTS, bool APART, class Q>
-MK_INLINE void multiply(FragmentSums<ROWS, TILES>& sums, uint tile, const HalfRows<ROWS, PARTS, APART>& rows, const Q& w, uint lane) {
+template <uint ROWS, uint PANELS, int PARTS, bool APART, class Q>
+MK_INLINE void multiply(FragmentSums<ROWS, PANELS>& sums, uint panel, const HalfRows<ROWS, PARTS, APART>& rows, const Q& w, uint lane) {
 	typedef HalfRows<ROWS, PARTS, APART> H;
 	// The scales of the lane's two columns; a column's lane has them.
 	uint2 scales[2];
@@ -511,14 +527,14 @@ MK_INLINE void multiply(FragmentSums<ROWS, TILES>& sums, uint tile, const HalfRo
 		}
 	}
 #pragma unroll
-	for (uint i = 0; i < (ROWS > 8 ? 4 : 2); i++) sums.of[tile][i] = fmaf(block[i], rows.unscale[i / 2], sums.of[tile][i]);
+	for (uint i = 0; i < (ROWS > 8 ? 4 : 2); i++) sums.of[panel][i] = fmaf(block[i], rows.unscale[i / 2], sums.of[panel][i]);
 }
 
-template <uint ROWS, uint TILES> MK_INLINE void gather(const FragmentSums<ROWS, TILES>& sums, float* to, uint lane) {
+template <uint ROWS, uint PANELS> MK_INLINE void gather(const FragmentSums<ROWS, PANELS>& sums, float* to, uint lane) {
 	if (lane / 4 >= ROWS) return;
 #pragma unroll
-	for (uint t = 0; t < TILES; t++)
+	for (uint t = 0; t < PANELS; t++)
 #pragma unroll
 		for (uint s = 0; s < (ROWS > 8 ? 2 : 1); s++)
-			*reinterpret_cast<float2*>(to + (lane / 4 + 8 * s) * TILES * 8 + 8 * t + lane % 4 * 2) = float2(sums.of[t][2 * s], sums.of[t][2 * s + 1]);
+			*reinterpret_cast<float2*>(to + (lane / 4 + 8 * s) * PANELS * 8 + 8 * t + lane % 4 * 2) = float2(sums.of[t][2 * s], sums.of[t][2 * s + 1]);
 }
