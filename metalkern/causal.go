@@ -1,26 +1,32 @@
 package metalkern
 
-// CausalAttention over a cache, in one of two ways, by the shape of columns and heads alone: one column of heads of 64 is a
-// split over blocks of columns and a join, all else is stored first and then goes through all blocks, eight queries at a
-// time. See causal.metal.
+// CausalAttention over a cache, in one of three ways, by the shape of columns and heads alone: one column of heads of 64 is a
+// step over blocks of columns, perhaps with a join; many are stored first and then go through all blocks in tiles of queries;
+// heads of other sizes are stored, and go through eight queries at a time. See causal.metal.
 
 import (
+	"math/bits"
+
 	"segue/engine/kern"
 	"segue/metalkern/driver"
 )
 
 const (
-	// stepColumns is STEP_BLOCK of causal.metal, stepHead the elements of a head that a step's kernels take.
+	// stepColumns is STEP_BLOCK of causal.metal, stepHead the elements of a head that a step's kernels and tiles take.
 	stepColumns, stepHead = 32, 64
-	// stepRows is how many rows that share a prefix are a threadgroup at most.
-	stepRows = 8
-	// joinThreads: one for every four elements of eight slices of a head.
-	joinThreads = 128
-	// fillQueries is how many queries a simdgroup of a fill takes.
-	fillQueries = 8
+	// stepWhole is how many blocks one threadgroup of a step adds up where they are all, stepSpan where there are more. Longer
+	// spans leave cores without work, shorter ones more to join.
+	stepWhole, stepSpan = 16, 8
+	// stepRows and stepSlots are STEP_ROWS and STEP_SLOTS of causal.metal.
+	stepRows, stepSlots = 8, 64
+	// joinThreads: a simdgroup for each half of a row and head.
+	joinThreads = 64
+	// fillQueries is how many queries a simdgroup of a fill takes, tileQueries of one in tiles; both have fillThreads, stores too.
+	fillQueries, tileQueries = 8, 16
+	fillThreads              = 128
 )
 
-type causalNames struct{ split, store, fill kernelName }
+type causalNames struct{ split, store, fill, tile kernelName }
 
 var (
 	causalPad     = kernelName{"causal", "causal_pad"}
@@ -32,6 +38,7 @@ func newCausalNames(precision string) causalNames {
 	return causalNames{
 		split: kernelName{"causal", "step_split_" + precision},
 		store: kernelName{"causal", "causal_store_" + precision}, fill: kernelName{"causal", "causal_fill_" + precision},
+		tile: kernelName{"causal", "causal_tile_" + precision},
 	}
 }
 
@@ -43,7 +50,9 @@ type causalArgs struct {
 	prefixColumns, prefixCapacity uint32
 	variations                    uint32
 	prefixBlocks, ownBlocks       uint32
-	abreast                       uint32
+	span, pieces, sharedPieces    uint32
+	abreastBits, turnBits         uint32
+	groupBits, rowBits            uint32
 	late                          uint32
 	scale                         float32
 }
@@ -149,40 +158,82 @@ func (s *stream) causalStep(o *causalOperands) {
 	if !ok || !too {
 		return
 	}
-	o.prefixBlocks = uint32(ceilDiv(int(o.prefixColumns), stepColumns))
-	o.ownBlocks = uint32(ceilDiv(int(o.column)+1, stepColumns))
-	blocks := int(o.prefixBlocks + o.ownBlocks)
-	most := ceilDiv(int(o.prefixCapacity), stepColumns) + ceilDiv(int(o.capacity), stepColumns) // room for later steps too
-	tops := roundUp(8*int(o.rows*o.heads)*most, 16)
-	scratch := s.grow(scratchParts, int64(tops)+4*int64(o.rows*o.heads)*int64(most)*stepHead)
-	if s.err != nil {
-		return
+	threads := s.causalPieces(o)
+	pieces, heads := int(o.pieces), int(o.rows*o.heads)
+	var tops, sums region
+	if pieces > 1 {
+		most := ceilDiv(int(o.prefixCapacity), stepColumns*stepSpan) + ceilDiv(int(o.capacity), stepColumns*stepSpan) // room for later steps too
+		part := roundUp(8*heads*most, 16)
+		tops = s.grow(scratchParts, int64(part)+4*int64(heads)*int64(most)*stepHead)
+		if s.err != nil {
+			return
+		}
+		sums = tops.at(int64(part))
+		tops.to = int64(part)
 	}
-	sums := scratch.at(int64(tops))
-	scratch.to = int64(tops)
-	threads := split.threads(simdWidth * min(stepRows, int(o.variations)))
-	o.abreast = uint32(threads / simdWidth)
-	groups := driver.Size{X: blocks, Y: int(o.heads),
-		Z: ceilDiv(int(o.rows), int(o.variations)) * ceilDiv(int(o.variations), int(o.abreast))}
 	args := constants(s, o.causalArgs)
-	s.dispatch(split, groups, threads, args,
-		o.qkv, o.own.written(), o.ownScales.written(), o.prefixNumbers, o.prefixScale, scratch.written(), sums.written())
-	s.dispatch(join, driver.Size{X: int(o.rows * o.heads), Y: 1, Z: 1}, join.threads(joinThreads), args, scratch, sums, o.dst.written())
+	groups := driver.Size{X: int(o.sharedPieces<<o.groupBits + (o.pieces-o.sharedPieces)<<o.rowBits), Y: int(o.heads), Z: 1}
+	dst := o.dst
+	if pieces > 1 {
+		dst = region{}
+	}
+	s.dispatch(split, groups, split.threads(threads), args,
+		o.qkv, o.own.written(), o.ownScales.written(), o.prefixNumbers, o.prefixScale, tops.written(), sums.written(), dst.written())
+	if pieces > 1 {
+		threads := join.threads(joinThreads)
+		s.dispatch(join, driver.Size{X: ceilDiv(2*heads, threads/simdWidth), Y: 1, Z: 1}, threads, args, tops, sums, o.dst.written())
+	}
 }
 
+// causalPieces decides, by the number of blocks alone, which of them a threadgroup of a step adds up, and how many rows it
+// takes; the threads that it wants. Up to stepWhole blocks are one piece. More are pieces of stepSpan, of the prefix's and of
+// the own ones.
+func (s *stream) causalPieces(o *causalOperands) (threads int) {
+	o.prefixBlocks, o.ownBlocks = uint32(ceilDiv(int(o.prefixColumns), stepColumns)), uint32(ceilDiv(int(o.column)+1, stepColumns))
+	own := int(o.ownBlocks) // that a threadgroup takes of each row
+	o.span, o.sharedPieces, o.pieces = o.prefixBlocks+o.ownBlocks, 1, 1
+	if int(o.span) > stepWhole {
+		own, o.span = 0, stepSpan
+		o.sharedPieces = uint32(ceilDiv(int(o.prefixBlocks), stepSpan))
+		o.pieces = o.sharedPieces + uint32(ceilDiv(int(o.ownBlocks), stepSpan))
+	}
+	tasks := func(bits uint32) int { return min(int(o.span), int(o.prefixBlocks)) + own<<bits }
+	o.abreastBits = 0
+	for 1<<o.abreastBits < min(o.variations, stepRows) && int(o.span)<<(o.abreastBits+1) <= stepSlots && tasks(o.abreastBits+1) <= stepWhole {
+		o.abreastBits++
+	}
+	o.turnBits = log2(ceilDiv(int(o.variations), 1<<o.abreastBits))
+	o.groupBits = log2(ceilDiv(int(o.rows), int(o.variations)) << o.turnBits)
+	o.rowBits = log2(int(o.rows))
+	return simdWidth * max(tasks(o.abreastBits), min(int(o.span), int(o.ownBlocks)))
+}
+
+// log2 of the power of two from n on.
+func log2(n int) uint32 { return uint32(bits.Len(uint(n - 1))) }
+
 func (s *stream) causalFill(o *causalOperands) {
-	store, ok := s.pipeline(causalKernels[o.cache.precision].store)
-	fill, too := s.pipeline(causalKernels[o.cache.precision].fill)
-	if !ok || !too {
+	names := &causalKernels[o.cache.precision]
+	store, ok := s.pipeline(names.store)
+	if !ok {
 		return
 	}
 	args := constants(s, o.causalArgs)
-	threads := store.threads(128)
-	items := int(o.rows * o.columns * o.heads)
-	s.dispatch(store, driver.Size{X: ceilDiv(items, threads/simdWidth), Y: 1, Z: 1}, threads, args,
+	threads := store.threads(fillThreads)
+	heads := int(o.rows * o.heads)
+	s.dispatch(store, driver.Size{X: 2 * heads, Y: ceilDiv(int(o.columns*o.lanes), threads), Z: 1}, threads, args,
 		o.qkv, o.own.written(), o.ownScales.written())
-	threads = fill.threads(128)
-	items = int(o.rows*o.heads) * ceilDiv(int(o.columns), fillQueries)
-	s.dispatch(fill, driver.Size{X: ceilDiv(items, threads/simdWidth), Y: 1, Z: 1}, threads, args,
-		o.qkv, o.own, o.ownScales, o.prefixNumbers, o.prefixScale, o.dst.written())
+	name := names.fill
+	if o.chunks*chunkElements == stepHead {
+		name = names.tile
+	}
+	fill, ok := s.pipeline(name)
+	if !ok {
+		return
+	}
+	threads = fill.threads(fillThreads)
+	groups := driver.Size{X: ceilDiv(heads*ceilDiv(int(o.columns), fillQueries), threads/simdWidth), Y: 1, Z: 1}
+	if name == names.tile {
+		groups = driver.Size{X: heads, Y: ceilDiv(int(o.columns), tileQueries*threads/simdWidth), Z: 1}
+	}
+	s.dispatch(fill, groups, threads, args, o.qkv, o.own, o.ownScales, o.prefixNumbers, o.prefixScale, o.dst.written())
 }

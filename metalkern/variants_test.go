@@ -55,9 +55,12 @@ func variantBits(t *testing.T, k *backend) map[string][]float32 {
 		}
 	}
 	for _, p := range []kern.Precision{kern.F32, kern.F16, kern.Q8} {
-		v.causal(p, 1)
-		v.causal(p, 3)
-		v.causal(p, 19)
+		for _, dim := range []int{24, 64} { // 64 has kernels of its own
+			v.causal(p, dim, 70, 1)
+			v.causal(p, dim, 70, 3)
+			v.causal(p, dim, 70, 19)
+		}
+		v.causal(p, 64, 600, 1)
 	}
 	if err := v.s.Close(); err != nil {
 		t.Error(err)
@@ -124,8 +127,8 @@ func (v *variants) linear(p kern.Precision, rows int) {
 	v.result(fmt.Sprintf("linear %v of %d rows", p, rows), dst)
 }
 
-func (v *variants) causal(p kern.Precision, columns int) {
-	const rows, heads, dim, prefixed = 4, 3, 24, 70
+func (v *variants) causal(p kern.Precision, dim, prefixed, columns int) {
+	const rows, heads = 4, 3
 	shape := kern.CacheShape{Layers: 1, Rows: 2, Columns: prefixed, Heads: heads, HeadDim: dim}
 	prefix := keep[kern.Cache](v)(v.k.Cache(p, shape))
 	filled := kern.All(keep[kern.Buffer](v)(v.k.Floats(2 * prefixed * heads * dim)))
@@ -138,5 +141,5 @@ func (v *variants) causal(p kern.Precision, columns int) {
 		Dst: dst, QKV: v.vector(rows * columns * 3 * heads * dim), Cache: keep[kern.Cache](v)(v.k.Cache(p, shape)),
 		Prefix: prefix, PrefixColumns: prefixed, Variations: 2, Rows: rows, Columns: columns, Scale: 0.2,
 	})
-	v.result(fmt.Sprintf("causal %v of %d columns", p, columns), dst)
+	v.result(fmt.Sprintf("causal %v of %d columns, heads of %d, prefix of %d", p, columns, dim, prefixed), dst)
 }

@@ -1,15 +1,17 @@
 // CausalAttention: keys and values of new columns go into a cache, and each new column's query attends to a prefix that rows
 // share, then to its own row's columns up to itself.
 //
-//	one column, heads of 64 (a step)   step_split: a simdgroup per block of columns, row and head stores what is new in it
-//	                                   and computes the largest score, Σe^(s-largest) and Σe^(s-largest)·v;
-//	                                   step_join adds the blocks up
-//	all else (a prefill)               causal_store, then causal_fill: a simdgroup per eight queries and head goes through
-//	                                   all blocks
+//	one column, heads of 64 (a step)   step_split: a simdgroup per block of columns and head takes all rows that share it, and
+//	                                   stores what is new in it; its threadgroup adds up some blocks. Where these are not all,
+//	                                   step_join adds up the rest
+//	many, heads of 64 (a prefill)      causal_store, then causal_tile: a simdgroup goes through all blocks with 16 queries, by
+//	                                   products of matrices
+//	all else                           causal_store, then causal_fill: a simdgroup per eight queries and head goes through all
+//	                                   blocks
 //
-// A step's simdgroups of rows that share a block of a prefix are one threadgroup, so that one of them reads it from memory.
-// Blocks are counted from the first column of the prefix and of the own cache, so they and the order of all sums do not
-// depend on how many rows there are. A step's kernels are short, because most of their time a GPU reads them.
+// A block of a prefix is read from memory once for all rows that share it. Blocks are counted from the first column of the
+// prefix and of the own cache, and how many are added up at once depends on how many there are, so the order of all sums
+// does not depend on the rows. A step's kernels are short, because most of their time a GPU reads them.
 //
 // The cache of one layer: for every row and head first the keys, [chunk of 8 elements][column][8], so that lanes that take a
 // column each read side by side; then the values, [column][chunks·8]. Numbers are float, half, or char with one scale for
@@ -37,7 +39,12 @@ struct CausalArgs {
     uint prefix_columns; uint prefix_capacity;
     uint variations;               // rows per row of the prefix
     uint prefix_blocks; uint own_blocks;
-    uint abreast;                  // simdgroups of a threadgroup that take a row each
+    uint span;                     // blocks that a threadgroup of a step takes, at most
+    uint pieces;                   // threadgroups for all blocks of a row and head
+    uint shared_pieces;            // of them, those for blocks that rows share; one alone takes all blocks
+    uint abreast_bits;             // 2^abreast_bits rows are in such a threadgroup, at most
+    uint turn_bits;                // 2^turn_bits threadgroups have the rows of one row of the prefix
+    uint group_bits; uint row_bits; // 2^… threadgroups for all rows: of a shared piece, and of another
     uint late;                     // columns before the new ones may be an earlier dispatch's that is still at work
     float scale;
 };
@@ -122,43 +129,15 @@ static inline Eight add8(float s, Eight x, Eight sum) {
     return sum;
 }
 
-// Whether a cache's numbers have scales, and how one number is stored; inverse undoes the scale.
+// Whether a cache's numbers have scales.
 static inline bool scaled(device const float*) { return false; }
 static inline bool scaled(device const half*) { return false; }
 static inline bool scaled(device const char*) { return true; }
-static inline void put(device float* to, float v, float) { *to = v; }
-static inline void put(device half* to, float v, float) { *to = half(v); }
-static inline void put(device char* to, float v, float inverse) { *to = char(int(rint(v * inverse))); }
 
-// store_vector puts one vector at to, element d at (d/8)·stride + d%8, by one simdgroup.
-template <class C>
-static inline void store_vector(device C* to, device float* scale, device const float* from, ulong stride, uint depth, uint lane) {
-    float inverse = 1.0f;
-    if (scaled(to)) {
-        float largest = 0.0f;
-        for (uint d = lane; d < depth; d += 32) largest = max(largest, fabs(from[d]));
-        largest = simd_max(largest);
-        inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
-        if (lane == 0) *scale = largest / 127.0f;
-    }
-    for (uint d = lane; d < depth; d += 32) put(to + (d / 8) * stride + d % 8, from[d], inverse);
-}
-
-// store_column puts the key and the value of one head into a column of the own cache.
-template <class C>
-static inline void store_column(
-    constant CausalArgs& a, device C* numbers, device float* scales, device const float* qkv, uint row, uint head, uint column, uint lane)
-{
-    const ulong index = 2 * (ulong(row) * a.heads + head);
-    const ulong size = ulong(a.capacity) * a.chunks * 8;
-    device C* keys = numbers + index * size;
-    device C* values = keys + size;
-    device float* scale = scales + index * a.capacity + column;
-    const uint width = 8 * a.heads * a.chunks;
-    device const float* from = qkv + (ulong(row) * a.columns + column - a.column) * 3 * width + 8 * head * a.chunks;
-    store_vector(keys + 8 * ulong(column), scale, from + width, 8 * ulong(a.capacity), 8 * a.chunks, lane);
-    store_vector(values + 8 * ulong(column) * a.chunks, scale + a.capacity, from + 2 * width, ulong(8), 8 * a.chunks, lane);
-}
+// power is 2^x; what is below the smallest normal number may be 0.
+#ifndef MK_POWER
+static inline float power(float x) { return exp2(x); }
+#endif
 
 // What has been seen of some columns by R queries. Sums are those of one chunk of elements, of the columns that this lane's
 // share of the simdgroup took.
@@ -302,6 +281,38 @@ static inline void put(device float* to, RawF32 r) {
 static inline void put(device half* to, RawF16 r) { *reinterpret_cast<device uint4*>(to) = r.words; }
 static inline void put(device char* to, RawQ8 r) { *reinterpret_cast<device uint2*>(to) = r.words; }
 
+// pack_vector packs a lane's eight of a vector that so many lanes have, a power of two; the vector's scale.
+template <class C, class W> static inline float pack_vector(device const C* kind, Eight e, uint lanes, thread W& packed) {
+    if (!scaled(kind)) {
+        pack(e, 1.0f, packed);
+        return 1.0f;
+    }
+    float most = max(max(max(fabs(e.a.x), fabs(e.a.y)), max(fabs(e.a.z), fabs(e.a.w))),
+                     max(max(fabs(e.b.x), fabs(e.b.y)), max(fabs(e.b.z), fabs(e.b.w))));
+    for (uint mask = 1; mask < lanes; mask *= 2) most = max(most, simd_shuffle_xor(most, ushort(mask)));
+    pack(e, most > 0.0f ? 127.0f / most : 0.0f, packed);
+    return most / 127.0f;
+}
+
+// store puts new keys and values into the own cache, an eight by each thread: group.x counts rows, heads, keys and values.
+template <class C, class W>
+static inline void store(
+    constant CausalArgs& a, device C* numbers, device float* scales, device const float* qkv, uint2 group, uint thread_index, uint threads)
+{
+    const uint i = group.y * threads + thread_index, chunk = i % a.lanes, n = i / a.lanes, column = a.column + n;
+    const uint kind = group.x % 2, index = group.x / 2, row = index / a.heads, head = index % a.heads, width = 8 * a.heads * a.chunks;
+    const bool there = n < a.columns && chunk < a.chunks;
+    Eight e;
+    e.a = e.b = float4(0.0f);
+    if (there) e = eight(raw(qkv + ((ulong(row) * a.columns + n) * 3 + 1 + kind) * width + 8 * (head * a.chunks + chunk)));
+    W packed;
+    const float scale = pack_vector(numbers, e, a.lanes, packed);
+    if (!there) return;
+    device C* to = numbers + ulong(group.x) * a.capacity * a.chunks * 8;
+    put(to + 8 * (kind == 0 ? ulong(chunk) * a.capacity + column : ulong(column) * a.chunks + chunk), packed);
+    if (scaled(numbers) && chunk == 0) scales[ulong(group.x) * a.capacity + column] = scale;
+}
+
 // A step's block as the lanes of a simdgroup take it: lane 8·p + c chunk c of columns p, p+4, … of the 32, so that a query's
 // chunk stays in its registers, and the scales of the column whose score it will have. All is asked for before anything is
 // needed.
@@ -314,9 +325,10 @@ template <class W> struct StepAhead {
 
 static inline uint step_scored(uint lane) { return 4 * (lane % 8) + lane / 8; }
 
-// step_ask begins to read the count columns from first on, at least one.
+// step_ask begins to read the count columns from first on; none leave what is ahead open.
 template <class C, class W>
 static inline void step_ask(Head<C> h, uint first, uint count, thread StepAhead<W>& ahead, uint lane) {
+    if (count == 0) return;
     device const C* keys = h.keys + 8 * (ulong(lane % 8) * h.capacity + first);
     device const C* values = h.values + 8 * (ulong(STEP_CHUNKS) * first + lane % 8);
     UNROLL for (uint u = 0; u < STEP_BLOCK / 4; u++) {
@@ -331,31 +343,25 @@ static inline void step_ask(Head<C> h, uint first, uint count, thread StepAhead<
     }
 }
 
-// step_pack is a lane's chunk of a vector that all lanes have eight times over; the vector's scale.
-template <class C, class W> static inline float step_pack(device const C* kind, device const float* from, thread W& packed, uint lane) {
-    const Eight e = eight(raw(from + 8 * (lane % 8)));
-    if (!scaled(kind)) {
-        pack(e, 1.0f, packed);
-        return 1.0f;
-    }
-    float most = max(max(max(fabs(e.a.x), fabs(e.a.y)), max(fabs(e.a.z), fabs(e.a.w))),
-                     max(max(fabs(e.b.x), fabs(e.b.y)), max(fabs(e.b.z), fabs(e.b.w))));
-    UNROLL for (uint mask = 1; mask < STEP_CHUNKS; mask *= 2) most = max(most, simd_shuffle_xor(most, ushort(mask)));
-    pack(e, most > 0.0f ? 127.0f / most : 0.0f, packed);
-    return most / 127.0f;
+// StepNew is what a lane needs of a new key and value; they are asked for together with the queries.
+struct StepNew { Eight key; Eight value; };
+
+static inline void step_ask_new(constant CausalArgs& a, device const float* query, thread StepNew& fresh, uint lane) {
+    fresh.key = eight(raw(query + 8 * STEP_CHUNKS * a.heads + 8 * (lane % 8)));
+    fresh.value = eight(raw(query + 16 * STEP_CHUNKS * a.heads + 8 * (lane % 8)));
 }
 
 // step_grow puts the key and the value of one head into the own cache, and into what has been asked for: column last of the
 // block, its last. Nothing of them is read back. What the block has no columns for gets them, too, and is not seen.
 template <class C, class W>
 static inline void step_grow(
-    constant CausalArgs& a, device C* numbers, device float* scales, device const float* query, uint index, uint last,
+    constant CausalArgs& a, device C* numbers, device float* scales, thread const StepNew& fresh, uint index, uint last,
     thread StepAhead<W>& ahead, uint lane)
 {
-    const uint width = 8 * STEP_CHUNKS * a.heads, chunk = lane % 8;
+    const uint chunk = lane % 8;
     W key, value;
-    const float key_scale = step_pack<C, W>(numbers, query + width, key, lane);
-    const float value_scale = step_pack<C, W>(numbers, query + 2 * width, value, lane);
+    const float key_scale = pack_vector(numbers, fresh.key, STEP_CHUNKS, key);
+    const float value_scale = pack_vector(numbers, fresh.value, STEP_CHUNKS, value);
     const ulong size = 8 * ulong(STEP_CHUNKS) * a.capacity;
     if (lane < STEP_CHUNKS) {
         put(numbers + 2 * index * size + 8 * (ulong(chunk) * a.capacity + a.column), key);
@@ -390,64 +396,185 @@ template <uint N> static inline void halve(thread float* v, uint mask, uint lane
     }
 }
 
-// step_part is a block's part of one query and head, kind a pointer of the cache's numbers: both[0] its largest score and total, sums[0…31] two sums each.
-template <class C, class W>
-static inline void step_part(
-    float scale, device const C* kind, device const float* query, uint count, thread StepAhead<W>& ahead, device float2* both,
-    device float2* sums, uint lane)
-{
-    const Eight q = eight(raw(query + 8 * (lane % 8)));
-    float scores[STEP_BLOCK / 4];
-    UNROLL for (uint u = 0; u < STEP_BLOCK / 4; u++) scores[u] = dot8(q, eight(ahead.keys[u]), 0.0f);
-    halve<8>(scores, 4, lane);
-    halve<4>(scores, 2, lane);
-    halve<2>(scores, 1, lane);
-    float score = scores[0] * scale; // of column step_scored now
-    if (scaled(kind)) score *= ahead.key_scale;
-    if (step_scored(lane) >= count) score = -INFINITY;
-    const float top = max(simd_max(score), -1e30f); // finite, so that differences are numbers
-    float share = exp(score - top);
-    const float total = simd_sum(share);
-    if (scaled(kind)) share *= ahead.value_scale;
-    Eight sum;
-    sum.a = sum.b = float4(0.0f);
-    UNROLL for (uint u = 0; u < STEP_BLOCK / 4; u++) sum = add8(simd_shuffle(share, ushort(lane / 8 * 8 + u)), eight(ahead.values[u]), sum);
-    float of[8] = {sum.a.x, sum.a.y, sum.a.z, sum.a.w, sum.b.x, sum.b.y, sum.b.z, sum.b.w};
-    halve<8>(of, 16, lane);
-    halve<4>(of, 8, lane);
-    if (lane == 0) both[0] = float2(top, total);
-    sums[4 * (lane % 8) + 2 * (lane / 16) + lane / 8 % 2] = float2(of[0], of[1]);
+#define STEP_SLOTS 64 // rows times blocks of a threadgroup, at most
+#define STEP_ROWS 8   // rows of a threadgroup, at most
+
+static inline Eight near_eight(threadgroup const float* p) {
+    Eight e;
+    e.a = *reinterpret_cast<threadgroup const float4*>(p);
+    e.b = *reinterpret_cast<threadgroup const float4*>(p + 4);
+    return e;
 }
 
-// A threadgroup takes a block and a head of a.abreast rows that share a prefix: group.x counts the prefix's blocks, then the
-// rows' own; group.z the prefix's rows and, of each, its rows, a.abreast at a time. What was in the caches before does not
-// wait for the queries.
+// StepQueries are a threadgroup's rows' queries of a head, times the scale.
+struct StepQueries { threadgroup const float* at; };
+
+static inline void step_queries(
+    thread StepQueries& q, device const float* from, uint pitch, uint rows, float scale, threadgroup float* room, uint thread_index,
+    uint threads)
+{
+    for (uint i = thread_index; i < 64 * rows; i += threads) room[i] = from[i / 64 * pitch + i % 64] * scale;
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    q.at = room;
+}
+
+// step_part is a block's part of rows from row on, kind a pointer of the cache's numbers: of row r to both[r·span], and 32 pairs
+// of sums from sums[r·span·32] on.
 template <class C, class W>
+static inline void step_part(
+    device const C* kind, thread const StepQueries& queries, uint row, uint rows, uint count, uint span, thread StepAhead<W>& ahead,
+    threadgroup float2* both, threadgroup float2* sums, uint lane)
+{
+    ROLLED for (uint r = row; r < row + rows; r++) {
+        const Eight q = near_eight(queries.at + 64 * r + 8 * (lane % 8));
+        float scores[STEP_BLOCK / 4];
+        UNROLL for (uint u = 0; u < STEP_BLOCK / 4; u++) scores[u] = dot8(q, eight(ahead.keys[u]), 0.0f);
+        halve<8>(scores, 4, lane);
+        halve<4>(scores, 2, lane);
+        halve<2>(scores, 1, lane);
+        float score = scores[0]; // of column step_scored now
+        if (scaled(kind)) score *= ahead.key_scale;
+        if (step_scored(lane) >= count) score = -INFINITY;
+        const float top = max(simd_max(score), -1e30f); // finite, so that differences are numbers
+        float share = power(score - top);
+        const float total = simd_sum(share);
+        if (lane == 0) both[r * span] = float2(top, total);
+        if (scaled(kind)) share *= ahead.value_scale;
+        Eight sum;
+        sum.a = sum.b = float4(0.0f);
+        UNROLL for (uint u = 0; u < STEP_BLOCK / 4; u++) sum = add8(simd_shuffle(share, ushort(lane / 8 * 8 + u)), eight(ahead.values[u]), sum);
+        float of[8] = {sum.a.x, sum.a.y, sum.a.z, sum.a.w, sum.b.x, sum.b.y, sum.b.z, sum.b.w};
+        halve<8>(of, 16, lane);
+        halve<4>(of, 8, lane);
+        sums[r * span * 32 + 4 * (lane % 8) + 2 * (lane / 16) + lane / 8 % 2] = float2(of[0], of[1]);
+    }
+}
+
+// Where a GPU multiplies small matrices, what stands before this text may bring another way to hold a block, queries, and a
+// new column.
+#define AHEAD_f32 StepAhead<RawF32>
+#define QUERIES_f32 StepQueries
+#define NEW_f32 StepNew
+#ifdef MK_STEP_UNITS
+#define AHEAD_f16 StepUnits<RawF16>
+#define AHEAD_q8 StepUnits<RawQ8>
+#define QUERIES_f16 UnitQueries
+#define QUERIES_q8 UnitQueries
+#define NEW_f16 UnitNew
+#define NEW_q8 UnitNew
+#else
+#define AHEAD_f16 StepAhead<RawF16>
+#define AHEAD_q8 StepAhead<RawQ8>
+#define QUERIES_f16 StepQueries
+#define QUERIES_q8 StepQueries
+#define NEW_f16 StepNew
+#define NEW_q8 StepNew
+#endif
+
+// A StepTask is a block and those of a threadgroup's rows that see it: all, of a prefix; else one.
+template <class C> struct StepTask {
+    Head<C> head;
+    uint index;          // of the head in its cache
+    uint block;          // of the threadgroup's
+    uint row; uint rows; // of the threadgroup's
+    uint first; uint old; uint count; // columns: the first, how many the cache has, and how many there are with the new one
+};
+
+// step_task is number t of a threadgroup's, of which shared are a prefix's blocks. Of those, and of the own ones, begin is the
+// first; 2^bits tasks are a block of the own ones.
+template <class C>
+static inline StepTask<C> step_task(
+    constant CausalArgs& a, device const C* own, device const float* own_scales, device const C* prefix, device const float* prefix_scales,
+    uint begin, uint shared, uint prefix_row, uint first_row, uint rows, uint bits, uint head, uint t)
+{
+    const bool of_prefix = t < shared;
+    const uint past = t - shared;
+    StepTask<C> task;
+    task.row = of_prefix ? 0 : past & ((1u << bits) - 1);
+    task.rows = of_prefix ? rows : 1;
+    task.block = of_prefix ? t : shared + (past >> bits);
+    task.index = (of_prefix ? prefix_row : min(first_row + task.row, a.rows - 1)) * a.heads + head;
+    task.head = head_of(of_prefix ? prefix : own, of_prefix ? prefix_scales : own_scales, task.index, STEP_CHUNKS,
+                        of_prefix ? a.prefix_capacity : a.capacity);
+    task.first = (begin + (of_prefix ? t : past >> bits)) * STEP_BLOCK;
+    task.count = min(uint(STEP_BLOCK), (of_prefix ? a.prefix_columns : a.column + 1) - task.first);
+    task.old = of_prefix ? task.count : min(task.count, a.column - task.first);
+    return task;
+}
+
+// step_merge is one number of a row's sum over count blocks, and its largest score and total in all lanes.
+static inline float step_merge(threadgroup const float2* both, threadgroup const float* sums, uint count, thread float2& whole, uint lane) {
+    const float top = simd_max(both[min(lane, count - 1)].x);
+    float sum = 0.0f, total = 0.0f;
+    ROLLED for (uint first = 0; first < count; first += 4) {
+        UNROLL for (uint u = 0; u < 4; u++) {
+            const uint b = min(first + u, count - 1);
+            const float2 mine = both[b];
+            const float share = first + u < count ? power(mine.x - top) : 0.0f;
+            total = fma(share, mine.y, total);
+            sum = fma(share, sums[b * 64], sum);
+        }
+    }
+    whole = float2(top, total);
+    return sum;
+}
+
+// A threadgroup takes up to a.span blocks of a head, of the prefix and several rows that share it, or of one row's own; where
+// there is one threadgroup for all blocks, it takes both kinds, and its sums are the result. What was in the caches before
+// does not wait for the queries.
+template <class C, class A, class Q, class N>
 static inline void step_split(
     constant CausalArgs& a, device const float* qkv, device C* own, device float* own_scales, device const C* prefix,
-    device const float* prefix_scales, device float* tops, device float* sums, uint3 group, uint simd, uint lane)
+    device const float* prefix_scales, device float2* tops, device float* sums, device float* dst, threadgroup float* room,
+    threadgroup float2* both, threadgroup float2* parts, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
 {
-    const uint turns = (a.variations + a.abreast - 1) / a.abreast;
-    const uint variation = group.z % turns * a.abreast + simd, row = group.z / turns * a.variations + variation, head = group.y;
-    if (variation >= a.variations || row >= a.rows) return;
-    const bool shared = group.x < a.prefix_blocks;
-    const uint index = (shared ? group.z / turns : row) * a.heads + head;
-    const Head<C> h = shared ? head_of(prefix, prefix_scales, index, STEP_CHUNKS, a.prefix_capacity)
-                             : head_of<C>(own, own_scales, index, STEP_CHUNKS, a.capacity);
-    const uint first = (shared ? group.x : group.x - a.prefix_blocks) * STEP_BLOCK;
-    const uint count = min(uint(STEP_BLOCK), (shared ? a.prefix_columns : a.column + 1) - first);
-    const bool grows = !shared && first + count > a.column;
-    const uint old = grows ? count - 1 : count;
+    simd = simd_broadcast_first(simd);
+    const uint shared_groups = a.shared_pieces << a.group_bits, head = group.y;
+    const bool single = group.x >= shared_groups;
+    const uint at = single ? group.x - shared_groups : group.x, bits = single ? a.row_bits : a.group_bits;
+    const uint z = at & ((1u << bits) - 1), begin = (at >> bits) * a.span, prefix_row = z >> a.turn_bits;
+    const uint variation = min((z & ((1u << a.turn_bits) - 1)) << a.abreast_bits, a.variations);
+    const uint first_row = min(single ? z : prefix_row * a.variations + variation, a.rows);
+    const uint rows = min(single ? 1u : min(1u << a.abreast_bits, a.variations - variation), a.rows - first_row);
+    if (rows == 0) return;
+    const uint blocks = min(a.span, (single ? a.own_blocks : a.pieces == 1 ? a.prefix_blocks + a.own_blocks : a.prefix_blocks) - begin);
+    const uint shared = single ? 0 : min(blocks, a.prefix_blocks), row_bits = single ? 0 : a.abreast_bits;
+    const uint tasks = shared + ((blocks - shared) << row_bits), piece = (at >> bits) + (single ? a.shared_pieces : 0);
+    const uint pitch = 3 * 64 * a.heads;
+    device const float* query = qkv + ulong(first_row) * pitch + 64 * head;
+    Q queries;
     if (a.late != 0) AFTER_EARLIER;
-    StepAhead<W> ahead;
-    if (old > 0) step_ask<C, W>(h, first, old, ahead, lane);
-    AFTER_EARLIER;
-    device const float* query = qkv + 8 * STEP_CHUNKS * (ulong(row) * 3 * a.heads + head);
-    if (grows) step_grow<C, W>(a, own, own_scales, query, index, old, ahead, lane);
-    const ulong at = (ulong(row) * a.heads + head) * (a.prefix_blocks + a.own_blocks) + group.x;
-    step_part<C, W>(
-        a.scale, h.keys, query, count, ahead, reinterpret_cast<device float2*>(tops) + at,
-        reinterpret_cast<device float2*>(sums) + at * 32, lane);
+    ROLLED for (uint t = 0; t < tasks; t += simds) {
+        const StepTask<C> task =
+            step_task<C>(a, own, own_scales, prefix, prefix_scales, begin, shared, prefix_row, first_row, rows, row_bits, head,
+                         min(t + simd, tasks - 1));
+        const bool busy = t + simd < tasks && task.row < rows;
+        A ahead;
+        step_ask(task.head, task.first, task.old, ahead, lane);
+        AFTER_EARLIER;
+        const bool grows = busy && task.old < task.count;
+        N fresh;
+        if (grows) step_ask_new(a, query + task.row * pitch, fresh, lane);
+        if (t == 0) step_queries(queries, query, pitch, rows, a.scale * 1.44269504f, room, thread_index, 32 * simds);
+        if (busy) {
+            if (grows) step_grow(a, own, own_scales, fresh, task.index, task.old, ahead, lane);
+            step_part(
+                task.head.keys, queries, task.row, task.rows, task.count, a.span, ahead, both + task.block, parts + 32 * task.block, lane);
+        }
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    for (uint i = simd; i < 2 * rows; i += simds) { // half a row each
+        const uint slot = i / 2 * a.span, d = i % 2 * 32 + lane;
+        const ulong item = ulong(first_row + i / 2) * a.heads + head;
+        float2 whole;
+        const float sum = step_merge(both + slot, reinterpret_cast<threadgroup const float*>(parts + 32 * slot) + d, blocks, whole, lane);
+        if (a.pieces == 1) {
+            dst[item * 64 + d] = sum / whole.y;
+        } else {
+            sums[(item * a.pieces + piece) * 64 + d] = sum;
+            if (d == 0) tops[item * a.pieces + piece] = whole;
+        }
+    }
 }
 
 // fill computes eight queries of a row through all blocks.
@@ -483,6 +610,287 @@ static inline void fill(
     }
 }
 
+// A prefill's tile: 16 queries of a head a simdgroup, which go through all blocks of columns as matrices. The threadgroup's
+// simdgroups read a block together, and the next while they multiply one. Of a matrix with a row per query lane l has, of
+// rows l/4 and l/4+8, two in each eight numbers: v[h][2·j+i] is number 8·j + l%4·2 + i of row l/4 + 8·h.
+#define STRIP 16           // queries of a simdgroup
+#define TILE_SIMDS 4       // simdgroups of a threadgroup, at most
+#define SCRATCH_STRIDE 36  // of a simdgroup's own 16×32 numbers
+#define COLUMNS_half 64    // of a block
+#define COLUMNS_float 32
+#define STRIDE_half 72     // of a column in threadgroup memory: eight columns meet in no memory bank
+#define STRIDE_float 68
+
+template <uint N> struct Rows { float v[2][N / 4]; };
+
+// Left is such a matrix as the left operand of product. Where a GPU's matrices are of another shape than Metal's 8×8, what
+// stands before this text may bring a Left of its own beside halves.
+template <uint N> struct Left { simdgroup_matrix<float, 8, 8> part[2][N / 8]; };
+
+static inline uint scratch_at(uint h, uint j, uint lane) { return (lane / 4 + 8 * h) * SCRATCH_STRIDE + 8 * j + lane % 4 * 2; }
+
+template <uint N> static inline void take(thread Left<N>& left, thread const Rows<N>& rows, threadgroup float* scratch, uint lane) {
+    UNROLL for (uint n = 0; n < N; n += 32) {
+        UNROLL for (uint h = 0; h < 2; h++) {
+            UNROLL for (uint j = 0; j < 4; j++)
+                *reinterpret_cast<threadgroup float2*>(scratch + scratch_at(h, j, lane)) =
+                    float2(rows.v[h][n / 4 + 2 * j], rows.v[h][n / 4 + 2 * j + 1]);
+        }
+        simdgroup_barrier(mem_flags::mem_threadgroup);
+        UNROLL for (uint h = 0; h < 2; h++) {
+            UNROLL for (uint j = 0; j < 4; j++)
+                simdgroup_load(left.part[h][n / 8 + j], scratch + 8 * h * SCRATCH_STRIDE + 8 * j, SCRATCH_STRIDE);
+        }
+        simdgroup_barrier(mem_flags::mem_threadgroup);
+    }
+}
+
+// product: out = left·right, right with a row of numbers per column of left; turned: with a row per column of out.
+template <bool TURNED, class T, uint N, uint M>
+static inline void product(
+    thread Rows<M>& out, thread Left<N>& left, threadgroup const T* right, uint stride, threadgroup float* scratch, uint lane)
+{
+    UNROLL for (uint m = 0; m < M; m += 32) {
+        simdgroup_matrix<float, 8, 8> sums[2][4];
+        UNROLL for (uint j = 0; j < 4; j++) sums[0][j] = sums[1][j] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+        UNROLL for (uint n = 0; n < N; n += 8) {
+            UNROLL for (uint j = 0; j < 4; j++) {
+                const uint place = TURNED ? (m + 8 * j) * stride + n : n * stride + m + 8 * j;
+                simdgroup_matrix<T, 8, 8> part;
+                simdgroup_load(part, right + place, stride, ulong2(0, 0), TURNED);
+                simdgroup_multiply_accumulate(sums[0][j], left.part[0][n / 8], part, sums[0][j]);
+                simdgroup_multiply_accumulate(sums[1][j], left.part[1][n / 8], part, sums[1][j]);
+            }
+        }
+        UNROLL for (uint h = 0; h < 2; h++) {
+            UNROLL for (uint j = 0; j < 4; j++) simdgroup_store(sums[h][j], scratch + 8 * h * SCRATCH_STRIDE + 8 * j, SCRATCH_STRIDE);
+        }
+        simdgroup_barrier(mem_flags::mem_threadgroup);
+        UNROLL for (uint h = 0; h < 2; h++) {
+            UNROLL for (uint j = 0; j < 4; j++) {
+                const float2 two = *reinterpret_cast<threadgroup const float2*>(scratch + scratch_at(h, j, lane));
+                out.v[h][m / 4 + 2 * j] = two.x;
+                out.v[h][m / 4 + 2 * j + 1] = two.y;
+            }
+        }
+        simdgroup_barrier(mem_flags::mem_threadgroup);
+    }
+}
+
+#define LEFT_float Left
+#define SCRATCH_float (STRIP * SCRATCH_STRIDE)
+#ifdef MK_LEFT_HALF
+#define LEFT_half LeftHalf
+#define SCRATCH_half 2
+#else
+#define LEFT_half Left
+#define SCRATCH_half SCRATCH_float
+#endif
+
+// place puts eight numbers into threadgroup memory.
+static inline void place(threadgroup float* to, RawF32 r) {
+    *reinterpret_cast<threadgroup float4*>(to) = r.a;
+    *reinterpret_cast<threadgroup float4*>(to + 4) = r.b;
+}
+static inline void place(threadgroup half* to, RawF16 r) { *reinterpret_cast<threadgroup uint4*>(to) = r.words; }
+static inline void place(threadgroup half* to, RawQ8 r) {
+    const Eight e = eight(r);
+    *reinterpret_cast<threadgroup uint4*>(to) = uint4(pair(e.a.x, e.a.y), pair(e.a.z, e.a.w), pair(e.b.x, e.b.y), pair(e.b.z, e.b.w));
+}
+
+// A Span is some columns of a head, from first to end; what is behind its end is the last one again.
+template <class C> struct Span { Head<C> head; uint first; uint end; };
+
+// key, value and scale read the e-th of the eights of a block's keys, values, and scales, the keys' before the values'.
+template <uint COLUMNS, class C> static inline uint key_at(Span<C> s, uint e) {
+    return 8 * (e / COLUMNS * s.head.capacity + min(s.first + e % COLUMNS, s.end - 1));
+}
+template <class C> static inline uint value_at(Span<C> s, uint e) {
+    return 8 * (min(s.first + e / STEP_CHUNKS, s.end - 1) * STEP_CHUNKS + e % STEP_CHUNKS);
+}
+template <uint COLUMNS, class C> static inline float scale_at(Span<C> s, uint e) {
+    const uint column = min(s.first + e % COLUMNS, s.end - 1);
+    return e < COLUMNS ? s.head.key_scales[column] : s.head.value_scales[column];
+}
+
+// What a thread holds of a block, all of its share where the threadgroup has all simdgroups.
+template <class W, uint EIGHTS> struct Share { W keys[EIGHTS]; W values[EIGHTS]; float scale; };
+
+// tile_span is block number b of all that a tile sees, of which own columns of the row's.
+template <uint COLUMNS, class C>
+static inline Span<C> tile_span(constant CausalArgs& a, Head<C> prefix, Head<C> own, uint shared, uint columns, uint b) {
+    Span<C> s;
+    s.head = own;
+    s.first = (b - shared) * COLUMNS;
+    s.end = columns;
+    if (b < shared) {
+        s.head = prefix;
+        s.first = b * COLUMNS;
+        s.end = a.prefix_columns;
+    }
+    return s;
+}
+
+// What a lane knows of its two queries. unit is what the sums are to be multiplied with.
+struct Softmax {
+    float factor[2];
+    float top[2];
+    float total[2]; // of this lane's columns
+    float unit;
+    Rows<64> sums;
+};
+
+// soften makes shares of scores, and of the sums what they are beside a new largest one. Query h sees columns before
+// visible[h]; scales are those of the block's keys, then values.
+template <bool SCALED, uint COLUMNS>
+static inline void soften(
+    thread Softmax& x, thread Rows<COLUMNS>& s, thread const uint* visible, uint first, threadgroup const float* scales, uint lane)
+{
+    float unit = x.unit;
+    if (SCALED) {
+        UNROLL for (uint k = 0; k < COLUMNS / 4; k++) unit = max(unit, scales[COLUMNS + k / 2 * 8 + lane % 4 * 2 + k % 2]);
+        unit = max(unit, simd_shuffle_xor(unit, ushort(1)));
+        unit = max(unit, simd_shuffle_xor(unit, ushort(2)));
+    }
+    const float inverse = 1.0f / unit;
+    UNROLL for (uint h = 0; h < 2; h++) {
+        float top = max(x.top[h], -1e30f); // finite, so that differences are numbers
+        UNROLL for (uint k = 0; k < COLUMNS / 4; k++) {
+            const uint column = k / 2 * 8 + lane % 4 * 2 + k % 2;
+            float score = s.v[h][k] * x.factor[h];
+            if (SCALED) score *= scales[column];
+            s.v[h][k] = first + column < visible[h] ? score : -INFINITY;
+            top = fmax(top, s.v[h][k]);
+        }
+        top = max(top, simd_shuffle_xor(top, ushort(1)));
+        top = max(top, simd_shuffle_xor(top, ushort(2)));
+        float fade = power(x.top[h] - top), total = 0.0f;
+        UNROLL for (uint k = 0; k < COLUMNS / 4; k++) {
+            const float share = power(s.v[h][k] - top);
+            total += share;
+            s.v[h][k] = SCALED ? share * (scales[COLUMNS + k / 2 * 8 + lane % 4 * 2 + k % 2] * inverse) : share;
+        }
+        x.total[h] = fma(x.total[h], fade, total);
+        x.top[h] = top;
+        if (SCALED) fade *= x.unit * inverse;
+        UNROLL for (uint k = 0; k < 16; k++) x.sums.v[h][k] *= fade;
+    }
+    x.unit = unit;
+}
+
+// ask_queries reads a lane's queries of the 16 from begin on, each times a power of two that brings its largest number into
+// [1, 2), so that halves can hold them.
+static inline void ask_queries(
+    constant CausalArgs& a, thread Softmax& x, thread Rows<64>& q, device const float* qkv, uint head, uint row, uint begin, uint lane)
+{
+    UNROLL for (uint h = 0; h < 2; h++) {
+        const ulong n = ulong(row) * a.columns + min(begin + lane / 4 + 8 * h, a.columns - 1);
+        device const float* from = qkv + 64 * (n * 3 * a.heads + head) + lane % 4 * 2;
+        float largest = 0.0f;
+        UNROLL for (uint j = 0; j < 8; j++) {
+            const float2 two = *reinterpret_cast<device const float2*>(from + 8 * j);
+            q.v[h][2 * j] = two.x;
+            q.v[h][2 * j + 1] = two.y;
+            largest = max(largest, max(fabs(two.x), fabs(two.y)));
+        }
+        largest = max(largest, simd_shuffle_xor(largest, ushort(1)));
+        largest = max(largest, simd_shuffle_xor(largest, ushort(2)));
+        const uint exponent = clamp((as_type<uint>(largest) >> 23) & 255u, 1u, 253u);
+        UNROLL for (uint k = 0; k < 16; k++) q.v[h][k] *= as_type<float>((254u - exponent) << 23);
+        x.factor[h] = a.scale * 1.44269504f * as_type<float>(exponent << 23); // so that powers of two will do
+        x.top[h] = -INFINITY;
+        x.total[h] = 0.0f;
+        UNROLL for (uint k = 0; k < 16; k++) x.sums.v[h][k] = 0.0f;
+    }
+    x.unit = 1.0f;
+}
+
+// fetch asks for a thread's share of a block; put_block places it in threadgroup memory, and what could not be held.
+template <uint COLUMNS, class C, class W, uint HELD>
+static inline void fetch(thread Share<W, HELD>& share, Span<C> s, uint thread_index, uint threads) {
+    UNROLL for (uint i = 0; i < HELD; i++) share.keys[i] = raw(s.head.keys + key_at<COLUMNS>(s, thread_index + i * threads));
+    UNROLL for (uint i = 0; i < HELD; i++) share.values[i] = raw(s.head.values + value_at(s, thread_index + i * threads));
+    if (scaled(s.head.keys) && thread_index < 2 * COLUMNS) share.scale = scale_at<COLUMNS>(s, thread_index);
+}
+
+template <uint STRIDE, uint COLUMNS, class T, class C, class W, uint HELD>
+static inline void put_block(
+    threadgroup T* keys, threadgroup T* values, threadgroup float* scales, thread const Share<W, HELD>& share, Span<C> s,
+    uint thread_index, uint threads)
+{
+    UNROLL for (uint i = 0; i < HELD; i++) {
+        const uint e = thread_index + i * threads;
+        place(keys + e % COLUMNS * STRIDE + e / COLUMNS * 8, share.keys[i]);
+        place(values + e / STEP_CHUNKS * STRIDE + e % STEP_CHUNKS * 8, share.values[i]);
+    }
+    for (uint e = thread_index + HELD * threads; e < COLUMNS * STEP_CHUNKS; e += threads) {
+        place(keys + e % COLUMNS * STRIDE + e / COLUMNS * 8, raw(s.head.keys + key_at<COLUMNS>(s, e)));
+        place(values + e / STEP_CHUNKS * STRIDE + e % STEP_CHUNKS * 8, raw(s.head.values + value_at(s, e)));
+    }
+    if (scaled(s.head.keys)) {
+        if (thread_index < 2 * COLUMNS) scales[thread_index] = share.scale;
+        for (uint e = thread_index + threads; e < 2 * COLUMNS; e += threads) scales[e] = scale_at<COLUMNS>(s, e);
+    }
+}
+
+// Q and P are queries and shares as left operands.
+template <class T, class C, class W, class Q, class P, bool SCALED, uint COLUMNS, uint STRIDE>
+static inline void fill_tile(
+    constant CausalArgs& a, device const float* qkv, device const C* own, device const float* own_scales, device const C* prefix,
+    device const float* prefix_scales, device float* dst, threadgroup T* keys, threadgroup T* values, threadgroup float* scales,
+    threadgroup float* scratch, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
+{
+    simd = simd_broadcast_first(simd);
+    const uint head = group.x % a.heads, row = group.x / a.heads, queries = STRIP * simds, threads = 32 * simds;
+    // The last columns' tiles take longest, so they come first.
+    const uint tile = (a.columns + queries - 1) / queries - 1 - group.y, begin = tile * queries + STRIP * simd;
+    const uint columns = a.column + min((tile + 1) * queries, a.columns);
+    const uint shared = (a.prefix_columns + COLUMNS - 1) / COLUMNS, blocks = shared + (columns + COLUMNS - 1) / COLUMNS;
+    const Head<C> of_own = head_of(own, own_scales, row * a.heads + head, STEP_CHUNKS, a.capacity);
+    const Head<C> of_prefix = head_of(prefix, prefix_scales, row / a.variations * a.heads + head, STEP_CHUNKS, a.prefix_capacity);
+    Share<W, COLUMNS * STEP_CHUNKS / (32 * TILE_SIMDS)> share;
+    fetch<COLUMNS>(share, tile_span<COLUMNS>(a, of_prefix, of_own, shared, columns, 0), thread_index, threads);
+    Softmax x;
+    Q left;
+    {
+        Rows<64> q;
+        ask_queries(a, x, q, qkv, head, row, begin, lane);
+        take(left, q, scratch, lane);
+    }
+    for (uint b = 0; b < blocks; b++) {
+        const Span<C> span = tile_span<COLUMNS>(a, of_prefix, of_own, shared, columns, b);
+        put_block<STRIDE, COLUMNS>(keys, values, scales, share, span, thread_index, threads);
+        threadgroup_barrier(mem_flags::mem_threadgroup);
+        if (b + 1 < blocks) fetch<COLUMNS>(share, tile_span<COLUMNS>(a, of_prefix, of_own, shared, columns, b + 1), thread_index, threads);
+        if (begin < a.columns && (b < shared || span.first < a.column + begin + STRIP)) {
+            uint visible[2];
+            UNROLL for (uint h = 0; h < 2; h++) visible[h] = b < shared ? a.prefix_columns : a.column + begin + lane / 4 + 8 * h + 1;
+            Rows<COLUMNS> shares;
+            product<true>(shares, left, keys, STRIDE, scratch, lane);
+            soften<SCALED, COLUMNS>(x, shares, visible, span.first, scales, lane);
+            P weights;
+            take(weights, shares, scratch, lane);
+            Rows<64> sums;
+            product<false>(sums, weights, values, STRIDE, scratch, lane);
+            UNROLL for (uint h = 0; h < 2; h++) {
+                UNROLL for (uint k = 0; k < 16; k++) x.sums.v[h][k] += sums.v[h][k];
+            }
+        }
+        threadgroup_barrier(mem_flags::mem_threadgroup);
+    }
+    UNROLL for (uint h = 0; h < 2; h++) {
+        float total = x.total[h];
+        total += simd_shuffle_xor(total, ushort(1));
+        total += simd_shuffle_xor(total, ushort(2));
+        const float by = x.unit / total;
+        const uint query = begin + lane / 4 + 8 * h;
+        device float* to = dst + ((ulong(row) * a.columns + query) * a.heads + head) * 64 + lane % 4 * 2;
+        UNROLL for (uint k = 0; k < 16; k++) {
+            if (query < a.columns) to[k / 2 * 8 + k % 2] = x.sums.v[h][k] * by;
+        }
+    }
+}
+
 // causal_pad: heads of depth elements become whole chunks, filled up with zeros. A thread per element.
 kernel void causal_pad(
     constant CausalArgs& a [[buffer(0)]],
@@ -499,55 +907,42 @@ kernel void causal_pad(
     dst[i] = d < a.depth ? qkv[i / width * a.depth + d] : 0.0f;
 }
 
-#define SLICES 8 // of the blocks
-
-// step_join: dst = Σ_b e^(top_b-top)·sums_b / Σ_b e^(top_b-top)·total_b; a threadgroup per row and head. A thread adds up four
-// elements of every eighth block, 32 blocks at a time; then the slices are added up.
+// step_join: dst = Σ_p 2^(top_p-top)·sums_p / Σ_p 2^(top_p-top)·total_p over the pieces; a simdgroup has half a row and head.
 kernel void step_join(
     constant CausalArgs& a [[buffer(0)]],
-    device const float* tops [[buffer(1)]],
+    device const float2* tops [[buffer(1)]],
     device const float* sums [[buffer(2)]],
     device float* dst [[buffer(3)]],
-    uint item [[threadgroup_position_in_grid]],
-    uint thread_index [[thread_index_in_threadgroup]],
-    uint threads [[threads_per_threadgroup]],
+    uint group [[threadgroup_position_in_grid]],
+    uint simd [[simdgroup_index_in_threadgroup]],
+    uint simds [[simdgroups_per_threadgroup]],
     uint lane [[thread_index_in_simdgroup]])
 {
-    TG_ARRAY(float4, slices, SLICES * 2 * STEP_CHUNKS);
-    const uint blocks = a.prefix_blocks + a.own_blocks;
-    device const float2* both = reinterpret_cast<device const float2*>(tops) + ulong(item) * blocks;
-    device const float4* from = reinterpret_cast<device const float4*>(sums) + ulong(item) * blocks * 2 * STEP_CHUNKS;
-    ROLLED for (uint t = thread_index; t < SLICES * 2 * STEP_CHUNKS; t += threads) {
-        const uint slice = t / (2 * STEP_CHUNKS), place = t % (2 * STEP_CHUNKS);
-        float4 value[32 / SLICES];
-        UNROLL for (uint u = 0; u < 32 / SLICES; u++) value[u] = from[min(slice + u * SLICES, blocks - 1) * 2 * STEP_CHUNKS + place];
-        float top = -INFINITY;
-        ROLLED for (uint b = lane; b < blocks; b += 32) top = max(top, both[b].x);
-        top = simd_max(top);
-        float total = 0.0f;
-        float4 sum = float4(0.0f);
-        ROLLED for (uint first = 0; first < blocks; first += 32) {
-            const float2 mine = both[min(first + lane, blocks - 1)];
-            const float share = first + lane < blocks ? exp(mine.x - top) : 0.0f;
-            total = fma(share, mine.y, total);
-            UNROLL for (uint u = 0; u < 32 / SLICES; u++) {
-                const float s = simd_shuffle(share, ushort(slice + u * SLICES));
-                sum = float4(fma(s, value[u].x, sum.x), fma(s, value[u].y, sum.y), fma(s, value[u].z, sum.z), fma(s, value[u].w, sum.w));
-                value[u] = from[min(first + 32 + slice + u * SLICES, blocks - 1) * 2 * STEP_CHUNKS + place];
-            }
+    const uint half_row = group * simds + simd, item = half_row / 2, d = half_row % 2 * 32 + lane;
+    if (item >= a.rows * a.heads) return;
+    device const float2* both = tops + ulong(item) * a.pieces;
+    device const float* from = sums + ulong(item) * a.pieces * 64 + d;
+    float value[8]; // on their way while the shares are made
+    UNROLL for (uint u = 0; u < 8; u++) value[u] = from[min(u, a.pieces - 1) * 64];
+    float top = -INFINITY, total = 0.0f, sum = 0.0f;
+    for (uint first = 0; first < a.pieces; first += 32) top = max(top, both[min(first + lane, a.pieces - 1)].x);
+    top = simd_max(top);
+    for (uint first = 0; first < a.pieces; first += 8) {
+        const float2 mine = both[min(first + lane % 8, a.pieces - 1)];
+        const float share = first + lane % 8 < a.pieces ? power(mine.x - top) : 0.0f;
+        UNROLL for (uint u = 0; u < 8; u++) {
+            const float s = simd_shuffle(share, ushort(u));
+            total = fma(s, simd_shuffle(mine.y, ushort(u)), total);
+            sum = fma(s, value[u], sum);
         }
-        const float whole = 1.0f / simd_sum(total);
-        slices[t] = sum * whole;
+        if (first + 8 < a.pieces) {
+            UNROLL for (uint u = 0; u < 8; u++) value[u] = from[min(first + 8 + u, a.pieces - 1) * 64];
+        }
     }
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    for (uint d = thread_index; d < a.depth; d += threads) {
-        float sum = 0.0f;
-        UNROLL for (uint s = 0; s < SLICES; s++) sum += slices[s * 2 * STEP_CHUNKS + d / 4][d % 4];
-        dst[ulong(item) * a.depth + d] = sum;
-    }
+    dst[ulong(item) * 64 + d] = sum / total;
 }
 
-#define STEP_SPLIT(name, C, W) \
+#define STEP_SPLIT(name, C) \
     kernel void step_split_##name( \
         constant CausalArgs& a [[buffer(0)]], \
         device const float* qkv [[buffer(1)]], \
@@ -555,13 +950,21 @@ kernel void step_join(
         device float* own_scales [[buffer(3)]], \
         device const C* prefix [[buffer(4)]], \
         device const float* prefix_scales [[buffer(5)]], \
-        device float* tops [[buffer(6)]], \
+        device float2* tops [[buffer(6)]], \
         device float* sums [[buffer(7)]], \
-        uint3 group [[threadgroup_position_in_grid]], \
+        device float* dst [[buffer(8)]], \
+        uint2 group [[threadgroup_position_in_grid]], \
+        uint thread_index [[thread_index_in_threadgroup]], \
         uint simd [[simdgroup_index_in_threadgroup]], \
+        uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        step_split<C, W>(a, qkv, own, own_scales, prefix, prefix_scales, tops, sums, group, simd, lane); \
+        TG_ARRAY(float, room, STEP_ROWS * 64); \
+        TG_ARRAY(float2, both, STEP_SLOTS); \
+        TG_ARRAY(float2, parts, STEP_SLOTS * 32); \
+        step_split<C, AHEAD_##name, QUERIES_##name, NEW_##name>( \
+            a, qkv, own, own_scales, prefix, prefix_scales, tops, sums, dst, room, both, parts, group, thread_index, simd, simds, \
+            lane); \
     }
 
 #define CAUSAL_FILL(name, C, W) \
@@ -570,15 +973,11 @@ kernel void step_join(
         device const float* qkv [[buffer(1)]], \
         device C* own [[buffer(2)]], \
         device float* own_scales [[buffer(3)]], \
-        uint group [[threadgroup_position_in_grid]], \
-        uint simd [[simdgroup_index_in_threadgroup]], \
-        uint simds [[simdgroups_per_threadgroup]], \
-        uint lane [[thread_index_in_simdgroup]]) \
+        uint2 group [[threadgroup_position_in_grid]], \
+        uint thread_index [[thread_index_in_threadgroup]], \
+        uint2 threads [[threads_per_threadgroup]]) \
     { \
-        const uint item = group * simds + simd; \
-        if (item >= a.rows * a.columns * a.heads) return; \
-        const uint n = item / a.heads; \
-        store_column(a, own, own_scales, qkv, n / a.columns, item % a.heads, a.column + n % a.columns, lane); \
+        store<C, W>(a, own, own_scales, qkv, group, thread_index, threads.x); \
     } \
     kernel void causal_fill_##name( \
         constant CausalArgs& a [[buffer(0)]], \
@@ -596,6 +995,30 @@ kernel void step_join(
         fill<C, W>(a, qkv, own, own_scales, prefix, prefix_scales, dst, group * simds + simd, lane); \
     }
 
-STEP_SPLIT(f32, float, RawF32) CAUSAL_FILL(f32, float, RawF32)
-STEP_SPLIT(f16, half, RawF16) CAUSAL_FILL(f16, half, RawF16)
-STEP_SPLIT(q8, char, RawQ8) CAUSAL_FILL(q8, char, RawQ8)
+#define CAUSAL_TILE(name, T, C, W, SCALED) \
+    kernel void causal_tile_##name( \
+        constant CausalArgs& a [[buffer(0)]], \
+        device const float* qkv [[buffer(1)]], \
+        device const C* own [[buffer(2)]], \
+        device const float* own_scales [[buffer(3)]], \
+        device const C* prefix [[buffer(4)]], \
+        device const float* prefix_scales [[buffer(5)]], \
+        device float* dst [[buffer(6)]], \
+        uint2 group [[threadgroup_position_in_grid]], \
+        uint thread_index [[thread_index_in_threadgroup]], \
+        uint simd [[simdgroup_index_in_threadgroup]], \
+        uint simds [[simdgroups_per_threadgroup]], \
+        uint lane [[thread_index_in_simdgroup]]) \
+    { \
+        TG_ARRAY(T, keys, COLUMNS_##T * STRIDE_##T); \
+        TG_ARRAY(T, values, COLUMNS_##T * STRIDE_##T); \
+        TG_ARRAY(float, scales, 2 * COLUMNS_##T); \
+        TG_ARRAY(float, scratch, TILE_SIMDS * SCRATCH_##T); \
+        fill_tile<T, C, W, LEFT_##T<64>, LEFT_##T<COLUMNS_##T>, SCALED, COLUMNS_##T, STRIDE_##T>( \
+            a, qkv, own, own_scales, prefix, prefix_scales, dst, keys, values, scales, scratch + simd * SCRATCH_##T, group, \
+            thread_index, simd, simds, lane); \
+    }
+
+STEP_SPLIT(f32, float) CAUSAL_FILL(f32, float, RawF32) CAUSAL_TILE(f32, float, float, RawF32, false)
+STEP_SPLIT(f16, half) CAUSAL_FILL(f16, half, RawF16) CAUSAL_TILE(f16, half, half, RawF16, false)
+STEP_SPLIT(q8, char) CAUSAL_FILL(q8, char, RawQ8) CAUSAL_TILE(q8, half, char, RawQ8, true)

@@ -40,16 +40,21 @@ func testAlone(t *testing.T, k kern.Backend) {
 			s.Norm(kern.Norm{Dst: dst, X: a.X.At(r*width, rows*width), Rows: rows, Norm: a.Norm})
 		}}
 	})
-	alone(t, k, "attention", func(f *fixture) rowCall {
-		a := kern.Attention{Keys: 37, Heads: 3, HeadDim: 16, QStride: 50, KVStride: 48, Scale: 0.25}
-		q := f.floats(f.normal(11 * a.QStride))
-		a.K, a.V = f.floats(f.normal(a.Keys*a.KVStride)), f.floats(f.normal(a.Keys*a.KVStride))
-		return rowCall{11, 48, func(s kern.Stream, r, rows int, dst kern.Slice) {
-			a := a
-			a.Rows, a.Dst, a.Q = rows, dst, q.At(r*a.QStride, rows*a.QStride)
-			s.Attention(a)
-		}}
-	})
+	for _, shape := range []struct{ rows, keys, dim, gap, margin int }{{11, 37, 16, 2, oddMargin}, {66, 30, 64, 4, alignedMargin}} {
+		alone(t, k, fmt.Sprintf("attention/%dx%d", shape.rows, shape.dim), func(f *fixture) rowCall {
+			const heads = 3
+			f.margin = shape.margin
+			width := heads * shape.dim
+			a := kern.Attention{Keys: shape.keys, Heads: heads, HeadDim: shape.dim, QStride: width + shape.gap, KVStride: width, Scale: 0.25}
+			q := f.floats(f.normal(shape.rows * a.QStride))
+			a.K, a.V = f.floats(f.normal(a.Keys*a.KVStride)), f.floats(f.normal(a.Keys*a.KVStride))
+			return rowCall{shape.rows, width, func(s kern.Stream, r, rows int, dst kern.Slice) {
+				a := a
+				a.Rows, a.Dst, a.Q = rows, dst, q.At(r*a.QStride, rows*a.QStride)
+				s.Attention(a)
+			}}
+		})
+	}
 	for _, p := range []kern.Precision{kern.F32, kern.F16, kern.Q8} {
 		for _, dim := range []int{16, 64} {
 			name := fmt.Sprintf("%v/%d", p, dim)

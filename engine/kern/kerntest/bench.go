@@ -53,8 +53,15 @@ func benchRows() []row {
 			}
 		}
 	}
+	for _, columns := range []int{302, 1504} {
+		for _, variations := range []int{1, 8} {
+			rows = append(rows, named(fmt.Sprintf("small/step/%d/%d", columns, 2*variations), stepBench(columns, variations)))
+		}
+	}
 	return append(rows,
 		named("small/causal", causalBench()),
+		named("small/prefill", prefillBench()),
+		named("small/text", textBench()),
 		named("codec/first", convRow(convShape{128, 1024, 7}, kern.Conv{T: 50, Left: 3, Right: 3}, 0)),
 		named("codec/residual", convRow(convShape{64, 32, 3}, kern.Conv{T: 32000, Left: 1, Right: 1}, 1)),
 		named("codec/last", convRow(convShape{64, 1, 7}, kern.Conv{T: 32000, Left: 3, Right: 3}, 1)),
@@ -79,6 +86,60 @@ func causalBench() row {
 		a.QKV, a.Dst = f.floats(f.normal(rows*3*heads*dim)), f.room(rows*heads*dim)
 		return call{record: func(s kern.Stream) { s.CausalAttention(a) }, bytes: cache.Bytes()}
 	}}
+}
+
+// smallLayers of the small model take turns, so that none finds its cache where the one before left its own.
+const smallLayers, smallHeads, smallDim = 24, 16, 64
+
+// stepBench is a step of the small model after so many columns, which variations share, in halves.
+func stepBench(columns, variations int) row {
+	return row{build: func(f *fixture) call {
+		f.margin = alignedMargin
+		h := history{rows: 2 * variations, heads: smallHeads, dim: smallDim}
+		shape := kern.CacheShape{Layers: smallLayers, Rows: h.rows, Columns: 32, Heads: smallHeads, HeadDim: smallDim}
+		shared := shape
+		shared.Rows, shared.Columns = 2, columns
+		prefix := f.cacheOf(kern.F16, shared)
+		fill := kern.CausalAttention{Cache: prefix, Rows: 2, Columns: columns, Scale: 0.125}
+		f.causalOperands(&fill, h)
+		for fill.Layer = range smallLayers {
+			f.stream.CausalAttention(fill)
+		}
+		a := kern.CausalAttention{Cache: f.cacheOf(kern.F16, shape), Prefix: prefix, PrefixColumns: columns, Variations: variations,
+			Rows: h.rows, Columns: 1, Scale: 0.125}
+		f.causalOperands(&a, h)
+		return call{record: takingTurns(a), bytes: prefix.Bytes() / smallLayers}
+	}}
+}
+
+// prefillBench is six seconds of a prompt.
+func prefillBench() row {
+	return row{build: func(f *fixture) call {
+		f.margin = alignedMargin
+		h := history{rows: 2, heads: smallHeads, dim: smallDim}
+		shape := kern.CacheShape{Layers: smallLayers, Rows: h.rows, Columns: 301, Heads: smallHeads, HeadDim: smallDim}
+		a := kern.CausalAttention{Cache: f.cacheOf(kern.F16, shape), Rows: h.rows, Columns: shape.Columns, Scale: 0.125}
+		f.causalOperands(&a, h)
+		return call{record: takingTurns(a), bytes: a.Cache.Bytes() / smallLayers}
+	}}
+}
+
+func takingTurns(a kern.CausalAttention) func(kern.Stream) {
+	return func(s kern.Stream) {
+		s.CausalAttention(a)
+		a.Layer = (a.Layer + 1) % smallLayers
+	}
+}
+
+// textBench is what a row of the small model takes from a text of sixteen tokens.
+func textBench() row {
+	r := attentionRow(kern.Attention{Rows: 1, Keys: 16, Heads: smallHeads, HeadDim: smallDim}, 4, false)
+	build := r.build
+	r.build = func(f *fixture) call {
+		f.margin = alignedMargin
+		return build(f)
+	}
+	return r
 }
 
 // sampleBench draws a step's codes of the small model, without the distribution that only tests ask for.

@@ -538,3 +538,249 @@ template <uint ROWS, uint PANELS> MK_INLINE void gather(const FragmentSums<ROWS,
 		for (uint s = 0; s < (ROWS > 8 ? 2 : 1); s++)
 			*reinterpret_cast<float2*>(to + (lane / 4 + 8 * s) * PANELS * 8 + 8 * t + lane % 4 * 2) = float2(sums.of[t][2 * s], sums.of[t][2 * s + 1]);
 }
+
+// causal.metal's 2^x in one instruction.
+#define MK_POWER
+MK_INLINE float power(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
+
+// The left operand of causal.metal's products beside halves, 16 rows of N numbers, each as two halves: what the first rounds
+// away is in the second. Both operands go in the units' own shape, 16×8 sums of 16 products, so the numbers that a lane has of
+// one product are those that it needs for the next.
+#define MK_LEFT_HALF
+template <uint N> struct LeftHalf { uint most[N / 16][4], rest[N / 16][4]; };
+
+MK_INLINE void split(float x, float y, uint& most, uint& rest) {
+	asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(most) : "f"(y), "f"(x));
+	const half2 m = as_type<half2>(most);
+	asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(rest) : "f"(y - float(m.y)), "f"(x - float(m.x)));
+}
+template <uint N, class R> MK_INLINE void take(LeftHalf<N>& left, const R& rows, float*, uint) {
+#pragma unroll
+	for (int i = 0; i < N / 4; i++) {
+		const int k = i / 4 * 4 + i / 2 % 2 * 2;
+		split(rows.v[i % 2][k], rows.v[i % 2][k + 1], left.most[i / 4][i % 4], left.rest[i / 4][i % 4]);
+	}
+}
+MK_INLINE void load_four_turned(uint (&r)[4], const half* row) {
+	asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+		: "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(uint(__cvta_generic_to_shared(row))) : "memory");
+}
+MK_INLINE void multiply_half(float (&v)[2][16], int tile, const uint (&a)[4], uint b0, uint b1) {
+	asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+		: "+f"(v[0][2 * tile]), "+f"(v[0][2 * tile + 1]), "+f"(v[1][2 * tile]), "+f"(v[1][2 * tile + 1])
+		: "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+template <bool TURNED, class R, uint N> MK_INLINE void product(R& out, LeftHalf<N>& left, const half* right, uint stride, float*, uint lane) {
+#pragma unroll
+	for (int i = 0; i < 32; i++) out.v[i / 16][i % 16] = 0.0f;
+#pragma unroll
+	for (int k = 0; k < N / 16; k++) {
+#pragma unroll
+		for (int tile = 0; tile < 8; tile += 2) {
+			uint b[4];
+			if (TURNED) load_four(b, right + (8 * tile + lane / 16 * 8 + lane % 8) * stride + 16 * k + lane / 8 % 2 * 8);
+			else load_four_turned(b, right + (16 * k + lane % 16) * stride + 8 * tile + lane / 16 * 8);
+			multiply_half(out.v, tile, left.rest[k], b[0], b[1]);
+			multiply_half(out.v, tile + 1, left.rest[k], b[2], b[3]);
+			multiply_half(out.v, tile, left.most[k], b[0], b[1]);
+			multiply_half(out.v, tile + 1, left.most[k], b[2], b[3]);
+		}
+	}
+}
+
+// causal.metal's way through a block of a step by the units, 32 columns with eight queries at once: scores are keys·queries, 16×8
+// sums of 16 products, and the sums values·shares. Which of a head's elements are a unit's k-th is free as long as both
+// operands agree, so lane 4·g + t holds whole eights: of keys the eights t and t + 4 of columns g, g+8, …, and of values
+// the eight g of columns 2·t, 2·t+1, 2·t+8, …. Of a result it has rows g and g+8, and of the queries 2·t and the next.
+// Queries and shares are two halves each, as above; a query times the scale must be one that halves hold, below 65,504.
+#define MK_STEP_UNITS
+#define step_split_f16 __launch_bounds__(512) step_split_f16 // the entry point: two threadgroups of 256 threads must fit a core
+template <class W> struct StepUnits { W keys[8], values[8]; float key_scale[4], value_scale[4]; };
+struct UnitQueries { uint most[4][2], rest[4][2]; };
+
+MK_INLINE uint unit_key(uint i, uint lane) { return i / 4 * 16 + i / 2 % 2 * 8 + lane / 4; }
+MK_INLINE uint unit_value(uint i, uint lane) { return i / 4 * 16 + i / 2 % 2 * 8 + lane % 4 * 2 + i % 2; }
+template <class W> MK_INLINE constexpr bool unit_scaled(const StepUnits<W>&) { return sizeof(W) == 8; }
+
+template <class H, class W> MK_INLINE void step_ask(H h, uint first, uint count, StepUnits<W>& ahead, uint lane) {
+	const int last = int(max(count, 1u)) - 1;
+	const W* keys[2] = {reinterpret_cast<const W*>(h.keys) + (ulong(lane % 4) * h.capacity + first)};
+	keys[1] = keys[0] + 4 * ulong(h.capacity);
+	const W* values = reinterpret_cast<const W*>(h.values) + (8 * ulong(first) + lane / 4);
+	// min(a + b, last) is min(a, last - b) + b: what is known of a place stays in the instruction.
+#pragma unroll
+	for (uint i = 0; i < 8; i++) ahead.keys[i] = (keys[i % 2] + min(int(lane / 4), last - int(unit_key(i, 0))))[unit_key(i, 0)];
+#pragma unroll
+	for (uint i = 0; i < 8; i++)
+		ahead.values[i] = (values + 8 * long(min(int(lane % 4 * 2), last - int(unit_value(i, 0)))))[8 * unit_value(i, 0)];
+	if (unit_scaled(ahead)) {
+#pragma unroll
+		for (uint i = 0; i < 4; i++) {
+			const uint column = first + min(8 * i + lane / 4, uint(last));
+			ahead.key_scale[i] = h.key_scales[column];
+			ahead.value_scale[i] = h.value_scales[column];
+		}
+	}
+}
+
+// A new column: the same eights as of an old one.
+MK_INLINE float largest_of(float4 v) { return fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w))); }
+struct UnitNew { float4 v[3][2]; };
+template <class A> MK_INLINE void step_ask_new(const A& a, const float* query, UnitNew& fresh, uint lane) {
+	const uint width = 64 * a.heads, g = lane / 4, t = lane % 4;
+	const uint from[3] = {width + 8 * t, width + 8 * (t + 4), 2 * width + 8 * g};
+#pragma unroll
+	for (int i = 0; i < 6; i++) fresh.v[i / 2][i % 2] = *reinterpret_cast<const float4*>(query + from[i / 2] + i % 2 * 4);
+}
+
+template <class A, class C, class W>
+MK_INLINE void step_grow(const A& a, C* numbers, float* scales, const UnitNew& fresh, uint index, uint last, StepUnits<W>& ahead, uint lane) {
+	const uint g = lane / 4, t = lane % 4;
+	decltype(eight(W())) e[3];
+	float most[3], inverse[2] = {1.0f, 1.0f}, scale[2] = {1.0f, 1.0f};
+#pragma unroll
+	for (int i = 0; i < 3; i++) {
+		e[i].a = fresh.v[i][0];
+		e[i].b = fresh.v[i][1];
+		most[i] = fmaxf(largest_of(e[i].a), largest_of(e[i].b));
+	}
+	if (unit_scaled(ahead)) {
+		most[0] = max(most[0], most[1]);
+		most[1] = most[2];
+		for (uint mask = 1; mask < 4; mask *= 2) most[0] = max(most[0], simd_shuffle_xor(most[0], ushort(mask)));
+		for (uint mask = 4; mask < 32; mask *= 2) most[1] = max(most[1], simd_shuffle_xor(most[1], ushort(mask)));
+#pragma unroll
+		for (int i = 0; i < 2; i++) {
+			inverse[i] = most[i] > 0.0f ? 127.0f / most[i] : 0.0f;
+			scale[i] = most[i] / 127.0f;
+		}
+	}
+	W packed[3];
+	for (int i = 0; i < 3; i++) pack(e[i], inverse[i / 2], packed[i]);
+	const ulong size = 64 * ulong(a.capacity);
+	C* keys = numbers + 2 * index * size;
+	if (g == 0) {
+		*reinterpret_cast<W*>(keys + 8 * (ulong(t) * a.capacity + a.column)) = packed[0];
+		*reinterpret_cast<W*>(keys + 8 * (ulong(t + 4) * a.capacity + a.column)) = packed[1];
+	}
+	if (t == 0) *reinterpret_cast<W*>(keys + size + 8 * (8 * ulong(a.column) + g)) = packed[2];
+#pragma unroll
+	for (uint i = 0; i < 8; i++) {
+		if (unit_key(i, lane) >= last) ahead.keys[i] = packed[i % 2];
+		if (unit_value(i, lane) >= last) ahead.values[i] = packed[2];
+	}
+	if (unit_scaled(ahead)) {
+		float* to = scales + 2 * ulong(index) * a.capacity + a.column;
+		if (lane == 0) to[0] = scale[0];
+		if (lane == 0) to[a.capacity] = scale[1];
+#pragma unroll
+		for (uint i = 0; i < 4; i++) {
+			if (8 * i + g < last) continue;
+			ahead.key_scale[i] = scale[0];
+			ahead.value_scale[i] = scale[1];
+		}
+	}
+}
+
+MK_INLINE void step_queries(UnitQueries& q, const float* from, uint pitch, uint rows, float scale, float*, uint thread_index, uint) {
+	const uint lane = thread_index % 32, g = lane / 4, t = lane % 4;
+	const float4* query = reinterpret_cast<const float4*>(from + min(g, rows - 1) * pitch + 8 * t);
+	const float4 v[4] = {query[0] * scale, query[1] * scale, query[8] * scale, query[9] * scale};
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		split(v[i].x, v[i].y, q.most[i][0], q.rest[i][0]);
+		split(v[i].z, v[i].w, q.most[i][1], q.rest[i][1]);
+	}
+}
+
+// The i-th two of eight numbers as halves. Bytes are put under 1024, of which halves have all integers up to the next power.
+MK_INLINE uint two_halves(uint4 w, int i) { return w[i]; }
+MK_INLINE uint two_halves(uint2 w, int i) {
+	const uint both = __byte_perm(w[i / 2] ^ 0x80808080u, 0x64646464u, i % 2 == 0 ? 0x4140 : 0x4342);
+	uint v;
+	asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(v) : "r"(both), "r"(0x64806480u));
+	return v;
+}
+MK_INLINE void multiply_unit(float (&d)[4], const uint (&a)[4], const uint (&b)[2]) {
+	asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+		: "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+template <class C, class W>
+MK_INLINE void step_part(
+	const C*, const UnitQueries& q, uint row, uint rows, uint count, uint span, StepUnits<W>& ahead, float2* both, float2* sums, uint lane)
+{
+	const uint g = lane / 4, t = lane % 4;
+	float s[2][4] = {}, rest[2][4] = {};
+#pragma unroll
+	for (int k = 0; k < 4; k++) {
+#pragma unroll
+		for (int m = 0; m < 2; m++) {
+			const W &upper = ahead.keys[4 * m + k / 2], &lower = ahead.keys[4 * m + 2 + k / 2];
+			const int i = k % 2 * 2;
+			const uint keys[4] = {two_halves(upper.words, i), two_halves(lower.words, i), two_halves(upper.words, i + 1), two_halves(lower.words, i + 1)};
+			multiply_unit(rest[m], keys, q.rest[k]);
+			multiply_unit(s[m], keys, q.most[k]);
+		}
+	}
+	float unit = 1.0f, inverse = 1.0f;
+	if (unit_scaled(ahead)) {
+		unit = max(max(max(ahead.value_scale[0], ahead.value_scale[1]), max(ahead.value_scale[2], ahead.value_scale[3])), 1e-30f);
+		for (uint mask = 4; mask < 32; mask *= 2) unit = max(unit, simd_shuffle_xor(unit, ushort(mask)));
+		inverse = 1.0f / unit;
+	}
+#pragma unroll
+	for (int i = 0; i < 2; i++) {
+		float top = -1e30f, total = 0.0f;
+#pragma unroll
+		for (uint k = 0; k < 4; k++) {
+			float& score = s[k / 2][k % 2 * 2 + i];
+			score += rest[k / 2][k % 2 * 2 + i];
+			if (unit_scaled(ahead)) score *= ahead.key_scale[k];
+			if (8 * k + g >= count) score = -INFINITY;
+			top = fmaxf(top, score);
+		}
+		for (uint mask = 4; mask < 32; mask *= 2) top = fmaxf(top, simd_shuffle_xor(top, ushort(mask)));
+#pragma unroll
+		for (uint k = 0; k < 4; k++) {
+			float& share = s[k / 2][k % 2 * 2 + i];
+			share = power(share - top);
+			total += share;
+			if (unit_scaled(ahead)) share *= ahead.value_scale[k] * inverse;
+		}
+		for (uint mask = 4; mask < 32; mask *= 2) total += simd_shuffle_xor(total, ushort(mask));
+		const uint r = 2 * t + i;
+		if (g == 0 && r - row < rows) both[r * span] = float2(top, total);
+	}
+	float o[4][4] = {};
+#pragma unroll
+	for (int k = 0; k < 2; k++) {
+		uint most[2], least[2];
+#pragma unroll
+		for (int h = 0; h < 2; h++) {
+			split(s[k][2 * h], s[k][2 * h + 1], most[h], least[h]);
+			most[h] = turned_bits(most[h]);
+			least[h] = turned_bits(least[h]);
+		}
+#pragma unroll
+		for (int e = 0; e < 4; e++) {
+			const int order = e % 2 == 0 ? 0x5410 : 0x7632;
+			uint values[4];
+#pragma unroll
+			for (int i = 0; i < 4; i++) {
+				const W &left = ahead.values[4 * k + i / 2 * 2], &right = ahead.values[4 * k + i / 2 * 2 + 1];
+				values[i] = __byte_perm(two_halves(left.words, e / 2 + i % 2 * 2), two_halves(right.words, e / 2 + i % 2 * 2), order);
+			}
+			multiply_unit(o[e], values, least);
+			multiply_unit(o[e], values, most);
+		}
+	}
+#pragma unroll
+	for (int i = 0; i < 2; i++) {
+		const uint r = 2 * t + i;
+		if (r - row >= rows) continue;
+		float4* to = reinterpret_cast<float4*>(sums + r * span * 32 + 4 * g);
+		to[0] = float4(o[0][i], o[1][i], o[2][i], o[3][i]) * unit;
+		to[1] = float4(o[0][2 + i], o[1][2 + i], o[2][2 + i], o[3][2 + i]) * unit;
+	}
+}
