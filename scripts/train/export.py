@@ -23,9 +23,9 @@ from plan import FRAMES, PLANS
 
 
 # What a request gets that names nothing: it goes into generation_config.json, and readers follow it. The width of a draw
-# decides how well the music keeps time: of a hundred held-out pieces (SPEED.md, 2026-11-25) a model kept the beat's phase
-# in 54 when it drew from 250 codes, which is MusicGen's habit, and in 65 from 20; one of a newer codec in 66 and 75. From 8
-# the phase is lost again, and a cooler temperature gains less. Guidance is MusicGen's.
+# decided how well a poorer model kept time: of a hundred held-out pieces (SPEED.md, 2026-11-25) the beat's phase in 54 from
+# 250 codes, which is MusicGen's habit, in 65 from 20, in 58 from 8. To the bundled one it matters little between 20 and 250
+# (2026-11-28). Guidance is MusicGen's.
 SAMPLING = {"temperature": 1.0, "top_k": 20, "guidance_scale": 3.0}
 
 
