@@ -531,7 +531,11 @@ static inline void put4(device float* to, float4 v) { *reinterpret_cast<device f
 template <class T> static inline void put(constant LinearArgs& a, device T* to, device T* rest, uint k, float4 v) {
     if (k >= a.padded) return;
     put4(to + k, v);
-    if (a.parts == 2) put4(rest + k, float4(v.x - float(T(v.x)), v.y - float(T(v.y)), v.z - float(T(v.z)), v.w - float(T(v.w))));
+    if (a.parts == 1) return;
+    UNROLL for (uint i = 0; i < 4; i++) {
+        const T most = T(v[i]); // one by one: of four together a compiler kept the digits that are to be lost
+        rest[k + i] = T(v[i] - float(most));
+    }
 }
 
 template <class T>
