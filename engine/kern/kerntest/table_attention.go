@@ -81,8 +81,9 @@ func causalRows() []row {
 		{layers: 1, rows: 1, heads: 1, dim: 8, prefix: 2049, variations: 1, appends: []int{1}},
 		{layers: 1, rows: 2, heads: 2, dim: 64, appends: []int{32, 1, 1}},
 		{layers: 1, rows: 2, heads: 1, dim: 64, prefix: 1100, variations: 2, spare: 2, appends: []int{1, 1}},
-		{layers: 1, rows: 3, heads: 2, dim: 64, prefix: 67, variations: 2, appends: []int{15, 17, 130, 1}},
-		{layers: 1, rows: 14, heads: 1, dim: 64, prefix: 480, variations: 7, spare: 1, appends: []int{31, 1, 1, 1}},
+		{layers: 1, rows: 3, heads: 1, dim: 64, prefix: 67, variations: 2, appends: []int{15, 17, 66, 1}},
+		{layers: 1, rows: 7, heads: 1, dim: 64, prefix: 480, variations: 7, spare: 1, appends: []int{1, 1}},
+		{layers: 1, rows: 14, heads: 1, dim: 64, prefix: 512, variations: 7, spare: 1, appends: []int{1, 1}},
 		{layers: 1, rows: 1, heads: 1, dim: 64, appends: []int{64, 64, 1}},
 	} {
 		for _, h.precision = range []kern.Precision{kern.F32, kern.F16, kern.Q8} {

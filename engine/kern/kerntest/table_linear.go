@@ -60,7 +60,7 @@ func linearRows() []row {
 			rows = append(rows, linearRow(long, kind, i+j))
 		}
 		// Tiles: one step and three, and more of each than one; rows that fill none, or one and a bit; inputs that are not held.
-		for j, tiled := range []linearShape{{50, 3, 1}, {97, 129, 96}, {130, 65, 612}, {50, 5, 8452}} {
+		for j, tiled := range []linearShape{{50, 3, 1}, {97, 129, 96}, {130, 65, 164}, {50, 5, 8452}} {
 			rows = append(rows, linearRow(tiled, kind, i+2*j))
 		}
 	}
