@@ -49,6 +49,12 @@ func doubles(t testing.TB, path string, rate int, x []float64) string {
 			file = be.AppendUint64(file, math.Float64bits(v))
 		}
 	}
+	return written(t, path, file)
+}
+
+// written is path, once the bytes are there.
+func written(t testing.TB, path string, file []byte) string {
+	t.Helper()
 	if err := os.WriteFile(path, file, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -91,11 +97,7 @@ func (w world) floats(t testing.TB, name string, rate int, x []float64) string {
 	for _, v := range x {
 		file = binary.LittleEndian.AppendUint32(file, math.Float32bits(float32(v)))
 	}
-	path := filepath.Join(w.dir, name)
-	if err := os.WriteFile(path, file, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return written(t, filepath.Join(w.dir, name), file)
 }
 
 // Another rate or number of channels is no reason to cut a float original at full scale.
