@@ -302,17 +302,17 @@ func TestLibrariesAndPipelinesAreKept(t *testing.T) {
 
 func TestErrorsOfLibraries(t *testing.T) {
 	b := newBench(t)
-	for _, c := range []struct{ library, kernel, want string }{
+	for _, c := range []struct{ file, kernel, want string }{
 		{"unknown", "", `no kernels "unknown"`},
 		{"broken", "", "missing"},
 		{"add", "subtract", "no such function"},
 	} {
-		library, err := b.device.Library(c.library)
+		kernels, err := b.device.Library(c.file)
 		if err == nil {
-			_, err = library.Pipeline(c.kernel, 0)
+			_, err = kernels.Pipeline(c.kernel, 0)
 		}
 		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s %s: got %v, want a word of %q", c.library, c.kernel, err, c.want)
+			t.Errorf("%s %s: got %v, want a word of %q", c.file, c.kernel, err, c.want)
 		}
 	}
 	// A library that was refused does not take the others with it.

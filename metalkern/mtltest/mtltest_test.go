@@ -28,7 +28,7 @@ func float(b []byte, i int) float32 { return math.Float32frombits(binary.LittleE
 // A rig is a device of one text of kernels, with an input buffer and an output.
 type rig struct {
 	t       testing.TB
-	library driver.Library
+	kernels driver.Library
 	queue   driver.Queue
 	x, y    driver.Buffer
 }
@@ -44,7 +44,7 @@ func newRig(t testing.TB, kernels string, x, y int64) *rig {
 		}
 	}
 	var err error
-	r.library, err = d.Library("test")
+	r.kernels, err = d.Library("test")
 	must(err)
 	r.queue, err = d.Queue()
 	must(err)
@@ -59,7 +59,7 @@ func newRig(t testing.TB, kernels string, x, y int64) *rig {
 
 func (r *rig) dispatch(kernel string, groups, threads int, constants ...uint32) {
 	r.t.Helper()
-	p, err := r.library.Pipeline(kernel, 0)
+	p, err := r.kernels.Pipeline(kernel, 0)
 	if err != nil {
 		r.t.Fatal(err)
 	}
