@@ -153,7 +153,8 @@ func (s *stream) causalPadded(o *causalOperands) {
 }
 
 func (s *stream) causalStep(o *causalOperands) {
-	split, ok := s.pipeline(causalKernels[o.cache.precision].split)
+	// The most threads that a step wants: so that its registers let two threadgroups of half as many run on a core.
+	split, ok := s.pipelineOf(causalKernels[o.cache.precision].split, stepWhole*simdWidth)
 	join, too := s.pipeline(stepJoin)
 	if !ok || !too {
 		return

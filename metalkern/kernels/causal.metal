@@ -22,15 +22,6 @@
 #define STEP_BLOCK 32 // of a step's
 #define STEP_CHUNKS 8 // of a head
 
-// ROLLED before a loop that is to stay one.
-#if defined(__clang__)
-#define ROLLED _Pragma("clang loop unroll(disable)")
-#elif defined(__CUDACC__)
-#define ROLLED _Pragma("unroll 1")
-#else
-#define ROLLED
-#endif
-
 struct CausalArgs {
     uint rows; uint columns; uint heads; uint depth;
     uint chunks;                   // of 8 elements of a head

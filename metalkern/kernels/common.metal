@@ -15,13 +15,16 @@ using namespace metal;
 #define TG_ARRAY(T, name, n) threadgroup T name[n]
 #endif
 
-// UNROLL before a loop over arrays that must stay in registers.
+// UNROLL before a loop over arrays that must stay in registers, ROLLED before one that is to stay a loop.
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define ROLLED _Pragma("clang loop unroll(disable)")
 #elif defined(__CUDACC__)
 #define UNROLL _Pragma("unroll")
+#define ROLLED _Pragma("unroll 1")
 #else
 #define UNROLL
+#define ROLLED
 #endif
 
 // AFTER_EARLIER; stands, where all threads come by, before the first use of anything that an earlier dispatch of the same

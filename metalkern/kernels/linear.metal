@@ -416,15 +416,6 @@ LINEAR_ALL(q4, OctetsQ4)
 // not be read four at a time, it reads them again where it needs them.
 #define ROW_BLOCKS 4 // of a slice that are held
 
-// ROLLED before a loop that is to stay one.
-#if defined(__clang__)
-#define ROLLED _Pragma("clang loop unroll(disable)")
-#elif defined(__CUDACC__)
-#define ROLLED _Pragma("unroll 1")
-#else
-#define ROLLED
-#endif
-
 static inline float unit(half) { return 1.0f; }
 static inline float unit(float) { return 0.0f; }
 

@@ -594,7 +594,6 @@ template <bool TURNED, class R, uint N> MK_INLINE void product(R& out, LeftHalf<
 // the eight g of columns 2·t, 2·t+1, 2·t+8, …. Of a result it has rows g and g+8, and of the queries 2·t and the next.
 // Queries and shares are two halves each, as above; a query times the scale must be one that halves hold, below 65,504.
 #define MK_STEP_UNITS
-#define step_split_f16 __launch_bounds__(512) step_split_f16 // the entry point: two threadgroups of 256 threads must fit a core
 template <class W> struct StepUnits { W keys[8], values[8]; float key_scale[4], value_scale[4]; };
 struct UnitQueries { uint most[4][2], rest[4][2]; };
 
