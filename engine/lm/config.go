@@ -86,65 +86,98 @@ type melodySection struct {
 // ParseConfig reads the decoder section, and the top level for what a melody model says there, for a text encoder of
 // textWidth numbers. It refuses what this package does not compute, naming every field at once.
 func ParseConfig(raw, top json.RawMessage, textWidth int) (Config, error) {
-	s := section{Channels: 1, Positions: 2048, Activation: "gelu", Window: trainedWindow}
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return Config{}, fmt.Errorf("lm: decoder section of the configuration: %w", err)
+	s, melody, err := readSections(raw, top)
+	if err != nil {
+		return Config{}, err
 	}
-	var melody melodySection
-	if s.ModelType == melodyType {
-		melody = melodySection{Chroma: 12, Rows: 235}
-		if err := json.Unmarshal(top, &melody); err != nil {
-			return Config{}, fmt.Errorf("lm: top level of the configuration: %w", err)
-		}
-	}
-	var bad []error
-	check := func(ok bool, format string, args ...any) {
-		if !ok {
-			bad = append(bad, fmt.Errorf(format, args...))
-		}
-	}
-	check(s.ModelType == "" || s.ModelType == "musicgen_decoder" || s.ModelType == melodyType, "model_type: got %q, want musicgen_decoder or %s", s.ModelType, melodyType)
-	check(s.ModelType != melodyType || melody.Chroma == 12, "num_chroma: got %d, want 12", melody.Chroma)
-	check(s.ModelType != melodyType || inRange(melody.Rows, 1, s.Positions/2), "chroma_length: got %d, want 1 to %d", melody.Rows, s.Positions/2)
-	check(s.Activation == "gelu", "activation_function: got %q, want gelu", s.Activation)
-	check(!s.ScaleEmbed, "scale_embedding: got true, want false")
-	check(!s.TieEmbedding, "tie_word_embeddings: got true, want false")
-	check(inRange(s.Width, 4, 1<<14) && s.Width%2 == 0, "hidden_size: got %d, want an even number, 4 to 16384", s.Width) // positions divide by half of it less one
-	check(inRange(s.Layers, 1, 1024), "num_hidden_layers: got %d, want 1 to 1024", s.Layers)
-	check(inRange(s.Heads, 1, 1024) && s.Width%max(s.Heads, 1) == 0, "num_attention_heads: got %d, want a divisor of hidden_size %d", s.Heads, s.Width)
-	check(inRange(s.FFN, 1, 1<<16), "ffn_dim: got %d, want 1 to 65536", s.FFN)
-	check(inRange(s.Entries, 2, 1<<16), "vocab_size: got %d, want 2 to 65536", s.Entries)
-	check(s.Channels == 1 || s.Channels == 2, "audio_channels: got %d, want 1 or 2", s.Channels)
-	check(inRange(s.Codebooks, 1, 64) && s.Codebooks%max(s.Channels, 1) == 0, "num_codebooks: got %d, want 1 to 64, the same for each of %d channels", s.Codebooks, s.Channels)
-	check(inRange(s.Positions, 16, 1<<20), "max_position_embeddings: got %d, want 16 to 1048576", s.Positions)
-	check(s.Special == nil || *s.Special == s.Entries, "pad_token_id: want vocab_size %d, the special code", s.Entries)
-	check(s.Window >= 0.1 && s.Window <= 3600, "segment_duration: got %g, want 0.1 to 3600 s", s.Window)
-	check(s.Delays == nil || len(s.Delays) == s.Codebooks, "delays: got %d, want one for each of %d codebooks", len(s.Delays), s.Codebooks)
-	delays := s.Delays
-	if delays == nil && inRange(s.Codebooks, 1, 64) {
-		delays = defaultDelays(s.Codebooks, max(s.Channels, 1))
-	}
-	for _, d := range delays {
-		check(inRange(d, 0, 256) && d < s.Positions-melody.Rows, "delays: got %d, want 0 to 256, and less than the positions", d)
-	}
-	check(textWidth > 0, "the text encoder's width: got %d, want more than 0", textWidth)
-	if len(bad) > 0 {
-		return Config{}, fmt.Errorf("lm: configuration not covered: %w", errors.Join(bad...))
+	if err := errors.Join(s.check(textWidth), s.checkMelody(melody), s.checkDelays(melody)); err != nil {
+		return Config{}, fmt.Errorf("lm: configuration not covered: %w", err)
 	}
 	return Config{
 		Width: s.Width, Layers: s.Layers, Heads: s.Heads, FFN: s.FFN,
 		Codebooks: s.Codebooks, Entries: s.Entries, Channels: s.Channels, Positions: s.Positions,
-		TextWidth: textWidth, Delays: delays, Window: s.Window, Chroma: melody.Chroma, ChromaRows: melody.Rows,
+		TextWidth: textWidth, Delays: s.delays(), Window: s.Window, Chroma: melody.Chroma, ChromaRows: melody.Rows,
 	}, nil
 }
 
-func inRange(v, low, high int) bool { return low <= v && v <= high }
+// readSections reads what the decoder's section says, and of the melody's, if there is one, the top level; what neither says is
+// as published.
+func readSections(raw, top json.RawMessage) (s section, melody melodySection, err error) {
+	s = section{Channels: 1, Positions: 2048, Activation: "gelu", Window: trainedWindow}
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return s, melody, fmt.Errorf("lm: decoder section of the configuration: %w", err)
+	}
+	if s.ModelType != melodyType {
+		return s, melody, nil
+	}
+	melody = melodySection{Chroma: 12, Rows: 235}
+	if err := json.Unmarshal(top, &melody); err != nil {
+		return s, melody, fmt.Errorf("lm: top level of the configuration: %w", err)
+	}
+	return s, melody, nil
+}
 
-// defaultDelays is the published pattern: one column later for each codebook, both channels of a stereo pair together.
-func defaultDelays(codebooks, channels int) []int {
-	d := make([]int, codebooks)
+// wanted collects what is not as it has to be.
+type wanted []error
+
+func (w *wanted) check(ok bool, format string, args ...any) {
+	if !ok {
+		*w = append(*w, fmt.Errorf(format, args...))
+	}
+}
+
+func (s *section) check(textWidth int) error {
+	var w wanted
+	w.check(s.ModelType == "" || s.ModelType == "musicgen_decoder" || s.ModelType == melodyType, "model_type: got %q, want musicgen_decoder or %s", s.ModelType, melodyType)
+	w.check(s.Activation == "gelu", "activation_function: got %q, want gelu", s.Activation)
+	w.check(!s.ScaleEmbed, "scale_embedding: got true, want false")
+	w.check(!s.TieEmbedding, "tie_word_embeddings: got true, want false")
+	w.check(inRange(s.Width, 4, 1<<14) && s.Width%2 == 0, "hidden_size: got %d, want an even number, 4 to 16384", s.Width) // positions divide by half of it less one
+	w.check(inRange(s.Layers, 1, 1024), "num_hidden_layers: got %d, want 1 to 1024", s.Layers)
+	w.check(inRange(s.Heads, 1, 1024) && s.Width%max(s.Heads, 1) == 0, "num_attention_heads: got %d, want a divisor of hidden_size %d", s.Heads, s.Width)
+	w.check(inRange(s.FFN, 1, 1<<16), "ffn_dim: got %d, want 1 to 65536", s.FFN)
+	w.check(inRange(s.Entries, 2, 1<<16), "vocab_size: got %d, want 2 to 65536", s.Entries)
+	w.check(s.Channels == 1 || s.Channels == 2, "audio_channels: got %d, want 1 or 2", s.Channels)
+	w.check(inRange(s.Codebooks, 1, mostCodebooks) && s.Codebooks%max(s.Channels, 1) == 0, "num_codebooks: got %d, want 1 to %d, the same for each of %d channels", s.Codebooks, mostCodebooks, s.Channels)
+	w.check(inRange(s.Positions, 16, 1<<20), "max_position_embeddings: got %d, want 16 to 1048576", s.Positions)
+	w.check(s.Special == nil || *s.Special == s.Entries, "pad_token_id: want vocab_size %d, the special code", s.Entries)
+	w.check(s.Window >= 0.1 && s.Window <= 3600, "segment_duration: got %g, want 0.1 to 3600 s", s.Window)
+	w.check(textWidth > 0, "the text encoder's width: got %d, want more than 0", textWidth)
+	return errors.Join(w...)
+}
+
+func (s *section) checkMelody(melody melodySection) error {
+	if s.ModelType != melodyType {
+		return nil
+	}
+	var w wanted
+	w.check(melody.Chroma == 12, "num_chroma: got %d, want 12", melody.Chroma)
+	w.check(inRange(melody.Rows, 1, s.Positions/2), "chroma_length: got %d, want 1 to %d", melody.Rows, s.Positions/2)
+	return errors.Join(w...)
+}
+
+func (s *section) checkDelays(melody melodySection) error {
+	var w wanted
+	w.check(s.Delays == nil || len(s.Delays) == s.Codebooks, "delays: got %d, want one for each of %d codebooks", len(s.Delays), s.Codebooks)
+	for _, d := range s.delays() {
+		w.check(inRange(d, 0, 256) && d < s.Positions-melody.Rows, "delays: got %d, want 0 to 256, and less than the positions", d)
+	}
+	return errors.Join(w...)
+}
+
+const mostCodebooks = 64
+
+// delays are the section's own, or the published pattern: one column later for each codebook, both channels of a stereo pair
+// together.
+func (s *section) delays() []int {
+	if s.Delays != nil || !inRange(s.Codebooks, 1, mostCodebooks) {
+		return s.Delays
+	}
+	d := make([]int, s.Codebooks)
 	for q := range d {
-		d[q] = q / channels
+		d[q] = q / max(s.Channels, 1)
 	}
 	return d
 }
+
+func inRange(v, low, high int) bool { return low <= v && v <= high }
