@@ -16,7 +16,11 @@ struct NumberF16 {};
 struct NumberQ8 {};
 struct NumberQ4 {};
 
-// number is element i of the row that begins at row.
+// row_at is where the row of a code begins, scales_at where its scales do in a table of so many rows; number is its element i.
+static inline ulong row_at(NumberF32, uint code, uint pitch) { return ulong(code) * pitch; }
+static inline ulong row_at(NumberF16, uint code, uint pitch) { return ulong(code) * pitch; }
+static inline ulong row_at(NumberQ8, uint code, uint pitch) { return row_in_panels(code, pitch, 32); }
+static inline ulong row_at(NumberQ4, uint code, uint pitch) { return row_in_panels(code, pitch, 16); }
 static inline float number(NumberF32, device const uchar* row, device const half*, uint i) {
     return reinterpret_cast<device const float*>(row)[i];
 }
@@ -24,10 +28,10 @@ static inline float number(NumberF16, device const uchar* row, device const half
     return float(reinterpret_cast<device const half*>(row)[i]);
 }
 static inline float number(NumberQ8, device const uchar* row, device const half* scales, uint i) {
-    return float(int(reinterpret_cast<device const char*>(row)[i])) * float(scales[i / 32]);
+    return float(int(reinterpret_cast<device const char*>(row)[i / 32 * 256 + i % 32])) * float(scales[scale_in_panels(i / 32)]);
 }
 static inline float number(NumberQ4, device const uchar* row, device const half* scales, uint i) {
-    return float(int((uint(row[i / 2]) >> (4 * (i % 2))) & 15u) - 8) * float(scales[i / 32]);
+    return float(int((uint(row[i / 32 * 128 + i % 32 / 2]) >> (4 * (i % 2))) & 15u) - 8) * float(scales[scale_in_panels(i / 32)]);
 }
 
 template <class N>
@@ -35,8 +39,8 @@ static inline float embedded(constant EmbedArgs& a, device const uchar* table, u
     if (t >= a.count) return 0.0f;
     uint code = uint(codes[ulong(a.from + t) * a.stride + column]);
     if (code >= a.entries[t]) code = 0;
-    device const half* scales = reinterpret_cast<device const half*>(table + ulong(a.entries[t]) * a.pitch) + ulong(code) * a.groups;
-    return number(N(), table + ulong(code) * a.pitch, scales, i);
+    device const half* scales = reinterpret_cast<device const half*>(table + ulong((a.entries[t] + 7) / 8) * (8 * a.pitch));
+    return number(N(), table + row_at(N(), code, a.pitch), scales + scales_in_panels(code, a.groups), i);
 }
 
 #define EMBED(name, N) \

@@ -406,18 +406,19 @@ MK_INLINE void strip(QuarterHalf& q, uint i, float* to, uint stride) {
 		*reinterpret_cast<float2*>(to + lane / 4 * stride + 8 * j + lane % 4 * 2) = float2(q.sums[i / 2][j][i % 2 * 2], q.sums[i / 2][j][i % 2 * 2 + 1]);
 }
 
-// The few rows of linear.metal in the units' own shape. Its octets of W lie as mma wants its right operand, of 16 inputs by 8
-// outputs, when inputs are taken in the order in which lanes have them: two products of a group, each of four of a lane's eight
-// inputs. Rows of x are the left operand, in halves as linear_prepare makes them, but block by block: times a power of two,
-// and beside weights of 16 bits in two parts. A lane is left with columns 2·(l%4) and the next of row l/4, and of row l/4 + 8.
+// The few rows of linear.metal in the units' own shape. Its octets of W lie as mma wants its left operand, of 16 outputs by 16
+// inputs, when inputs are taken in the order in which lanes have them: two panels above each other, two products of a group,
+// each of four of a lane's eight inputs. Eight rows of x are the right operand, in halves as linear_prepare makes them, but block
+// by block: times a power of two, and beside weights of 16 bits in two parts. A lane is left with outputs l/4 of both panels, of
+// rows 2·(l%4) and the next.
 #define MK_FRAGMENTS
 template <uint ROWS> struct RowShare;
 template <uint ROWS, int PARTS, bool APART> struct HalfRows { // APART: inputs i and i+4 are a pair, otherwise neighbours are
 	static constexpr uint sets = ROWS > 8 ? 2 : 1, of_set = ROWS > 8 ? 8 : ROWS, pieces = of_set > 1 ? of_set / 2 : 1;
 	uint pairs[PARTS][sets][4][4]; // of row l/4, by group
-	float unscale[sets];
+	float unscale[sets][2];        // of the lane's rows of the result
 };
-template <uint ROWS, uint PANELS> struct FragmentSums { float of[PANELS][ROWS > 8 ? 4 : 2]; };
+template <uint ROWS, uint PANELS> struct FragmentSums { float of[PANELS][ROWS > 8 ? 4 : 2]; }; // by row
 
 template <uint ROWS, uint PANELS> MK_INLINE void clear(FragmentSums<ROWS, PANELS>& sums) {
 #pragma unroll
@@ -449,7 +450,9 @@ template <uint ROWS, int PARTS, bool APART> MK_INLINE void take(HalfRows<ROWS, P
 		largest = fmaxf(largest, simd_shuffle_xor(largest, ushort(2)));
 		const uint exponent = clamp(as_type<uint>(largest) >> 23, 16u, 254u);
 		const float scale = as_type<float>((268u - exponent) << 23);
-		rows.unscale[s] = as_type<float>((exponent - 14u) << 23);
+		const float unscale = as_type<float>((exponent - 14u) << 23);
+#pragma unroll
+		for (uint i = 0; i < 2; i++) rows.unscale[s][i] = simd_shuffle(unscale, ushort((lane % 4 * 2 + i) % H::of_set * 4));
 #pragma unroll
 		for (uint p = 0; p < H::pieces; p++)
 #pragma unroll
@@ -476,10 +479,10 @@ MK_INLINE void multiply_16x8(float (&sums)[4], const uint (&above)[4], const uin
 MK_INLINE uint less(uint pair, uint what) { uint r; asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(r) : "r"(pair), "r"(what)); return r; }
 MK_INLINE uint sixteenth(uint pair) { uint r; asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(r) : "r"(pair), "r"(0x2c002c00), "r"(0xd480d480)); return r; }
 MK_INLINE void pairs_of(uint (&pairs)[4], uint word) {
-	pairs[0] = less((word & 0x000f000f) | 0x64006400, 0x64086408);
-	pairs[1] = sixteenth((word & 0x00f000f0) | 0x64006400);
-	pairs[2] = less((word >> 8 & 0x000f000f) | 0x64006400, 0x64086408);
-	pairs[3] = sixteenth((word >> 8 & 0x00f000f0) | 0x64006400);
+	pairs[0] = less(masked(word, 0x000f000f, 0x64006400), 0x64086408);
+	pairs[1] = sixteenth(masked(word, 0x00f000f0, 0x64006400));
+	pairs[2] = less(masked(word >> 8, 0x000f000f, 0x64006400), 0x64086408);
+	pairs[3] = sixteenth(masked(word >> 8, 0x00f000f0, 0x64006400));
 }
 MK_INLINE void pairs_of(uint (&pairs)[4], uint2 words) {
 	const uint low = words.x ^ 0x80808080, high = words.y ^ 0x80808080;
@@ -492,51 +495,53 @@ MK_INLINE void pairs_of(uint (&pairs)[4], uint4 words) {
 	pairs[0] = words.x, pairs[1] = words.y, pairs[2] = words.z, pairs[3] = words.w;
 }
 
+MK_INLINE float scale_of(const uint2& scales, uint g) {
+	const half2 two = as_type<half2>(g < 2 ? scales.x : scales.y);
+	return float(g % 2 == 0 ? two.x : two.y);
+}
+
 template <uint ROWS, uint PANELS, int PARTS, bool APART, class Q>
-MK_INLINE void multiply(FragmentSums<ROWS, PANELS>& sums, uint panel, const HalfRows<ROWS, PARTS, APART>& rows, const Q& w, uint lane) {
+MK_INLINE void multiply(FragmentSums<ROWS, PANELS>& sums, const HalfRows<ROWS, PARTS, APART>& rows, const Q (&w)[PANELS], uint lane) {
 	typedef HalfRows<ROWS, PARTS, APART> H;
-	// The scales of the lane's two columns; a column's lane has them.
-	uint2 scales[2];
-	if constexpr (PARTS == 1) {
-		scales[0] = simd_shuffle(w.scales, ushort(lane % 4 * 8));
-		scales[1] = simd_shuffle(w.scales, ushort(lane % 4 * 8 + 4));
-	}
-	float block[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+	float block[H::sets][4] = {};
 #pragma unroll
 	for (uint g = 0; g < 4; g++) {
-		uint right[4];
-		pairs_of(right, w.words[g]);
-		float products[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+		uint left[2][4] = {};
 #pragma unroll
-		for (int part = PARTS - 1; part >= 0; part--) {
-			uint left[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}};
+		for (uint t = 0; t < PANELS; t++) pairs_of(left[t], w[t].words[g]);
 #pragma unroll
-			for (uint s = 0; s < H::sets; s++)
+		for (uint s = 0; s < H::sets; s++) {
+			float products[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+			float (&to)[4] = PARTS == 1 ? products : block[s];
 #pragma unroll
-				for (uint i = 0; i < 4; i++) left[s][i] = rows.pairs[part][s][g][i];
-			float (&to)[4] = PARTS == 1 ? products : block;
-			multiply_16x8(to, left[0], left[1], 0, right[0], right[1]);
-			multiply_16x8(to, left[0], left[1], 1, right[2], right[3]);
-		}
-		if (PARTS == 1) {
+			for (int part = PARTS - 1; part >= 0; part--) {
+				const uint (&right)[4] = rows.pairs[part][s][g];
+				multiply_16x8(to, left[0], left[1], 0, right[0], right[1]);
+				multiply_16x8(to, left[0], left[1], 1, right[2], right[3]);
+			}
+			if constexpr (PARTS == 1) {
 #pragma unroll
-			for (uint i = 0; i < (ROWS > 8 ? 4 : 2); i++) {
-				const half2 two = as_type<half2>(g < 2 ? scales[i % 2].x : scales[i % 2].y);
-				block[i] = fmaf(products[i], float(g % 2 == 0 ? two.x : two.y), block[i]);
+				for (uint i = 0; i < 2 * PANELS; i++) block[s][i] = fmaf(products[i], scale_of(w[i / 2].scales, g), block[s][i]);
 			}
 		}
 	}
 #pragma unroll
-	for (uint i = 0; i < (ROWS > 8 ? 4 : 2); i++) sums.of[panel][i] = fmaf(block[i], rows.unscale[i / 2], sums.of[panel][i]);
+	for (uint i = 0; i < 2 * PANELS; i++)
+#pragma unroll
+		for (uint s = 0; s < H::sets; s++) {
+			float& sum = sums.of[i / 2][2 * s + i % 2];
+			sum = fmaf(block[s][i], rows.unscale[s][i % 2], sum);
+		}
 }
 
 template <uint ROWS, uint PANELS> MK_INLINE void gather(const FragmentSums<ROWS, PANELS>& sums, float* to, uint lane) {
-	if (lane / 4 >= ROWS) return;
 #pragma unroll
-	for (uint t = 0; t < PANELS; t++)
+	for (uint i = 0; i < (ROWS > 8 ? 4 : 2); i++) {
+		const uint row = i / 2 * 8 + lane % 4 * 2 + i % 2;
 #pragma unroll
-		for (uint s = 0; s < (ROWS > 8 ? 2 : 1); s++)
-			*reinterpret_cast<float2*>(to + (lane / 4 + 8 * s) * PANELS * 8 + 8 * t + lane % 4 * 2) = float2(sums.of[t][2 * s], sums.of[t][2 * s + 1]);
+		for (uint t = 0; t < PANELS; t++)
+			if (row < ROWS) to[row * PANELS * 8 + 8 * t + lane / 4] = sums.of[t][i];
+	}
 }
 
 // causal.metal's 2^x in one instruction.
