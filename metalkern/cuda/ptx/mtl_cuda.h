@@ -246,6 +246,10 @@ MK_REDUCE(simd_sum, a + b) MK_REDUCE(simd_product, a * b)
 MK_REDUCE(simd_max, a < b ? b : a) MK_REDUCE(simd_min, b < a ? b : a)
 MK_REDUCE(simd_and, a & b) MK_REDUCE(simd_or, a | b) MK_REDUCE(simd_xor, a ^ b)
 #undef MK_REDUCE
+// For integers there is an instruction.
+MK_INLINE uint simd_sum(uint a) { return __reduce_add_sync(MK_LANES, a); }
+MK_INLINE uint simd_max(uint a) { return __reduce_max_sync(MK_LANES, a); }
+MK_INLINE uint simd_min(uint a) { return __reduce_min_sync(MK_LANES, a); }
 MK_INLINE bool simd_all(bool v) { return __all_sync(MK_LANES, v); }
 MK_INLINE bool simd_any(bool v) { return __any_sync(MK_LANES, v); }
 template <class T> MK_INLINE T simd_prefix_inclusive_sum(T v) {
