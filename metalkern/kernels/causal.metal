@@ -125,11 +125,6 @@ static inline bool scaled(device const float*) { return false; }
 static inline bool scaled(device const half*) { return false; }
 static inline bool scaled(device const char*) { return true; }
 
-// power is 2^x; what is below the smallest normal number may be 0.
-#ifndef MK_POWER
-static inline float power(float x) { return exp2(x); }
-#endif
-
 // What has been seen of some columns by R queries. Sums are those of one chunk of elements, of the columns that this lane's
 // share of the simdgroup took.
 template <uint R> struct Seen {

@@ -543,7 +543,7 @@ template <uint ROWS, uint PANELS> MK_INLINE void gather(const FragmentSums<ROWS,
 			*reinterpret_cast<float2*>(to + (lane / 4 + 8 * s) * PANELS * 8 + 8 * t + lane % 4 * 2) = float2(sums.of[t][2 * s], sums.of[t][2 * s + 1]);
 }
 
-// causal.metal's 2^x in one instruction.
+// 2^x in one instruction.
 #define MK_POWER
 MK_INLINE float power(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
 
