@@ -63,6 +63,11 @@ static inline float activate(float x, uint act) {
     return x;
 }
 
+// power is 2^x; what is below the smallest normal number may be 0.
+#ifndef MK_POWER
+static inline float power(float x) { return exp2(x); }
+#endif
+
 // Elements k…k+3 of x, which has n; what lies behind is 0. With vector, x + k is at 16 bytes and n divisible by 4.
 static inline float4 load4(device const float* x, uint k, uint n, uint vector) {
     if (vector != 0) return *reinterpret_cast<device const float4*>(x + k);
