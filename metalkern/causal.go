@@ -17,7 +17,7 @@ const (
 	// stepWhole is how many blocks one threadgroup of a step adds up where they are all, stepSpan where there are more. Longer
 	// spans leave cores without work, shorter ones more to join.
 	stepWhole, stepSpan = 16, 8
-	// stepRows and stepSlots are STEP_ROWS and STEP_SLOTS of causal.metal.
+	// stepRows and stepSlots are STEP_ROWS and STEP_SLOTS of causal.metal, stepWhole its STEP_WHOLE.
 	stepRows, stepSlots = 8, 64
 	// joinThreads: a simdgroup for each half of a row and head.
 	joinThreads = 64
@@ -51,7 +51,8 @@ type causalArgs struct {
 	variations                    uint32
 	prefixBlocks, ownBlocks       uint32
 	span, pieces, sharedPieces    uint32
-	abreastBits, turnBits         uint32
+	abreastBits, ownBits          uint32
+	turnBits                      uint32
 	groupBits, rowBits            uint32
 	late                          uint32
 	scale                         float32
@@ -188,7 +189,7 @@ func (s *stream) causalStep(o *causalOperands) {
 
 // causalPieces decides, by the number of blocks alone, which of them a threadgroup of a step adds up, and how many rows it
 // takes; the threads that it wants. Up to stepWhole blocks are one piece. More are pieces of stepSpan, of the prefix's and of
-// the own ones.
+// the own ones, of which a threadgroup takes as many rows' as are stepSpan blocks.
 func (s *stream) causalPieces(o *causalOperands) (threads int) {
 	o.prefixBlocks, o.ownBlocks = uint32(ceilDiv(int(o.prefixColumns), stepColumns)), uint32(ceilDiv(int(o.column)+1, stepColumns))
 	own := int(o.ownBlocks) // that a threadgroup takes of each row
@@ -203,10 +204,15 @@ func (s *stream) causalPieces(o *causalOperands) (threads int) {
 	for 1<<o.abreastBits < min(o.variations, stepRows) && int(o.span)<<(o.abreastBits+1) <= stepSlots && tasks(o.abreastBits+1) <= stepWhole {
 		o.abreastBits++
 	}
+	o.ownBits = 0
+	each := min(int(o.span), int(o.ownBlocks))
+	for o.pieces > 1 && 1<<o.ownBits < min(o.rows, stepRows) && each<<(o.ownBits+1) <= stepSpan {
+		o.ownBits++
+	}
 	o.turnBits = log2(ceilDiv(int(o.variations), 1<<o.abreastBits))
 	o.groupBits = log2(ceilDiv(int(o.rows), int(o.variations)) << o.turnBits)
-	o.rowBits = log2(int(o.rows))
-	return simdWidth * max(tasks(o.abreastBits), min(int(o.span), int(o.ownBlocks)))
+	o.rowBits = log2(ceilDiv(int(o.rows), 1<<o.ownBits))
+	return simdWidth * max(tasks(o.abreastBits), each<<o.ownBits)
 }
 
 // log2 of the power of two from n on.

@@ -16,6 +16,10 @@ func TestDefines(t *testing.T) {
 	}{
 		{"sample", "SAMPLE_ENTRIES", sampleEntries},
 		{"sample", "SAMPLE_SIMDGROUPS", sampleThreads / simdWidth},
+		{"causal", "STEP_BLOCK", stepColumns},
+		{"causal", "STEP_WHOLE", stepWhole},
+		{"causal", "STEP_ROWS", stepRows},
+		{"causal", "STEP_SLOTS", stepSlots},
 		{"rvq", "RVQ_ROWS", rvqRows},
 		{"rvq", "RVQ_SIMDGROUPS", rvqThreads / simdWidth},
 		{"linear", "TILE_OUTPUTS", tileOutputs},

@@ -22,6 +22,7 @@ type linearArgs struct {
 	slices, blocks        uint32
 	bias, residual        uint32
 	parts                 uint32
+	rounds                uint32
 }
 
 const (
@@ -44,11 +45,8 @@ type matvec struct {
 
 // matvecs by rows, then by panels. Whichever is taken, the bits are the same; TuneLinear measures all.
 var matvecs = []matvec{
-	newMatvec(1, 1, "1x1"), newMatvec(1, 2, "1x2"), newMatvec(1, 4, "1x4"),
-	newMatvec(2, 1, "2x1"), newMatvec(2, 2, "2x2"), newMatvec(2, 4, "2x4"),
-	newMatvec(4, 1, "4x1"), newMatvec(4, 2, "4x2"), newMatvec(4, 4, "4x4"),
-	newMatvec(8, 1, "8x1"), newMatvec(8, 2, "8x2"), newMatvec(8, 4, "8x4"),
-	newMatvec(16, 1, "16x1"), newMatvec(16, 2, "16x2"),
+	newMatvec(1, 1, "1x1"), newMatvec(1, 2, "1x2"), newMatvec(2, 1, "2x1"), newMatvec(2, 2, "2x2"), newMatvec(4, 1, "4x1"),
+	newMatvec(4, 2, "4x2"), newMatvec(8, 1, "8x1"), newMatvec(8, 2, "8x2"), newMatvec(16, 1, "16x1"), newMatvec(16, 2, "16x2"),
 }
 
 func newMatvec(rows, panels int, size string) matvec {
@@ -137,15 +135,16 @@ func (s *stream) matvec(o *linearOperands, m *matvec) {
 	if !ok {
 		return
 	}
-	simds := p.threads(threads) / simdWidth
+	threads = p.threads(threads)
 	args, x := o.linearArgs, o.x
 	// A kernel normalises what its simdgroups hold whole.
-	if o.vector == 0 || o.norm != uint32(kern.NoNorm) && (o.blocks > 1 || int(o.slices) > simds) {
+	if o.vector == 0 || o.norm != uint32(kern.NoNorm) && (o.blocks > 1 || int(o.slices)*simdWidth > threads) {
 		x, _ = s.prepare(o, prepareFloat, 4)
 		args.inputs, args.stride, args.norm = o.padded, o.padded, uint32(kern.NoNorm)
 	}
-	groups := driver.Size{X: ceilDiv(int(o.rows), m.rows), Y: ceilDiv(o.w.rows, panelOutputs*m.panels), Z: 1}
-	s.dispatch(p, groups, simds*simdWidth, constants(s, args),
+	args.rounds = s.rounds(o, m, p, threads)
+	groups := driver.Size{X: ceilDiv(int(o.rows), m.rows), Y: ceilDiv(o.w.rows, panelOutputs*m.panels*int(args.rounds)), Z: 1}
+	s.dispatch(p, groups, threads, constants(s, args),
 		o.w.numbers(), o.w.scales(), x, o.weight, o.shift, o.bias, o.residual, o.dst.written())
 }
 
@@ -163,6 +162,16 @@ func (s *stream) chooseMatvec(rows int, w *matrix) *matvec {
 		}
 	}
 	return chosen
+}
+
+// rounds is how many panels, or sets of them, each threadgroup goes through, so that all threadgroups are at work at once: what
+// was made of x serves for all. A guess at the cores would do harm here.
+func (s *stream) rounds(o *linearOperands, m *matvec, p pipeline, threads int) uint32 {
+	if s.info.Cores == 0 || o.blocks > 1 || threads < int(o.slices)*simdWidth {
+		return 1
+	}
+	atOnce := s.info.Cores * max(1, p.most/threads)
+	return uint32(ceilDiv(m.threadgroups(int(o.rows), o.w), atOnce))
 }
 
 // threadgroups of a product of rows with a matrix.

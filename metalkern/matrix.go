@@ -1,12 +1,14 @@
 package metalkern
 
-// A matrix is a weight or an embedding table in one precision. Every row begins at 16 bytes and is filled up with zeros
-// to whole groups of 32, so that a thread reads 16 bytes or a group without looking:
+// A matrix is a weight or an embedding table in one precision. A row is filled up with zeros to whole groups of 32, so that a
+// thread reads 16 bytes or a group without looking:
 //
 //	F32, F16  [rows][groups·32] numbers
-//	Q8        [rows][groups·32] signed bytes, then [rows][groups] float16 scales, each row filled up to four
-//	Q4        [rows][groups·16] bytes, input i as value+8 in bits 4·(i mod 8) of word i/8; then scales as Q8
+//	Q8        [panels][groups][8][32] signed bytes, then [panels][groups/4][8][4] float16 scales
+//	Q4        [panels][groups][8][16] bytes, input i of a group as value+8 in bits 4·(i mod 8) of word i/8; then scales as Q8
 //
+// A panel is eight rows, of which a simdgroup reads a group at once: whole lines of a cache. Rows that the last panel does
+// not have are zeros, and so are scales up to four.
 // Stored keeps every value exactly: float16 as it is, all else as float32.
 
 import (
@@ -34,7 +36,18 @@ func (m *matrix) Cols() int { return m.cols }
 // groups of a row.
 func (m *matrix) groups() int { return ceilDiv(m.cols, weights.GroupSize) }
 
-// scalePitch is from one row's scales to the next's: four are read at once.
+// panelRows are those of a panel.
+const panelRows = 8
+
+// filled is the rows with those that fill up the last panel.
+func (m *matrix) filled() int {
+	if m.quantized() {
+		return roundUp(m.rows, panelRows)
+	}
+	return m.rows
+}
+
+// scalePitch is how many scales a row has, with their filling: four are read at once.
 func (m *matrix) scalePitch() int { return roundUp(m.groups(), 4) }
 
 // rowBytes is the length of a row without its scales.
@@ -46,14 +59,14 @@ func (m *matrix) quantized() bool { return m.precision.Grouped() }
 
 // numbers and scales are the two parts of the memory, as operands.
 func (m *matrix) numbers() region {
-	return m.part(0, int64(m.rows)*int64(m.rowBytes()))
+	return m.part(0, m.scalesFrom())
 }
 
 func (m *matrix) scales() region {
 	if !m.quantized() {
 		return region{}
 	}
-	return m.part(m.scalesFrom(), m.scalesFrom()+2*int64(m.rows*m.scalePitch()))
+	return m.part(m.scalesFrom(), m.scalesFrom()+2*int64(m.filled())*int64(m.scalePitch()))
 }
 
 // size is the bytes of both.
@@ -62,7 +75,7 @@ func (m *matrix) size() int64 {
 }
 
 // scalesFrom is where in the matrix its scales begin.
-func (m *matrix) scalesFrom() int64 { return int64(m.rows) * int64(m.rowBytes()) }
+func (m *matrix) scalesFrom() int64 { return int64(m.filled()) * int64(m.rowBytes()) }
 
 func (b *backend) Matrix(p kern.Precision, parts ...*weights.Tensor) (kern.Matrix, error) {
 	return b.newMatrix(kern.NoShelf{}, "matrix", p, parts)
@@ -78,7 +91,7 @@ func (b *backend) newMatrix(shelf kern.Shelf, what string, p kern.Precision, par
 	if m.rows, m.cols, m.precision, err = kern.WeightShape(p, parts...); err != nil {
 		return nil, fmt.Errorf("metalkern: %s: %w", what, err)
 	}
-	size := kern.Product(m.rows, m.rowBytes()+2*m.scalePitch())
+	size := kern.Product(m.filled(), m.rowBytes()+2*m.scalePitch())
 	if size > kern.MaxElements {
 		return nil, fmt.Errorf("metalkern: %s: got [%d, %d], want at most %d bytes", what, m.rows, m.cols, kern.MaxElements)
 	}
@@ -144,19 +157,24 @@ func (m *matrix) pack(dst []byte, parts []*weights.Tensor) error {
 // packRun puts the numbers and the scales of a run in their places.
 func (m *matrix) packRun(dst []byte, r run) error {
 	rows := r.part.Rows(r.part.Name, r.from, r.to)
-	numbers := dst[r.row*m.rowBytes():][:(r.to-r.from)*m.rowBytes()]
-	if m.asStored(rows) {
-		copy(numbers, rows.Data)
+	if m.quantized() {
+		q, err := weights.Quantize(rows.Floats(), m.cols, m.precision.Bits())
+		if err != nil {
+			return fmt.Errorf("%s: rows %d to %d: %w", r.part.Name, r.from, r.to-1, err)
+		}
+		for i := range q.Rows {
+			m.putGroups(dst, r.row+i, q, i)
+		}
 		return nil
 	}
-	scales, err := m.round(numbers, rows.Floats())
-	if err != nil {
-		return fmt.Errorf("%s: rows %d to %d: %w", r.part.Name, r.from, r.to-1, err)
-	}
-	if m.quantized() {
-		for i, of := 0, bytesOf(scales); len(of) > 0; i, of = i+1, of[2*m.groups():] {
-			copy(dst[m.scalesFrom()+2*int64((r.row+i)*m.scalePitch()):], of[:2*m.groups()])
-		}
+	numbers := dst[r.row*m.rowBytes():][:(r.to-r.from)*m.rowBytes()]
+	switch {
+	case m.asStored(rows):
+		copy(numbers, rows.Data)
+	case m.precision == kern.F32:
+		putRows(numbers, rows.Floats(), m, func(dst []byte, v float32) { binary.LittleEndian.PutUint32(dst, math.Float32bits(v)) })
+	default:
+		putRows(numbers, rows.Floats(), m, func(dst []byte, v float32) { binary.LittleEndian.PutUint16(dst, weights.F32ToF16(v)) })
 	}
 	return nil
 }
@@ -172,24 +190,6 @@ func (m *matrix) asStored(parts ...*weights.Tensor) bool {
 	return true
 }
 
-// round writes whole rows as the memory holds them, and returns their scales.
-func (m *matrix) round(data []byte, values []float32) (scales []uint16, err error) {
-	switch m.precision {
-	case kern.F32:
-		putRows(data, values, m, func(dst []byte, v float32) { binary.LittleEndian.PutUint32(dst, math.Float32bits(v)) })
-	case kern.F16:
-		putRows(data, values, m, func(dst []byte, v float32) { binary.LittleEndian.PutUint16(dst, weights.F32ToF16(v)) })
-	default:
-		q, err := weights.Quantize(values, m.cols, m.precision.Bits())
-		if err != nil {
-			return nil, err
-		}
-		putGroups(data, m, q)
-		scales = q.Scales
-	}
-	return scales, nil
-}
-
 func putRows(data []byte, values []float32, m *matrix, put func(dst []byte, v float32)) {
 	size := m.rowBytes() / (m.groups() * weights.GroupSize)
 	for r := range len(values) / m.cols {
@@ -200,24 +200,32 @@ func putRows(data []byte, values []float32, m *matrix, put func(dst []byte, v fl
 	}
 }
 
-func putGroups(data []byte, m *matrix, q *weights.Quantized) {
-	for r := range q.Rows {
-		dst := data[r*m.rowBytes():][:m.rowBytes()]
-		if q.Bits == 4 {
-			for i := range dst {
-				dst[i] = 0x88 // zeros
-			}
+// putGroups puts row i of q into the panels as row.
+func (m *matrix) putGroups(dst []byte, row int, q *weights.Quantized, i int) {
+	size := m.rowBytes() / m.groups()
+	numbers := dst[row/panelRows*panelRows*m.rowBytes()+row%panelRows*size:]
+	scales := dst[m.scalesFrom()+2*int64(row/panelRows*panelRows*m.scalePitch()+row%panelRows*4):]
+	values := q.Values[i*q.Cols:][:q.Cols]
+	for g := range m.groups() {
+		group := values[g*weights.GroupSize : min((g+1)*weights.GroupSize, q.Cols)]
+		putGroup(numbers[g*panelRows*size:][:size], group, q.Bits)
+		binary.LittleEndian.PutUint16(scales[2*(g/4*panelRows*4+g%4):], q.Scales[i*m.groups()+g])
+	}
+}
+
+func putGroup(dst []byte, values []int8, bits int) {
+	if bits == 8 {
+		for i, v := range values {
+			dst[i] = byte(v)
 		}
-		for i, v := range q.Values[r*q.Cols:][:q.Cols] {
-			switch {
-			case q.Bits == 8:
-				dst[i] = byte(v)
-			case i%2 == 0:
-				dst[i/2] = dst[i/2]&0xf0 | byte(v+8)
-			default:
-				dst[i/2] = dst[i/2]&0x0f | byte(v+8)<<4
-			}
-		}
+		return
+	}
+	for i := range dst {
+		dst[i] = 0x88 // zeros
+	}
+	for i, v := range values {
+		shift := i % 2 * 4
+		dst[i/2] = dst[i/2]&^(0xf<<shift) | byte(v+8)<<shift
 	}
 }
 

@@ -23,7 +23,7 @@ type sampleArgs struct {
 	column, group, topk         uint32
 	greedy, probs               uint32
 	guidance, temperature, topp float32
-	late                        uint32
+	vector, late                uint32
 }
 
 func (s *stream) Sample(a kern.Sample) {
@@ -49,7 +49,8 @@ func (s *stream) Sample(a kern.Sample) {
 	args := sampleArgs{
 		books: uint32(a.Q), entries: uint32(a.Entries), stride: uint32(a.Stride), column: uint32(a.Column), group: uint32(a.Group),
 		topk: uint32(min(a.TopK, a.Entries)), greedy: flag(a.Greedy), probs: present(probs),
-		guidance: a.Guidance, temperature: a.Temperature, topp: a.TopP, late: flag(s.fresh.has(seeds)),
+		guidance: a.Guidance, temperature: a.Temperature, topp: a.TopP,
+		vector: fours(a.Entries, logits), late: flag(s.fresh.has(seeds)),
 	}
 	args.forced, args.open = cells(a)
 	groups := driver.Size{X: a.Q, Y: a.Variations, Z: 1}

@@ -21,7 +21,7 @@ import (
 
 // layout changes its number whenever packing gives other bytes than before: of a matrix, a table or a filter. It is the
 // same for all GPUs; TestLayout knows the bytes.
-const layout = "gpu/2"
+const layout = "gpu/3"
 
 // lineBytes is what the sizes of packed weights are multiples of: a shelf keeps whole lines without a copy.
 const lineBytes = 64

@@ -90,7 +90,7 @@ func compareHeld(t *testing.T, what string, k *backend, got, want []kern.Object)
 // TestLayout knows the bytes that packing gives. When they change on purpose, raise the number in layout: files of packed
 // weights outlive the program that wrote them.
 func TestLayout(t *testing.T) {
-	const wanted = "gpu/2 582df82480d2f325"
+	const wanted = "gpu/3 f2e5fc3dcfc0c1d6"
 	k, err := New(&blank{})
 	if err != nil {
 		t.Fatal(err)

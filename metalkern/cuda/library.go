@@ -112,7 +112,7 @@ func (l *library) bounded(kernel string, threads int) (*pipeline, error) {
 	p := &pipeline{signature: e.signature, device: l.device, name: kernel}
 	text := l.program.head + e.text
 	if threads > 0 {
-		text = strings.Replace(text, "\n{\n", fmt.Sprintf("\n.maxntid %d, 1, 1\n{\n", threads), 1)
+		text = strings.Replace(text, "\n{\n", bound(threads)+"{\n", 1)
 	}
 	if l.device.overlap {
 		text = overlapped(text)
@@ -122,6 +122,12 @@ func (l *library) bounded(kernel string, threads int) (*pipeline, error) {
 	}
 	l.pipelines[key] = p
 	return p, nil
+}
+
+// bound lets a kernel have so many threads. Told of them alone, the compiler may take far fewer registers than that leaves.
+func bound(threads int) string {
+	const registers, most = 1 << 16, 248 // of a multiprocessor; of a thread, in whole eights
+	return fmt.Sprintf("\n.maxntid %d, 1, 1\n.maxnreg %d\n", threads, min(registers/threads/8*8, most))
 }
 
 func (p *pipeline) load(ptx string) (err error) {

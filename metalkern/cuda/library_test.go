@@ -136,7 +136,7 @@ func TestPipelineForManyThreads(t *testing.T) {
 		t.Fatalf("got %v, %d texts", err, len(texts))
 	}
 	bounded, err := l.Pipeline("copy_words", 512)
-	if err != nil || bounded == plain || len(texts) != 2 || strings.Count(texts[1], ")\n.maxntid 512, 1, 1\n{\n") != 1 {
+	if err != nil || bounded == plain || len(texts) != 2 || strings.Count(texts[1], ")\n.maxntid 512, 1, 1\n.maxnreg 128\n{\n") != 1 {
 		t.Errorf("got %v, %d texts, the last %.300s", err, len(texts), texts[len(texts)-1])
 	}
 	if again, err := l.Pipeline("copy_words", 512); err != nil || again != bounded || len(texts) != 2 {

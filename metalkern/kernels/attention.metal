@@ -1,5 +1,5 @@
-// Attention: dst[r] = Σ_j softmax_j(scale·q[r]·k[j] + bias)·v[j], one simdgroup per row and head. Keys are few, a text's: 32
-// at a time, with the largest score so far taken out.
+// Attention: dst[r] = Σ_j softmax_j(scale·q[r]·k[j] + bias)·v[j], one simdgroup per row and head. Keys are few, a text's: 16 or
+// 32 at a time, with the largest score so far taken out.
 //
 //	heads of 64, four elements at a time   attention_64: eight lanes take a key and its value, which do not wait for the query
 //	all else                               attention_any: a lane takes a key; then each lane sums up its elements of the values
@@ -97,18 +97,18 @@ static inline Eight add8(float s, Eight x, Eight sum) {
     return sum;
 }
 
-// Up to 32 keys and values as the lanes of a simdgroup take them: lane 8·p + c elements 8·c… of numbers p, p+4, ….
-struct Ahead { Eight keys[8]; Eight values[8]; };
+// 4·N keys and values as the lanes of a simdgroup take them: lane 8·p + c elements 8·c… of numbers p, p+4, …. The eight lanes of
+// a key all know its score, so that nothing has to be handed round between the scores and the sums.
+template <uint N> struct Ahead { Eight keys[N]; Eight values[N]; };
 
+template <uint N>
 static inline void ask(
-    constant AttentionArgs& a, device const float* k, device const float* v, uint first, thread Ahead& ahead, uint lane)
+    constant AttentionArgs& a, device const float* k, device const float* v, uint first, thread Ahead<N>& ahead, uint lane)
 {
-    UNROLL for (uint u = 0; u < 8; u++) {
+    UNROLL for (uint u = 0; u < N; u++) {
         const ulong j = ulong(min(first + 4 * u + lane / 8, a.keys - 1)) * a.kv_stride;
-        if (first + 4 * u < a.keys) {
-            ahead.keys[u] = eight(k + j);
-            ahead.values[u] = eight(v + j);
-        }
+        ahead.keys[u] = eight(k + j);
+        ahead.values[u] = eight(v + j);
     }
 }
 
@@ -122,6 +122,57 @@ template <uint N> static inline void halve(thread float* v, uint mask, uint lane
     }
 }
 
+template <uint N>
+static inline void attend_64(
+    constant AttentionArgs& a, device const float* q, device const float* k, device const float* v, device const float* bias,
+    device float* dst, uint2 group, uint lane)
+{
+    const uint head = group.x, row = group.y, part = 64 * head + 8 * (lane % 8);
+    Eight sum;
+    sum.a = sum.b = float4(0.0f);
+    float top = -INFINITY, total = 0.0f;
+    for (uint first = 0; first < a.keys; first += 4 * N) {
+        Ahead<N> ahead;
+        ask<N>(a, k + part, v + part, first, ahead, lane);
+        AFTER_EARLIER;
+        const Eight query = eight(q + ulong(row) * a.q_stride + part);
+        float scores[N];
+        UNROLL for (uint u = 0; u < N; u++) scores[u] = dot8(query, ahead.keys[u]);
+        for (uint mask = 1; mask < 8; mask *= 2) {
+            UNROLL for (uint u = 0; u < N; u++) scores[u] += simd_shuffle_xor(scores[u], ushort(mask));
+        }
+        float higher = top;
+        UNROLL for (uint u = 0; u < N; u++) {
+            const uint j = first + 4 * u + lane / 8;
+            scores[u] *= a.scale;
+            if (a.bias != 0) scores[u] += bias[head * (a.rows + a.keys - 1) + (min(j, a.keys - 1) + a.rows - 1 - row)];
+            if (j >= a.keys) scores[u] = -INFINITY;
+            higher = max(higher, scores[u]);
+        }
+        higher = max(higher, simd_shuffle_xor(higher, ushort(8)));
+        higher = max(higher, simd_shuffle_xor(higher, ushort(16)));
+        const float fade = power((top - higher) * 1.44269504f);
+        top = higher;
+        total *= fade;
+        sum.a *= fade;
+        sum.b *= fade;
+        UNROLL for (uint u = 0; u < N; u++) {
+            const float share = power((scores[u] - top) * 1.44269504f);
+            total += share;
+            sum = add8(share, ahead.values[u], sum);
+        }
+    }
+    total += simd_shuffle_xor(total, ushort(8));
+    total += simd_shuffle_xor(total, ushort(16));
+    float of[8] = {sum.a.x, sum.a.y, sum.a.z, sum.a.w, sum.b.x, sum.b.y, sum.b.z, sum.b.w};
+    halve<8>(of, 16, lane);
+    halve<4>(of, 8, lane);
+    device float* to = dst + (ulong(row) * a.heads + head) * 64 + 8 * (lane % 8) + 4 * (lane / 16) + 2 * (lane / 8 % 2);
+    const float whole = 1.0f / total;
+    to[0] = of[0] * whole;
+    to[1] = of[1] * whole;
+}
+
 kernel void attention_64(
     constant AttentionArgs& a [[buffer(0)]],
     device const float* q [[buffer(1)]],
@@ -132,40 +183,7 @@ kernel void attention_64(
     uint2 group [[threadgroup_position_in_grid]], // head, row
     uint lane [[thread_index_in_simdgroup]])
 {
-    const uint head = group.x, row = group.y, part = 64 * head + 8 * (lane % 8);
     if (a.late != 0) AFTER_EARLIER;
-    Eight sum;
-    sum.a = sum.b = float4(0.0f);
-    float top = -INFINITY, total = 0.0f;
-    for (uint first = 0; first < a.keys; first += 32) {
-        Ahead ahead;
-        ask(a, k + part, v + part, first, ahead, lane);
-        AFTER_EARLIER;
-        const Eight query = eight(q + ulong(row) * a.q_stride + part);
-        float scores[8];
-        UNROLL for (uint u = 0; u < 8; u++) scores[u] = first + 4 * u < a.keys ? dot8(query, ahead.keys[u]) : 0.0f;
-        halve<8>(scores, 4, lane);
-        halve<4>(scores, 2, lane);
-        halve<2>(scores, 1, lane);
-        const uint j = first + 4 * (lane % 8) + lane / 8; // whose score this lane has now
-        float score = scores[0] * a.scale;
-        if (a.bias != 0) score += bias[head * (a.rows + a.keys - 1) + (min(j, a.keys - 1) + a.rows - 1 - row)];
-        if (j >= a.keys) score = -INFINITY;
-        const float higher = max(top, simd_max(score));
-        const float fade = exp(top - higher), share = exp(score - higher);
-        total = fma(total, fade, simd_sum(share));
-        top = higher;
-        sum.a *= fade;
-        sum.b *= fade;
-        UNROLL for (uint u = 0; u < 8; u++) {
-            if (first + 4 * u < a.keys) sum = add8(simd_shuffle(share, ushort(lane / 8 * 8 + u)), ahead.values[u], sum);
-        }
-    }
-    float of[8] = {sum.a.x, sum.a.y, sum.a.z, sum.a.w, sum.b.x, sum.b.y, sum.b.z, sum.b.w};
-    halve<8>(of, 16, lane);
-    halve<4>(of, 8, lane);
-    device float* to = dst + (ulong(row) * a.heads + head) * 64 + 8 * (lane % 8) + 4 * (lane / 16) + 2 * (lane / 8 % 2);
-    const float whole = 1.0f / total;
-    to[0] = of[0] * whole;
-    to[1] = of[1] * whole;
+    if (a.keys <= 16) attend_64<4>(a, q, k, v, bias, dst, group, lane);
+    else attend_64<8>(a, q, k, v, bias, dst, group, lane);
 }

@@ -34,6 +34,7 @@ struct CausalArgs {
     uint pieces;                   // threadgroups for all blocks of a row and head
     uint shared_pieces;            // of them, those for blocks that rows share; one alone takes all blocks
     uint abreast_bits;             // 2^abreast_bits rows are in such a threadgroup, at most
+    uint own_bits;                 // 2^own_bits in another
     uint turn_bits;                // 2^turn_bits threadgroups have the rows of one row of the prefix
     uint group_bits; uint row_bits; // 2^… threadgroups for all rows: of a shared piece, and of another
     uint late;                     // columns before the new ones may be an earlier dispatch's that is still at work
@@ -124,11 +125,6 @@ static inline Eight add8(float s, Eight x, Eight sum) {
 static inline bool scaled(device const float*) { return false; }
 static inline bool scaled(device const half*) { return false; }
 static inline bool scaled(device const char*) { return true; }
-
-// power is 2^x; what is below the smallest normal number may be 0.
-#ifndef MK_POWER
-static inline float power(float x) { return exp2(x); }
-#endif
 
 // What has been seen of some columns by R queries. Sums are those of one chunk of elements, of the columns that this lane's
 // share of the simdgroup took.
@@ -334,46 +330,51 @@ static inline void step_ask(Head<C> h, uint first, uint count, thread StepAhead<
     }
 }
 
-// StepNew is what a lane needs of a new key and value; they are asked for together with the queries.
-struct StepNew { Eight key; Eight value; };
+// StepNew is what a lane needs of a new key and value, which are asked for together with the queries, and how the cache holds
+// them.
+template <class W> struct StepNew {
+    Eight key; Eight value;
+    W packed_key; W packed_value;
+    float key_scale; float value_scale;
+};
 
-static inline void step_ask_new(constant CausalArgs& a, device const float* query, thread StepNew& fresh, uint lane) {
+template <class W>
+static inline void step_ask_new(constant CausalArgs& a, device const float* query, thread StepNew<W>& fresh, uint lane) {
     fresh.key = eight(raw(query + 8 * STEP_CHUNKS * a.heads + 8 * (lane % 8)));
     fresh.value = eight(raw(query + 16 * STEP_CHUNKS * a.heads + 8 * (lane % 8)));
 }
 
-// step_grow puts the key and the value of one head into the own cache, and into what has been asked for: column last of the
-// block, its last. Nothing of them is read back. What the block has no columns for gets them, too, and is not seen.
+// step_grow puts a new key and value into what has been asked for, kind a pointer of the cache's numbers: column last of the
+// block, its last. What the block has no columns for gets them, too, and is not seen.
 template <class C, class W>
-static inline void step_grow(
-    constant CausalArgs& a, device C* numbers, device float* scales, thread const StepNew& fresh, uint index, uint last,
-    thread StepAhead<W>& ahead, uint lane)
-{
-    const uint chunk = lane % 8;
-    W key, value;
-    const float key_scale = pack_vector(numbers, fresh.key, STEP_CHUNKS, key);
-    const float value_scale = pack_vector(numbers, fresh.value, STEP_CHUNKS, value);
-    const ulong size = 8 * ulong(STEP_CHUNKS) * a.capacity;
-    if (lane < STEP_CHUNKS) {
-        put(numbers + 2 * index * size + 8 * (ulong(chunk) * a.capacity + a.column), key);
-        put(numbers + (2 * ulong(index) + 1) * size + 8 * (ulong(STEP_CHUNKS) * a.column + chunk), value);
-    }
+static inline void step_grow(device const C* kind, thread StepNew<W>& fresh, uint last, thread StepAhead<W>& ahead, uint lane) {
+    fresh.key_scale = pack_vector(kind, fresh.key, STEP_CHUNKS, fresh.packed_key);
+    fresh.value_scale = pack_vector(kind, fresh.value, STEP_CHUNKS, fresh.packed_value);
     UNROLL for (uint u = 0; u < STEP_BLOCK / 4; u++) {
         if (4 * u + lane / 8 >= last) {
-            ahead.keys[u] = key;
-            ahead.values[u] = value;
+            ahead.keys[u] = fresh.packed_key;
+            ahead.values[u] = fresh.packed_value;
         }
     }
-    if (scaled(numbers)) {
+    if (scaled(kind) && step_scored(lane) >= last) {
+        ahead.key_scale = fresh.key_scale;
+        ahead.value_scale = fresh.value_scale;
+    }
+}
+
+// step_keep puts the key and the value of a head into the own cache, from which this dispatch does not read them.
+template <class C, class W>
+static inline void step_keep(constant CausalArgs& a, device C* numbers, device float* scales, thread const StepNew<W>& fresh, uint index, uint lane) {
+    const uint chunk = lane % 8;
+    const ulong size = 8 * ulong(STEP_CHUNKS) * a.capacity;
+    if (lane < STEP_CHUNKS) {
+        put(numbers + 2 * index * size + 8 * (ulong(chunk) * a.capacity + a.column), fresh.packed_key);
+        put(numbers + (2 * ulong(index) + 1) * size + 8 * (ulong(STEP_CHUNKS) * a.column + chunk), fresh.packed_value);
+    }
+    if (scaled(numbers) && lane == 0) {
         device float* to = scales + 2 * ulong(index) * a.capacity + a.column;
-        if (lane == 0) {
-            to[0] = key_scale;
-            to[a.capacity] = value_scale;
-        }
-        if (step_scored(lane) >= last) {
-            ahead.key_scale = key_scale;
-            ahead.value_scale = value_scale;
-        }
+        to[0] = fresh.key_scale;
+        to[a.capacity] = fresh.value_scale;
     }
 }
 
@@ -387,8 +388,9 @@ template <uint N> static inline void halve(thread float* v, uint mask, uint lane
     }
 }
 
-#define STEP_SLOTS 64 // rows times blocks of a threadgroup, at most
-#define STEP_ROWS 8   // rows of a threadgroup, at most
+#define STEP_WHOLE 16 // blocks of a threadgroup, at most
+#define STEP_SLOTS 64 // rows times blocks of one, at most
+#define STEP_ROWS 8   // rows of one, at most
 
 static inline Eight near_eight(threadgroup const float* p) {
     Eight e;
@@ -399,6 +401,8 @@ static inline Eight near_eight(threadgroup const float* p) {
 
 // StepQueries are a threadgroup's rows' queries of a head, times the scale.
 struct StepQueries { threadgroup const float* at; };
+
+static inline void step_point(thread StepQueries&, uint, uint, uint) {}
 
 static inline void step_queries(
     thread StepQueries& q, device const float* from, uint pitch, uint rows, float scale, threadgroup float* room, uint thread_index,
@@ -445,21 +449,21 @@ static inline void step_part(
 // new column.
 #define AHEAD_f32 StepAhead<RawF32>
 #define QUERIES_f32 StepQueries
-#define NEW_f32 StepNew
+#define NEW_f32 StepNew<RawF32>
 #ifdef MK_STEP_UNITS
 #define AHEAD_f16 StepUnits<RawF16>
 #define AHEAD_q8 StepUnits<RawQ8>
 #define QUERIES_f16 UnitQueries
 #define QUERIES_q8 UnitQueries
-#define NEW_f16 UnitNew
-#define NEW_q8 UnitNew
+#define NEW_f16 UnitNew<RawF16>
+#define NEW_q8 UnitNew<RawQ8>
 #else
 #define AHEAD_f16 StepAhead<RawF16>
 #define AHEAD_q8 StepAhead<RawQ8>
 #define QUERIES_f16 StepQueries
 #define QUERIES_q8 StepQueries
-#define NEW_f16 StepNew
-#define NEW_q8 StepNew
+#define NEW_f16 StepNew<RawF16>
+#define NEW_q8 StepNew<RawQ8>
 #endif
 
 // A StepTask is a block and those of a threadgroup's rows that see it: all, of a prefix; else one.
@@ -493,24 +497,34 @@ static inline StepTask<C> step_task(
     return task;
 }
 
-// step_merge is one number of a row's sum over count blocks, and its largest score and total in all lanes.
-static inline float step_merge(threadgroup const float2* both, threadgroup const float* sums, uint count, thread float2& whole, uint lane) {
-    const float top = simd_max(both[min(lane, count - 1)].x);
-    float sum = 0.0f, total = 0.0f;
-    ROLLED for (uint first = 0; first < count; first += 4) {
-        UNROLL for (uint u = 0; u < 4; u++) {
-            const uint b = min(first + u, count - 1);
-            const float2 mine = both[b];
-            const float share = first + u < count ? power(mine.x - top) : 0.0f;
-            total = fma(share, mine.y, total);
-            sum = fma(share, sums[b * 64], sum);
-        }
+// step_merge adds up count blocks: lane 8·p + d has of both and of sums, which begins at its two numbers, blocks p, p+4, …. All
+// lanes get two numbers' sums, and the row's largest score and total.
+static inline float2 step_merge(threadgroup const float2* both, threadgroup const float2* sums, uint count, thread float2& whole, uint lane) {
+    float2 mine[STEP_WHOLE / 4], of[STEP_WHOLE / 4];
+    UNROLL for (uint u = 0; u < STEP_WHOLE / 4; u++) {
+        const uint b = min(4 * u + lane / 8, count - 1);
+        mine[u] = both[b];
+        of[u] = sums[b * 32];
+    }
+    float top = mine[0].x, total = 0.0f;
+    UNROLL for (uint u = 1; u < STEP_WHOLE / 4; u++) top = max(top, mine[u].x);
+    top = max(top, simd_shuffle_xor(top, ushort(8)));
+    top = max(top, simd_shuffle_xor(top, ushort(16)));
+    float2 sum = float2(0.0f);
+    UNROLL for (uint u = 0; u < STEP_WHOLE / 4; u++) {
+        const float share = 4 * u + lane / 8 < count ? power(mine[u].x - top) : 0.0f;
+        total = fma(share, mine[u].y, total);
+        sum = float2(fma(share, of[u].x, sum.x), fma(share, of[u].y, sum.y));
+    }
+    for (uint mask = 8; mask < 32; mask *= 2) {
+        total += simd_shuffle_xor(total, ushort(mask));
+        sum += float2(simd_shuffle_xor(sum.x, ushort(mask)), simd_shuffle_xor(sum.y, ushort(mask)));
     }
     whole = float2(top, total);
     return sum;
 }
 
-// A threadgroup takes up to a.span blocks of a head, of the prefix and several rows that share it, or of one row's own; where
+// A threadgroup takes up to a.span blocks of a head, of the prefix and several rows that share it, or of some rows' own; where
 // there is one threadgroup for all blocks, it takes both kinds, and its sums are the result. What was in the caches before
 // does not wait for the queries.
 template <class C, class A, class Q, class N>
@@ -525,15 +539,17 @@ static inline void step_split(
     const uint at = single ? group.x - shared_groups : group.x, bits = single ? a.row_bits : a.group_bits;
     const uint z = at & ((1u << bits) - 1), begin = (at >> bits) * a.span, prefix_row = z >> a.turn_bits;
     const uint variation = min((z & ((1u << a.turn_bits) - 1)) << a.abreast_bits, a.variations);
-    const uint first_row = min(single ? z : prefix_row * a.variations + variation, a.rows);
-    const uint rows = min(single ? 1u : min(1u << a.abreast_bits, a.variations - variation), a.rows - first_row);
+    const uint row_bits = single ? a.own_bits : a.abreast_bits;
+    const uint first_row = min(single ? z << row_bits : prefix_row * a.variations + variation, a.rows);
+    const uint rows = min(min(1u << row_bits, single ? a.rows : a.variations - variation), a.rows - first_row);
     if (rows == 0) return;
     const uint blocks = min(a.span, (single ? a.own_blocks : a.pieces == 1 ? a.prefix_blocks + a.own_blocks : a.prefix_blocks) - begin);
-    const uint shared = single ? 0 : min(blocks, a.prefix_blocks), row_bits = single ? 0 : a.abreast_bits;
+    const uint shared = single ? 0 : min(blocks, a.prefix_blocks);
     const uint tasks = shared + ((blocks - shared) << row_bits), piece = (at >> bits) + (single ? a.shared_pieces : 0);
     const uint pitch = 3 * 64 * a.heads;
     device const float* query = qkv + ulong(first_row) * pitch + 64 * head;
     Q queries;
+    step_point(queries, pitch, rows, lane);
     if (a.late != 0) AFTER_EARLIER;
     ROLLED for (uint t = 0; t < tasks; t += simds) {
         const StepTask<C> task =
@@ -548,21 +564,25 @@ static inline void step_split(
         if (grows) step_ask_new(a, query + task.row * pitch, fresh, lane);
         if (t == 0) step_queries(queries, query, pitch, rows, a.scale * 1.44269504f, room, thread_index, 32 * simds);
         if (busy) {
-            if (grows) step_grow(a, own, own_scales, fresh, task.index, task.old, ahead, lane);
+            if (grows) step_grow(task.head.keys, fresh, task.old, ahead, lane);
             step_part(
                 task.head.keys, queries, task.row, task.rows, task.count, a.span, ahead, both + task.block, parts + 32 * task.block, lane);
+            if (grows) step_keep(a, own, own_scales, fresh, task.index, lane);
         }
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    for (uint i = simd; i < 2 * rows; i += simds) { // half a row each
-        const uint slot = i / 2 * a.span, d = i % 2 * 32 + lane;
-        const ulong item = ulong(first_row + i / 2) * a.heads + head;
+    for (uint i = simd; i < 4 * rows; i += simds) { // a quarter of a row each
+        const uint slot = i / 4 * a.span, d = i % 4 * 16 + lane % 8 * 2;
+        const ulong item = ulong(first_row + i / 4) * a.heads + head;
         float2 whole;
-        const float sum = step_merge(both + slot, reinterpret_cast<threadgroup const float*>(parts + 32 * slot) + d, blocks, whole, lane);
+        const float2 sum = step_merge(both + slot, parts + 32 * slot + d / 2, blocks, whole, lane);
+        if (lane >= 8) continue;
         if (a.pieces == 1) {
-            dst[item * 64 + d] = sum / whole.y;
+            const float by = 1.0f / whole.y;
+            dst[item * 64 + d] = sum.x * by;
+            dst[item * 64 + d + 1] = sum.y * by;
         } else {
-            sums[(item * a.pieces + piece) * 64 + d] = sum;
+            *reinterpret_cast<device float2*>(sums + (item * a.pieces + piece) * 64 + d) = sum;
             if (d == 0) tops[item * a.pieces + piece] = whole;
         }
     }
@@ -910,24 +930,30 @@ kernel void step_join(
     uint lane [[thread_index_in_simdgroup]])
 {
     const uint half_row = group * simds + simd, item = half_row / 2, d = half_row % 2 * 32 + lane;
-    if (item >= a.rows * a.heads) return;
     device const float2* both = tops + ulong(item) * a.pieces;
     device const float* from = sums + ulong(item) * a.pieces * 64 + d;
-    float value[8]; // on their way while the shares are made
-    UNROLL for (uint u = 0; u < 8; u++) value[u] = from[min(u, a.pieces - 1) * 64];
-    float top = -INFINITY, total = 0.0f, sum = 0.0f;
-    for (uint first = 0; first < a.pieces; first += 32) top = max(top, both[min(first + lane, a.pieces - 1)].x);
-    top = simd_max(top);
-    for (uint first = 0; first < a.pieces; first += 8) {
-        const float2 mine = both[min(first + lane % 8, a.pieces - 1)];
-        const float share = first + lane % 8 < a.pieces ? power(mine.x - top) : 0.0f;
+    AFTER_EARLIER;
+    if (item >= a.rows * a.heads) return;
+    float2 mine[8]; // all lanes read them all, so that none waits for another
+    float value[8], total = 0.0f, sum = 0.0f;
+    UNROLL for (uint u = 0; u < 8; u++) {
+        mine[u] = both[min(u, a.pieces - 1)];
+        value[u] = from[min(u, a.pieces - 1) * 64];
+    }
+    float top = mine[0].x;
+    UNROLL for (uint u = 1; u < 8; u++) top = max(top, mine[u].x);
+    ROLLED for (uint p = 8; p < a.pieces; p++) top = max(top, both[p].x);
+    ROLLED for (uint first = 0; first < a.pieces; first += 8) {
         UNROLL for (uint u = 0; u < 8; u++) {
-            const float s = simd_shuffle(share, ushort(u));
-            total = fma(s, simd_shuffle(mine.y, ushort(u)), total);
-            sum = fma(s, value[u], sum);
+            const float share = first + u < a.pieces ? power(mine[u].x - top) : 0.0f;
+            total = fma(share, mine[u].y, total);
+            sum = fma(share, value[u], sum);
         }
         if (first + 8 < a.pieces) {
-            UNROLL for (uint u = 0; u < 8; u++) value[u] = from[min(first + 8 + u, a.pieces - 1) * 64];
+            UNROLL for (uint u = 0; u < 8; u++) {
+                mine[u] = both[min(first + 8 + u, a.pieces - 1)];
+                value[u] = from[min(first + 8 + u, a.pieces - 1) * 64];
+            }
         }
     }
     dst[ulong(item) * 64 + d] = sum / total;

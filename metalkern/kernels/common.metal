@@ -38,6 +38,13 @@ using namespace metal;
 constant uint ACT_GELU = 1, ACT_RELU = 2;
 constant uint NORM_NONE = 0, NORM_LAYER = 1;
 
+// Weights of 8 and 4 bits lie in panels of eight rows (metalkern's matrix.go): group by group the eight rows' bytes, and four
+// groups at a time their scales. A row of pitch bytes, size of them a group's, begins at row_in_panels, its scales at
+// scales_in_panels; its next group lies 8·size bytes on, and its scale of group g at scale_in_panels(g).
+static inline ulong row_in_panels(uint row, uint pitch, uint size) { return ulong(row / 8) * (8 * pitch) + row % 8 * size; }
+static inline ulong scales_in_panels(uint row, uint groups) { return ulong(row / 8) * (8 * groups) + row % 8 * 4; }
+static inline uint scale_in_panels(uint g) { return g / 4 * 32 + g % 4; }
+
 // erf by Abramowitz and Stegun 7.1.26: within 1.5e-7 everywhere.
 static inline float erf_near(float x) {
     const float m = x < 0.0f ? -x : x;
@@ -55,6 +62,11 @@ static inline float activate(float x, uint act) {
     if (act == ACT_RELU) return max(x, 0.0f);
     return x;
 }
+
+// power is 2^x; what is below the smallest normal number may be 0.
+#ifndef MK_POWER
+static inline float power(float x) { return exp2(x); }
+#endif
 
 // Elements k…k+3 of x, which has n; what lies behind is 0. With vector, x + k is at 16 bytes and n divisible by 4.
 static inline float4 load4(device const float* x, uint k, uint n, uint vector) {

@@ -18,6 +18,7 @@ struct LinearArgs {
     uint slices; uint blocks; // of K, and of BLOCK inputs in each but perhaps the last
     uint bias; uint residual; // 0: absent
     uint parts;               // of a number of a tile's x: 1, or 2 halves
+    uint rounds;              // of its panels that a threadgroup goes through
 };
 
 // Small integers become floats without a conversion: as the upper bits of the mantissa of a number in [1, 2).
@@ -65,16 +66,28 @@ struct OctetsQ8 { uint2 words[GROUPS]; uint2 scales; };
 struct OctetsF16 { uint4 words[GROUPS]; };
 struct OctetsF32 { float4 values[GROUPS][2]; };
 
-// first_octet is where a lane's first octet of a row is that begins at row, k inputs on; octet reads the g-th of a block.
-static inline device const uchar* first_octet(OctetsQ4, device const uchar* row, uint k) { return row + k / 2; }
-static inline device const uchar* first_octet(OctetsQ8, device const uchar* row, uint k) { return row + k; }
-static inline device const uchar* first_octet(OctetsF16, device const uchar* row, uint k) { return row + 2 * k; }
-static inline device const uchar* first_octet(OctetsF32, device const uchar* row, uint k) { return row + 4 * k; }
+// first_octet is where a lane's first octet lies, in a block of the panel of which output is the first; octet reads the g-th.
+// In panels the eight rows' octets of a group are neighbours. Of outputs that rows beside them do not have they read the last.
+template <class Q> static inline device const uchar* first_octet(thread const Q&, constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane, uint size) {
+    return w + ulong(min(output + lane / 4, a.outputs - 1)) * a.pitch + size * (4 * GROUPS * block + lane % 4);
+}
+static inline device const uchar* first_octet(thread const OctetsQ4&, constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane) {
+    return w + ulong(output / 8) * (8 * a.pitch) + 128 * GROUPS * block + 4 * lane;
+}
+static inline device const uchar* first_octet(thread const OctetsQ8&, constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane) {
+    return w + ulong(output / 8) * (8 * a.pitch) + 256 * GROUPS * block + 8 * lane;
+}
+static inline device const uchar* first_octet(thread const OctetsF16& o, constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane) {
+    return first_octet(o, a, w, output, block, lane, 16);
+}
+static inline device const uchar* first_octet(thread const OctetsF32& o, constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane) {
+    return first_octet(o, a, w, output, block, lane, 32);
+}
 static inline void octet(thread OctetsQ4& o, uint g, device const uchar* first, bool there) {
-    o.words[g] = there ? *reinterpret_cast<device const uint*>(first + 16 * g) : 0;
+    o.words[g] = there ? *reinterpret_cast<device const uint*>(first + 128 * g) : 0;
 }
 static inline void octet(thread OctetsQ8& o, uint g, device const uchar* first, bool there) {
-    o.words[g] = there ? *reinterpret_cast<device const uint2*>(first + 32 * g) : uint2(0);
+    o.words[g] = there ? *reinterpret_cast<device const uint2*>(first + 256 * g) : uint2(0);
 }
 static inline void octet(thread OctetsF16& o, uint g, device const uchar* first, bool there) {
     o.words[g] = there ? *reinterpret_cast<device const uint4*>(first + 64 * g) : uint4(0);
@@ -90,11 +103,19 @@ static inline void scale(thread OctetsQ8& o, device const half* first) { o.scale
 static inline void scale(thread OctetsF16&, device const half*) {}
 static inline void scale(thread OctetsF32&, device const half*) {}
 
+// panel reads a block of the panel of which output is the first, if there is one.
 template <class Q>
-static inline void octets(constant LinearArgs& a, thread Q& o, device const uchar* row, device const half* scales, uint block, uint lane) {
-    device const uchar* first = first_octet(o, row, block * BLOCK + 8 * (lane % 4));
-    UNROLL for (uint g = 0; g < GROUPS; g++) octet(o, g, first, block * BLOCK + 32 * g < a.padded);
-    scale(o, scales + GROUPS * block);
+static inline void panel(
+    constant LinearArgs& a, thread Q& o, device const uchar* w, device const half* scales, uint output, uint block, uint lane)
+{
+    if (output >= a.outputs) return;
+    device const uchar* first = first_octet(o, a, w, output, block, lane);
+    if ((block + 1) * BLOCK <= a.padded) {
+        UNROLL for (uint g = 0; g < GROUPS; g++) octet(o, g, first, true);
+    } else {
+        UNROLL for (uint g = 0; g < GROUPS; g++) octet(o, g, first, block * BLOCK + 32 * g < a.padded);
+    }
+    scale(o, scales + ulong(output / 8) * (8 * a.groups) + GROUPS * (8 * block + lane / 4));
 }
 
 // values are four of octet g.
@@ -135,78 +156,75 @@ template <uint ROWS> static inline float sum_over_row(thread float (&sums)[PIECE
     return sum + simd_shuffle_xor(sum, ushort(2));
 }
 
-// deviations are the sum of x − mean, or of its square, over the inputs of a block.
-template <uint ROWS> static inline float deviations(constant LinearArgs& a, RowShare<ROWS> in, uint set, uint block, float mean, bool squared, uint lane) {
-    float sums[PIECES(ROWS)];
+// deviations are the sums of x − pivot and of its square, over the inputs of a block.
+template <uint ROWS> static inline float2 deviations(constant LinearArgs& a, RowShare<ROWS> in, uint set, uint block, float pivot, uint lane) {
+    float sums[PIECES(ROWS)], squares[PIECES(ROWS)];
     UNROLL for (uint p = 0; p < PIECES(ROWS); p++) {
-        sums[p] = 0.0f;
+        sums[p] = squares[p] = 0.0f;
         UNROLL for (uint h = 0; h < 2; h++) {
             const uint k = first_input<ROWS>(block, lane) + 32 * p + 4 * h;
-            const float4 d = k < a.inputs ? in.x[set][p][h] - mean : float4(0.0f);
-            UNROLL for (uint i = 0; i < 4; i++) sums[p] = squared ? fma(d[i], d[i], sums[p]) : sums[p] + d[i];
+            const float4 d = k < a.inputs ? in.x[set][p][h] - pivot : float4(0.0f);
+            UNROLL for (uint i = 0; i < 4; i++) {
+                sums[p] += d[i];
+                squares[p] = fma(d[i], d[i], squares[p]);
+            }
         }
     }
-    return sum_over_row<ROWS>(sums);
+    const float sum = sum_over_row<ROWS>(sums);
+    return float2(sum, sum_over_row<ROWS>(squares));
 }
 
 static inline uint begin_of(constant LinearArgs& a, uint slice) { return slice * a.blocks * BLOCK; }
 static inline uint inputs_of(constant LinearArgs& a, uint slice) { return min(a.blocks * BLOCK, a.inputs - begin_of(a, slice)); }
 
-// joined makes a row's moments of every slice's mean, and sum of squares about it: Chan, Golub and LeVeque, "Updating
-// Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979. So slices do not wait for the row's mean. The
-// lanes of the row share out the slices as they do the octets of a block.
-template <uint ROWS> static inline Moments joined(constant LinearArgs& a, threadgroup const float2* slices, uint step, uint lane) {
-    float2 of[PIECES(ROWS)];
-    float sums[PIECES(ROWS)];
-    UNROLL for (uint p = 0; p < PIECES(ROWS); p++) {
-        const uint s = 4 * (first_group<ROWS>(lane) + p) + lane % 4;
-        of[p] = s < a.slices ? slices[s * step] : float2(0.0f);
-        sums[p] = s < a.slices ? of[p].x * float(inputs_of(a, s)) : 0.0f;
-    }
-    const float mean = sum_over_row<ROWS>(sums) * a.inverse;
-    UNROLL for (uint p = 0; p < PIECES(ROWS); p++) {
-        const uint s = 4 * (first_group<ROWS>(lane) + p) + lane % 4;
-        const float d = of[p].x - mean;
-        sums[p] = s < a.slices ? fma(d * d, float(inputs_of(a, s)), of[p].y) : 0.0f;
-    }
-    return moments_of(mean, rsqrt(fma(sum_over_row<ROWS>(sums), a.inverse, a.epsilon)));
-}
+// Moments take one walk: sums are of what is apart from a pivot, which is one of the numbers summed. So a row far from zero
+// keeps its digits, and the squares about the mean, at least the pivot's own, are no small rest of larger numbers. Slices do
+// not wait for the row's mean. Both after Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing
+// Sample Variances", 1979.
 
 // slice_moments are the mean of a slice of one block and the sum of squares about it.
 template <uint ROWS> static inline float2 slice_moments(constant LinearArgs& a, RowShare<ROWS> in, uint set, uint slice, uint lane) {
-    float mean = 0.0f;
-    if (a.norm == NORM_LAYER) {
-        const uint count = a.inputs - slice * BLOCK;
-        const float sum = deviations<ROWS>(a, in, set, slice, 0.0f, false, lane);
-        mean = count >= BLOCK ? sum * (1.0f / BLOCK) : sum / float(count);
-    }
-    return float2(mean, deviations<ROWS>(a, in, set, slice, mean, true, lane));
+    if (a.norm != NORM_LAYER) return float2(0.0f, deviations<ROWS>(a, in, set, slice, 0.0f, lane).y);
+    const float pivot = simd_shuffle(in.x[set][0][0].x, ushort(lane / 4 % OF_SET(ROWS) * 4));
+    const float2 d = deviations<ROWS>(a, in, set, slice, pivot, lane);
+    const uint count = a.inputs - slice * BLOCK;
+    const float mean = count >= BLOCK ? d.x * (1.0f / BLOCK) : d.x / float(count);
+    return float2(pivot + mean, max(fma(-d.x, mean, d.y), 0.0f));
 }
 
-// A norm share is the norm's weights of a lane's pieces.
-template <uint ROWS> struct NormShare { float4 weight[PIECES(ROWS)][2]; float4 shift[PIECES(ROWS)][2]; };
-
-template <uint ROWS>
-static inline void fetch_norm(
-    constant LinearArgs& a, thread NormShare<ROWS>& norm, device const float* weight, device const float* shift, uint slice, uint lane)
-{
-    const uint k = first_input<ROWS>(slice, lane);
-    weight += k;
-    shift += k;
+// joined makes a row's moments of its slices'. The lanes of the row share out the slices as they do the octets of a block.
+template <uint ROWS> static inline Moments joined(constant LinearArgs& a, threadgroup const float2* slices, uint step, uint lane) {
+    const float pivot = slices[0].x;
+    float sums[PIECES(ROWS)], squares[PIECES(ROWS)];
     UNROLL for (uint p = 0; p < PIECES(ROWS); p++) {
-        UNROLL for (uint h = 0; h < 2; h++) {
-            const uint next = 32 * p + 4 * h;
-            const bool there = k + next < a.inputs;
-            norm.weight[p][h] = there ? *reinterpret_cast<device const float4*>(weight + next) : float4(0.0f);
-            norm.shift[p][h] = there && a.norm == NORM_LAYER ? *reinterpret_cast<device const float4*>(shift + next) : float4(0.0f);
-        }
+        const uint s = 4 * (first_group<ROWS>(lane) + p) + lane % 4;
+        const bool there = s < a.slices;
+        const float2 of = there ? slices[s * step] : float2(0.0f);
+        const float d = of.x - pivot, count = float(inputs_of(a, s));
+        sums[p] = there ? d * count : 0.0f;
+        squares[p] = there ? fma(d * d, count, of.y) : 0.0f;
+    }
+    const float sum = sum_over_row<ROWS>(sums), apart = sum * a.inverse;
+    const float square = max(fma(-sum, apart, sum_over_row<ROWS>(squares)), 0.0f);
+    return moments_of(pivot + apart, rsqrt(fma(square, a.inverse, a.epsilon)));
+}
+
+// A norm share is the norm's weights of one of a lane's pieces.
+struct NormShare { float4 weight[2]; float4 shift[2]; };
+
+static inline void fetch_norm(constant LinearArgs& a, thread NormShare& norm, device const float* weight, device const float* shift, uint k) {
+    UNROLL for (uint h = 0; h < 2; h++) {
+        const bool there = k + 4 * h < a.inputs;
+        norm.weight[h] = there ? *reinterpret_cast<device const float4*>(weight + k + 4 * h) : float4(0.0f);
+        norm.shift[h] = there && a.norm == NORM_LAYER ? *reinterpret_cast<device const float4*>(shift + k + 4 * h) : float4(0.0f);
     }
 }
 
-// normalise gives a share of a slice of one block its norm, together with the threadgroup's other slices.
+// normalise gives a share of a slice of one block its norm, together with the threadgroup's other slices. The norm's weights
+// are those of the first piece; of all, registers are too few.
 template <uint ROWS>
 static inline void normalise(
-    constant LinearArgs& a, thread RowShare<ROWS>& in, device const float* weight, device const float* shift,
+    constant LinearArgs& a, thread RowShare<ROWS>& in, thread NormShare& norm, device const float* weight, device const float* shift,
     threadgroup float2* norms, uint slice, uint lane)
 {
     const uint row = lane / 4 % OF_SET(ROWS);
@@ -214,14 +232,13 @@ static inline void normalise(
         const float2 of = slice_moments<ROWS>(a, in, s, slice, lane);
         if (lane % 4 == 0 && lane / 4 < OF_SET(ROWS)) norms[slice * ROWS + 8 * s + row] = of;
     }
-    NormShare<ROWS> norm;
-    if (PIECES(ROWS) == 1) fetch_norm<ROWS>(a, norm, weight, shift, slice, lane);
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    if (PIECES(ROWS) > 1) fetch_norm<ROWS>(a, norm, weight, shift, slice, lane); // registers are few
-    UNROLL for (uint s = 0; s < SETS(ROWS); s++) {
-        const Moments m = joined<ROWS>(a, norms + 8 * s + row, ROWS, lane);
-        UNROLL for (uint p = 0; p < PIECES(ROWS); p++) {
-            UNROLL for (uint h = 0; h < 2; h++) in.x[s][p][h] = normalise4(in.x[s][p][h], m, norm.weight[p][h], norm.shift[p][h]);
+    Moments m[SETS(ROWS)];
+    UNROLL for (uint s = 0; s < SETS(ROWS); s++) m[s] = joined<ROWS>(a, norms + 8 * s + row, ROWS, lane);
+    UNROLL for (uint p = 0; p < PIECES(ROWS); p++) {
+        if (p > 0) fetch_norm(a, norm, weight, shift, first_input<ROWS>(slice, lane) + 32 * p);
+        UNROLL for (uint s = 0; s < SETS(ROWS); s++) {
+            UNROLL for (uint h = 0; h < 2; h++) in.x[s][p][h] = normalise4(in.x[s][p][h], m[s], norm.weight[h], norm.shift[h]);
         }
     }
 }
@@ -237,11 +254,12 @@ template <uint ROWS, uint PANELS> static inline void clear(thread RowSums<ROWS, 
 
 template <uint ROWS> static inline void take(thread Rows<ROWS>& rows, RowShare<ROWS> share, uint) { rows.share = share; }
 
-// multiply adds the products of a block of x with one of a panel of W.
+// multiply adds the products of a block of x with one of each panel of W.
 template <uint ROWS, uint PANELS, class Q>
-static inline void multiply(thread RowSums<ROWS, PANELS>& sums, uint panel, Rows<ROWS> rows, Q w, uint lane) {
-    UNROLL for (uint g = 0; g < GROUPS; g++) {
-        const float4 first = values(w, g, 0), second = values(w, g, 1);
+static inline void multiply(thread RowSums<ROWS, PANELS>& sums, Rows<ROWS> rows, thread const Q (&w)[PANELS], uint lane) {
+    UNROLL for (uint i = 0; i < PANELS * GROUPS; i++) {
+        const uint panel = i / GROUPS, g = i % GROUPS;
+        const float4 first = values(w[panel], g, 0), second = values(w[panel], g, 1);
         UNROLL for (uint r = 0; r < ROWS; r++) {
             const ushort from = lane_of<ROWS>(r % 8, g, lane);
             const float4 x = simd_shuffle(rows.share.x[r / 8][g % PIECES(ROWS)][0], from);
@@ -279,50 +297,59 @@ static inline float total(threadgroup const float* sums, uint slices, uint step)
     return sum;
 }
 
-template <class Q, class X, class S, uint ROWS, uint PANELS>
-static inline void linear_rows(
-    constant LinearArgs& a, device const uchar* w, device const half* scales, device const float* x, device const float* weight,
-    device const float* shift, device const float* bias, device const float* residual, device float* dst,
-    threadgroup float* parts, threadgroup float2* norms, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
+// A threadgroup goes through its panels in rounds of <panels>, and finishes as many rounds at once as it has memory for the sums
+// of, 16 KiB.
+#define BATCH(ROWS, PANELS) ((ROWS) * (PANELS) > 16 ? 1 : 32 / ((ROWS) * (PANELS)))
+
+// A sum is where number i of a batch goes, of which output is the first.
+struct Sum { uint row; uint output; };
+template <uint ROWS, uint OUTPUTS> static inline Sum sum_of(uint first, uint output, uint i) {
+    const uint round = i / (ROWS * OUTPUTS), in_round = i % (ROWS * OUTPUTS);
+    Sum s;
+    s.row = first + in_round / OUTPUTS;
+    s.output = output + round * OUTPUTS + in_round % OUTPUTS;
+    return s;
+}
+
+// An addend is what goes onto a sum, and does not wait for it: a thread has that of its first one ready. What another
+// threadgroup writes is not looked at.
+struct Addend { float bias; float residual; };
+static inline Addend addend(constant LinearArgs& a, device const float* bias, device const float* residual, Sum s, bool mine) {
+    const bool there = mine && s.row < a.rows && s.output < a.outputs;
+    Addend add;
+    add.bias = there && a.bias != 0 ? bias[s.output] : 0.0f;
+    add.residual = there && a.residual != 0 ? residual[ulong(s.row) * a.outputs + s.output] : 0.0f;
+    return add;
+}
+
+// finish_rows adds the slices of a batch's sums, and what goes onto them.
+template <uint ROWS, uint OUTPUTS>
+static inline void finish_rows(
+    constant LinearArgs& a, threadgroup const float* parts, device const float* bias, device const float* residual, Addend add,
+    device float* dst, uint first, uint output, uint rounds, uint thread_index, uint threads)
 {
-    const uint OUTPUTS = 8 * PANELS, SUMS = ROWS * OUTPUTS;
-    // Threadgroups of the same outputs come one after the other, so that only the first reads W from memory.
-    const uint first = group.x * ROWS, rows = min(ROWS, a.rows - first), output = group.y * OUTPUTS;
-    x += ulong(first) * a.stride;
-
-    // The weights do not wait for x. Where simdgroups are fewer than slices, each takes several.
-    device const uchar* row[PANELS];
-    device const half* row_scales[PANELS];
-    UNROLL for (uint t = 0; t < PANELS; t++) {
-        const ulong n = min(output + 8 * t + lane / 4, a.outputs - 1);
-        row[t] = w + n * a.pitch;
-        row_scales[t] = scales + n * a.groups;
+    const uint SUMS = ROWS * OUTPUTS;
+    ROLLED for (uint i = thread_index; i < rounds * SUMS; i += threads) {
+        const Sum s = sum_of<ROWS, OUTPUTS>(first, output, i);
+        if (i != thread_index) add = addend(a, bias, residual, s, true);
+        if (s.row >= a.rows || s.output >= a.outputs) continue;
+        const float sum = total(parts + i / SUMS * (SLICES * SUMS) + i % SUMS, a.slices, SUMS);
+        dst[ulong(s.row) * a.outputs + s.output] = activate(sum + add.bias, a.act) + add.residual;
     }
-    Q held[HELD(PANELS)][PANELS];
+}
+
+// slices_of_rows multiplies a simdgroup's slices of several blocks, or several slices, and gathers their sums.
+template <class Q, class X, class S, uint ROWS, uint PANELS>
+static inline void slices_of_rows(
+    constant LinearArgs& a, thread Q (&held)[HELD(PANELS)][PANELS], device const uchar* w, device const half* scales,
+    thread RowShare<ROWS>& in, device const float* x, uint rows, uint output, threadgroup float* parts, uint simd, uint simds, uint lane)
+{
     const uint last = (a.padded + BLOCK - 1) / BLOCK;
-    uint begin = simd * a.blocks, end = min(begin + a.blocks, last);
-    UNROLL for (uint b = 0; b < HELD(PANELS); b++) {
-        UNROLL for (uint t = 0; t < PANELS; t++)
-            if (begin + b < end) octets(a, held[b][t], row[t], row_scales[t], begin + b, lane);
-    }
-    AFTER_EARLIER;
-    RowShare<ROWS> in;
-    fetch<ROWS>(a, in, x, rows, begin, lane);
-
-    // Thread i finishes sum i; what it adds does not wait for the sums.
-    const uint r = thread_index / OUTPUTS, n = output + thread_index % OUTPUTS;
-    const bool mine = r < rows && n < a.outputs;
-    const float offset = mine && a.bias != 0 ? bias[n] : 0.0f;
-    const float before = mine && a.residual != 0 ? residual[ulong(first + r) * a.outputs + n] : 0.0f;
-
-    if (a.norm != NORM_NONE) normalise<ROWS>(a, in, weight, shift, norms, simd, lane);
-
-    for (uint s = simd; s < a.slices; s += simds) {
-        begin = s * a.blocks;
-        end = min(begin + a.blocks, last);
+    ROLLED for (uint s = simd; s < a.slices; s += simds) {
+        const uint begin = s * a.blocks, end = min(begin + a.blocks, last);
         S sums;
         clear(sums);
-        for (uint base = begin; base < end; base += HELD(PANELS)) {
+        ROLLED for (uint base = begin; base < end; base += HELD(PANELS)) {
             UNROLL for (uint b = 0; b < HELD(PANELS); b++) {
                 const uint block = base + b;
                 if (block >= end) break;
@@ -332,24 +359,65 @@ static inline void linear_rows(
                 const uint next = block + 1 < end ? block + 1 : (s + simds) * a.blocks;
                 const uint later = block + HELD(PANELS) < end ? block + HELD(PANELS) : (s + simds) * a.blocks + b;
                 if (ROWS <= 4 && next < last) fetch<ROWS>(a, in, x, rows, next, lane);
-                UNROLL for (uint t = 0; t < PANELS; t++) {
-                    multiply(sums, t, taken, held[b][t], lane);
-                    if (later < last) octets(a, held[b][t], row[t], row_scales[t], later, lane);
-                }
+                multiply(sums, taken, held[b], lane);
+                UNROLL for (uint t = 0; t < PANELS; t++)
+                    if (later < last) panel(a, held[b][t], w, scales, output + 8 * t, later, lane);
                 if (ROWS > 4 && next < last) fetch<ROWS>(a, in, x, rows, next, lane);
             }
         }
-        gather(sums, parts + s * SUMS, lane);
+        gather(sums, parts + s * (ROWS * PANELS * 8), lane);
     }
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    for (uint i = thread_index; i < SUMS; i += simds * 32) {
-        const uint y = i / OUTPUTS, z = output + i % OUTPUTS;
-        if (y >= rows || z >= a.outputs) continue;
-        const ulong at = ulong(first + y) * a.outputs + z;
-        const bool held_before = i == thread_index;
-        const float bias_of = held_before ? offset : a.bias != 0 ? bias[z] : 0.0f;
-        const float earlier = held_before ? before : a.residual != 0 ? residual[at] : 0.0f;
-        dst[at] = activate(total(parts + i, a.slices, SUMS) + bias_of, a.act) + earlier;
+}
+
+template <class Q, class X, class S, uint ROWS, uint PANELS>
+static inline void linear_rows(
+    constant LinearArgs& a, device const uchar* w, device const half* scales, device const float* x, device const float* weight,
+    device const float* shift, device const float* bias, device const float* residual, device float* dst,
+    threadgroup float* parts, threadgroup float2* norms, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
+{
+    const uint OUTPUTS = 8 * PANELS, SUMS = ROWS * OUTPUTS;
+    // Threadgroups of the same outputs come one after the other, so that only the first reads W from memory.
+    const uint first = group.x * ROWS, rows = min(ROWS, a.rows - first);
+    uint output = group.y * a.rounds * OUTPUTS;
+    x += ulong(first) * a.stride;
+
+    // Weights do not wait for x.
+    Q held[HELD(PANELS)][PANELS];
+    const uint begin = simd * a.blocks, end = min(begin + a.blocks, (a.padded + BLOCK - 1) / BLOCK);
+    UNROLL for (uint b = 0; b < HELD(PANELS); b++) {
+        UNROLL for (uint t = 0; t < PANELS; t++)
+            if (begin + b < end) panel(a, held[b][t], w, scales, output + 8 * t, begin + b, lane);
+    }
+    NormShare norm;
+    if (a.norm != NORM_NONE) fetch_norm(a, norm, weight, shift, first_input<ROWS>(simd, lane));
+    uint left = min(a.rounds, (a.outputs - output + OUTPUTS - 1) / OUTPUTS), rounds = min(left, uint(BATCH(ROWS, PANELS)));
+    AFTER_EARLIER;
+    RowShare<ROWS> in;
+    fetch<ROWS>(a, in, x, rows, begin, lane);
+    Addend add = addend(a, bias, residual, sum_of<ROWS, OUTPUTS>(first, output, thread_index), thread_index < rounds * SUMS);
+    if (a.norm != NORM_NONE) normalise<ROWS>(a, in, norm, weight, shift, norms, simd, lane);
+
+    const bool one = a.blocks == 1 && a.slices <= simds; // block of x, which the simdgroup keeps; otherwise there is one round
+    X taken;
+    if (one) take(taken, in, lane);
+    else slices_of_rows<Q, X, S, ROWS, PANELS>(a, held, w, scales, in, x, rows, output, parts, simd, simds, lane);
+    ROLLED for (;;) {
+        ROLLED for (uint i = 0; one && i < rounds; i++) {
+            S sums;
+            clear(sums);
+            multiply(sums, taken, held[0], lane);
+            UNROLL for (uint t = 0; t < PANELS; t++)
+                if (i + 1 < left) panel(a, held[0][t], w, scales, output + (i + 1) * OUTPUTS + 8 * t, begin, lane);
+            gather(sums, parts + (i * SLICES + simd) * SUMS, lane);
+        }
+        threadgroup_barrier(mem_flags::mem_threadgroup);
+        finish_rows<ROWS, OUTPUTS>(a, parts, bias, residual, add, dst, first, output, rounds, thread_index, simds * 32);
+        left -= rounds;
+        if (left == 0) break;
+        output += rounds * OUTPUTS;
+        rounds = min(left, rounds);
+        add = addend(a, bias, residual, sum_of<ROWS, OUTPUTS>(first, output, thread_index), thread_index < rounds * SUMS);
+        threadgroup_barrier(mem_flags::mem_threadgroup); // the sums have been read
     }
 }
 
@@ -388,18 +456,18 @@ static inline void linear_rows(
         uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        TG_ARRAY(float, parts, SLICES * ROWS * PANELS * 8); \
+        TG_ARRAY(float, parts, BATCH(ROWS, PANELS) * SLICES * ROWS * PANELS * 8); \
         TG_ARRAY(float2, norms, SLICES * ROWS); \
         linear_rows<Q, ROWS_##name(ROWS), SUMS_##name<ROWS, PANELS>, ROWS, PANELS>( \
             a, w, scales, x, weight, shift, bias, residual, dst, parts, norms, group, thread_index, simd, simds, lane); \
     }
 
-// One panel where a weight has few outputs, so that all cores have some; four where it has many, for fewer reads of x.
+// Two panels, but one where a weight has few outputs, so that all cores have some.
 #define LINEAR_ALL(name, Q) \
-    LINEAR(name, Q, 1, 1) LINEAR(name, Q, 1, 2) LINEAR(name, Q, 1, 4) \
-    LINEAR(name, Q, 2, 1) LINEAR(name, Q, 2, 2) LINEAR(name, Q, 2, 4) \
-    LINEAR(name, Q, 4, 1) LINEAR(name, Q, 4, 2) LINEAR(name, Q, 4, 4) \
-    LINEAR(name, Q, 8, 1) LINEAR(name, Q, 8, 2) LINEAR(name, Q, 8, 4) \
+    LINEAR(name, Q, 1, 1) LINEAR(name, Q, 1, 2) \
+    LINEAR(name, Q, 2, 1) LINEAR(name, Q, 2, 2) \
+    LINEAR(name, Q, 4, 1) LINEAR(name, Q, 4, 2) \
+    LINEAR(name, Q, 8, 1) LINEAR(name, Q, 8, 2) \
     LINEAR(name, Q, 16, 1) LINEAR(name, Q, 16, 2)
 
 LINEAR_ALL(f32, OctetsF32)
@@ -604,15 +672,19 @@ struct PacketQ4 { uint word; half scale; };
 struct PacketQ8 { uint2 words; half scale; };
 struct PacketPlain { uint4 words; };
 
+static inline ulong packets_from(PacketQ4, constant LinearArgs& a, uint row) { return row_in_panels(row, a.pitch, 16); }
+static inline ulong packets_from(PacketQ8, constant LinearArgs& a, uint row) { return row_in_panels(row, a.pitch, 32); }
+static inline ulong packets_from(PacketPlain, constant LinearArgs& a, uint row) { return ulong(row) * a.pitch; }
+
 // packet reads piece n of the row of W that begins at row, whose scales begin at scales.
 static inline PacketQ4 packet(PacketQ4 p, device const uchar* row, device const half* scales, uint n) {
-    p.word = *reinterpret_cast<device const uint*>(row + 4 * n);
-    p.scale = scales[n / 4];
+    p.word = *reinterpret_cast<device const uint*>(row + n / 4 * 128 + n % 4 * 4);
+    p.scale = scales[scale_in_panels(n / 4)];
     return p;
 }
 static inline PacketQ8 packet(PacketQ8 p, device const uchar* row, device const half* scales, uint n) {
-    p.words = *reinterpret_cast<device const uint2*>(row + 8 * n);
-    p.scale = scales[n / 4];
+    p.words = *reinterpret_cast<device const uint2*>(row + n / 4 * 256 + n % 4 * 8);
+    p.scale = scales[scale_in_panels(n / 4)];
     return p;
 }
 static inline PacketPlain packet(PacketPlain p, device const uchar* row, device const half*, uint n) {
@@ -732,11 +804,11 @@ static inline device const uint4* x_row(constant LinearArgs& a, thread const Til
 }
 template <uint ROWS, uint PARTS, class P>
 static inline device const uchar* w_row(constant LinearArgs& a, thread const Tile<ROWS, PARTS, P>& t, uint e) {
-    return t.w + ulong(min(t.output + e / TILE_PIECES, a.outputs - 1)) * a.pitch;
+    return t.w + packets_from(P(), a, min(t.output + e / TILE_PIECES, a.outputs - 1));
 }
 template <uint ROWS, uint PARTS, class P>
 static inline device const half* scale_row(constant LinearArgs& a, thread const Tile<ROWS, PARTS, P>& t, uint e) {
-    return t.scales + ulong(min(t.output + e / TILE_PIECES, a.outputs - 1)) * a.groups;
+    return t.scales + scales_in_panels(min(t.output + e / TILE_PIECES, a.outputs - 1), a.groups);
 }
 
 // place is where a piece goes in threadgroup memory.

@@ -25,45 +25,62 @@ static inline float lstm_sigmoid(float x) { return 1.0f / (1.0f + exp(-clamp(x, 
 static inline float lstm_tanh(float x) { return 1.0f - 2.0f / (exp(clamp(2.0f * x, -30.0f, 30.0f)) + 1.0f); }
 
 // A row of W_hh times h, a lane's share: rows are whole groups of 32, filled up with zeros, and so is h.
+struct LSTMRow { device const uchar* w; device const half* scales; };
+static inline LSTMRow lstm_plain(constant LSTMArgs& a, device const uchar* w, device const half* scales, uint row) {
+    LSTMRow r;
+    r.w = w + ulong(row) * a.pitch;
+    r.scales = scales;
+    return r;
+}
+static inline LSTMRow lstm_in_panels(constant LSTMArgs& a, device const uchar* w, device const half* scales, uint row, uint size) {
+    LSTMRow r;
+    r.w = w + row_in_panels(row, a.pitch, size);
+    r.scales = scales + scales_in_panels(row, a.scales);
+    return r;
+}
 
 static inline float lstm_dot4(float4 w, float4 h, float sum) {
     return fma(w.w, h.w, fma(w.z, h.z, fma(w.y, h.y, fma(w.x, h.x, sum))));
 }
 
-static inline float lstm_row_f32(constant LSTMArgs& a, device const uchar* w, device const half* scales, device const float4* h, uint lane) {
-    device const float4* row = reinterpret_cast<device const float4*>(w);
+static inline float lstm_row_f32(constant LSTMArgs& a, device const uchar* w, device const half* scales, device const float4* h, uint row, uint lane) {
+    const LSTMRow r = lstm_plain(a, w, scales, row);
+    device const float4* of = reinterpret_cast<device const float4*>(r.w);
     float sum = 0.0f;
-    for (uint i = lane; i < 8 * a.groups; i += 32) sum = lstm_dot4(row[i], h[i], sum);
+    for (uint i = lane; i < 8 * a.groups; i += 32) sum = lstm_dot4(of[i], h[i], sum);
     return sum;
 }
 
-static inline float lstm_row_f16(constant LSTMArgs& a, device const uchar* w, device const half* scales, device const float4* h, uint lane) {
-    device const half4* row = reinterpret_cast<device const half4*>(w);
+static inline float lstm_row_f16(constant LSTMArgs& a, device const uchar* w, device const half* scales, device const float4* h, uint row, uint lane) {
+    const LSTMRow r = lstm_plain(a, w, scales, row);
+    device const half4* of = reinterpret_cast<device const half4*>(r.w);
     float sum = 0.0f;
-    for (uint i = lane; i < 8 * a.groups; i += 32) sum = lstm_dot4(float4(row[i]), h[i], sum);
+    for (uint i = lane; i < 8 * a.groups; i += 32) sum = lstm_dot4(float4(of[i]), h[i], sum);
     return sum;
 }
 
-static inline float lstm_row_q8(constant LSTMArgs& a, device const uchar* w, device const half* scales, device const float4* h, uint lane) {
-    device const uint* row = reinterpret_cast<device const uint*>(w);
+static inline float lstm_row_q8(constant LSTMArgs& a, device const uchar* w, device const half* scales, device const float4* h, uint row, uint lane) {
+    const LSTMRow r = lstm_in_panels(a, w, scales, row, 32);
+    device const uint* of = reinterpret_cast<device const uint*>(r.w);
     float sum = 0.0f;
     for (uint i = lane; i < 8 * a.groups; i += 32) {
-        const uint q = row[i];
+        const uint q = of[i / 8 * 64 + i % 8];
         const float4 v = float4(float(int(q << 24) >> 24), float(int(q << 16) >> 24), float(int(q << 8) >> 24), float(int(q) >> 24));
-        sum = fma(float(scales[i / 8]), lstm_dot4(v, h[i], 0.0f), sum);
+        sum = fma(float(r.scales[scale_in_panels(i / 8)]), lstm_dot4(v, h[i], 0.0f), sum);
     }
     return sum;
 }
 
-static inline float lstm_row_q4(constant LSTMArgs& a, device const uchar* w, device const half* scales, device const float4* h, uint lane) {
-    device const uint* row = reinterpret_cast<device const uint*>(w);
+static inline float lstm_row_q4(constant LSTMArgs& a, device const uchar* w, device const half* scales, device const float4* h, uint row, uint lane) {
+    const LSTMRow r = lstm_in_panels(a, w, scales, row, 16);
+    device const uint* of = reinterpret_cast<device const uint*>(r.w);
     float sum = 0.0f;
     for (uint i = lane; i < 4 * a.groups; i += 32) {
-        const uint q = row[i];
+        const uint q = of[i / 4 * 32 + i % 4];
         const float4 v = float4(float(q & 15), float((q >> 4) & 15), float((q >> 8) & 15), float((q >> 12) & 15));
         const float4 u = float4(float((q >> 16) & 15), float((q >> 20) & 15), float((q >> 24) & 15), float(q >> 28));
         const float4 eight = float4(8.0f, 8.0f, 8.0f, 8.0f);
-        sum = fma(float(scales[i / 4]), lstm_dot4(u - eight, h[2 * i + 1], lstm_dot4(v - eight, h[2 * i], 0.0f)), sum);
+        sum = fma(float(r.scales[scale_in_panels(i / 4)]), lstm_dot4(u - eight, h[2 * i + 1], lstm_dot4(v - eight, h[2 * i], 0.0f)), sum);
     }
     return sum;
 }
@@ -127,7 +144,7 @@ kernel void NAME(                                                               
     if (finishes) u = lstm_unit(a, gates, residual, state, unit);                                                    \
     for (uint i = simd; i < 4 * a.units && a.step > 0; i += simds) {                                                 \
         const uint row = (i % 4) * a.hidden + min(group * a.units + i / 4, a.hidden - 1);                            \
-        const float sum = simd_sum(ROW(a, w + ulong(row) * a.pitch, scales + row * a.scales, h, lane));              \
+        const float sum = simd_sum(ROW(a, w, scales, h, row, lane));                                                \
         if (lane == 0) sums[i] = sum;                                                                                \
     }                                                                                                                \
     threadgroup_barrier(mem_flags::mem_threadgroup);                                                                 \

@@ -19,7 +19,7 @@ func attentionRows() []row {
 				attentionRow(kern.Attention{Rows: keys, Keys: keys, Heads: heads, HeadDim: dim}, 1, true))
 		}
 	}
-	for _, keys := range []int{1, 3, 5, 31, 32, 33, 66} { // as models have them: what is next to each other is at fours
+	for _, keys := range []int{1, 3, 5, 16, 17, 31, 32, 33, 66} { // as models have them: what is next to each other is at fours
 		for _, biased := range []bool{false, true} {
 			rows = append(rows, attentionRow(kern.Attention{Rows: 3, Keys: keys, Heads: 2, HeadDim: 64}, 4, biased))
 		}
@@ -84,6 +84,7 @@ func causalRows() []row {
 		{layers: 1, rows: 3, heads: 1, dim: 64, prefix: 67, variations: 2, appends: []int{15, 17, 66, 1}},
 		{layers: 1, rows: 7, heads: 1, dim: 64, prefix: 480, variations: 7, spare: 1, appends: []int{1, 1}},
 		{layers: 1, rows: 14, heads: 1, dim: 64, prefix: 512, variations: 7, spare: 1, appends: []int{1, 1}},
+		{layers: 1, rows: 3, heads: 1, dim: 64, prefix: 450, variations: 3, appends: []int{70, 1}},
 		{layers: 1, rows: 1, heads: 1, dim: 64, appends: []int{64, 64, 1}},
 	} {
 		for _, h.precision = range []kern.Precision{kern.F32, kern.F16, kern.Q8} {

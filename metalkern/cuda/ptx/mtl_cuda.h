@@ -246,6 +246,10 @@ MK_REDUCE(simd_sum, a + b) MK_REDUCE(simd_product, a * b)
 MK_REDUCE(simd_max, a < b ? b : a) MK_REDUCE(simd_min, b < a ? b : a)
 MK_REDUCE(simd_and, a & b) MK_REDUCE(simd_or, a | b) MK_REDUCE(simd_xor, a ^ b)
 #undef MK_REDUCE
+// For integers there is an instruction.
+MK_INLINE uint simd_sum(uint a) { return __reduce_add_sync(MK_LANES, a); }
+MK_INLINE uint simd_max(uint a) { return __reduce_max_sync(MK_LANES, a); }
+MK_INLINE uint simd_min(uint a) { return __reduce_min_sync(MK_LANES, a); }
 MK_INLINE bool simd_all(bool v) { return __all_sync(MK_LANES, v); }
 MK_INLINE bool simd_any(bool v) { return __any_sync(MK_LANES, v); }
 template <class T> MK_INLINE T simd_prefix_inclusive_sum(T v) {
@@ -406,18 +410,19 @@ MK_INLINE void strip(QuarterHalf& q, uint i, float* to, uint stride) {
 		*reinterpret_cast<float2*>(to + lane / 4 * stride + 8 * j + lane % 4 * 2) = float2(q.sums[i / 2][j][i % 2 * 2], q.sums[i / 2][j][i % 2 * 2 + 1]);
 }
 
-// The few rows of linear.metal in the units' own shape. Its octets of W lie as mma wants its right operand, of 16 inputs by 8
-// outputs, when inputs are taken in the order in which lanes have them: two products of a group, each of four of a lane's eight
-// inputs. Rows of x are the left operand, in halves as linear_prepare makes them, but block by block: times a power of two,
-// and beside weights of 16 bits in two parts. A lane is left with columns 2·(l%4) and the next of row l/4, and of row l/4 + 8.
+// The few rows of linear.metal in the units' own shape. Its octets of W lie as mma wants its left operand, of 16 outputs by 16
+// inputs, when inputs are taken in the order in which lanes have them: two panels above each other, two products of a group,
+// each of four of a lane's eight inputs. Eight rows of x are the right operand, in halves as linear_prepare makes them, but block
+// by block: times a power of two, and beside weights of 16 bits in two parts. A lane is left with outputs l/4 of both panels, of
+// rows 2·(l%4) and the next.
 #define MK_FRAGMENTS
 template <uint ROWS> struct RowShare;
 template <uint ROWS, int PARTS, bool APART> struct HalfRows { // APART: inputs i and i+4 are a pair, otherwise neighbours are
 	static constexpr uint sets = ROWS > 8 ? 2 : 1, of_set = ROWS > 8 ? 8 : ROWS, pieces = of_set > 1 ? of_set / 2 : 1;
 	uint pairs[PARTS][sets][4][4]; // of row l/4, by group
-	float unscale[sets];
+	float unscale[sets][2];        // of the lane's rows of the result
 };
-template <uint ROWS, uint PANELS> struct FragmentSums { float of[PANELS][ROWS > 8 ? 4 : 2]; };
+template <uint ROWS, uint PANELS> struct FragmentSums { float of[PANELS][ROWS > 8 ? 4 : 2]; }; // by row
 
 template <uint ROWS, uint PANELS> MK_INLINE void clear(FragmentSums<ROWS, PANELS>& sums) {
 #pragma unroll
@@ -449,7 +454,9 @@ template <uint ROWS, int PARTS, bool APART> MK_INLINE void take(HalfRows<ROWS, P
 		largest = fmaxf(largest, simd_shuffle_xor(largest, ushort(2)));
 		const uint exponent = clamp(as_type<uint>(largest) >> 23, 16u, 254u);
 		const float scale = as_type<float>((268u - exponent) << 23);
-		rows.unscale[s] = as_type<float>((exponent - 14u) << 23);
+		const float unscale = as_type<float>((exponent - 14u) << 23);
+#pragma unroll
+		for (uint i = 0; i < 2; i++) rows.unscale[s][i] = simd_shuffle(unscale, ushort((lane % 4 * 2 + i) % H::of_set * 4));
 #pragma unroll
 		for (uint p = 0; p < H::pieces; p++)
 #pragma unroll
@@ -476,10 +483,10 @@ MK_INLINE void multiply_16x8(float (&sums)[4], const uint (&above)[4], const uin
 MK_INLINE uint less(uint pair, uint what) { uint r; asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(r) : "r"(pair), "r"(what)); return r; }
 MK_INLINE uint sixteenth(uint pair) { uint r; asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(r) : "r"(pair), "r"(0x2c002c00), "r"(0xd480d480)); return r; }
 MK_INLINE void pairs_of(uint (&pairs)[4], uint word) {
-	pairs[0] = less((word & 0x000f000f) | 0x64006400, 0x64086408);
-	pairs[1] = sixteenth((word & 0x00f000f0) | 0x64006400);
-	pairs[2] = less((word >> 8 & 0x000f000f) | 0x64006400, 0x64086408);
-	pairs[3] = sixteenth((word >> 8 & 0x00f000f0) | 0x64006400);
+	pairs[0] = less(masked(word, 0x000f000f, 0x64006400), 0x64086408);
+	pairs[1] = sixteenth(masked(word, 0x00f000f0, 0x64006400));
+	pairs[2] = less(masked(word >> 8, 0x000f000f, 0x64006400), 0x64086408);
+	pairs[3] = sixteenth(masked(word >> 8, 0x00f000f0, 0x64006400));
 }
 MK_INLINE void pairs_of(uint (&pairs)[4], uint2 words) {
 	const uint low = words.x ^ 0x80808080, high = words.y ^ 0x80808080;
@@ -492,54 +499,56 @@ MK_INLINE void pairs_of(uint (&pairs)[4], uint4 words) {
 	pairs[0] = words.x, pairs[1] = words.y, pairs[2] = words.z, pairs[3] = words.w;
 }
 
+MK_INLINE float scale_of(const uint2& scales, uint g) {
+	const half2 two = as_type<half2>(g < 2 ? scales.x : scales.y);
+	return float(g % 2 == 0 ? two.x : two.y);
+}
+
 template <uint ROWS, uint PANELS, int PARTS, bool APART, class Q>
-MK_INLINE void multiply(FragmentSums<ROWS, PANELS>& sums, uint panel, const HalfRows<ROWS, PARTS, APART>& rows, const Q& w, uint lane) {
+MK_INLINE void multiply(FragmentSums<ROWS, PANELS>& sums, const HalfRows<ROWS, PARTS, APART>& rows, const Q (&w)[PANELS], uint lane) {
 	typedef HalfRows<ROWS, PARTS, APART> H;
-	// The scales of the lane's two columns; a column's lane has them.
-	uint2 scales[2];
-	if constexpr (PARTS == 1) {
-		scales[0] = simd_shuffle(w.scales, ushort(lane % 4 * 8));
-		scales[1] = simd_shuffle(w.scales, ushort(lane % 4 * 8 + 4));
-	}
-	float block[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+	float block[H::sets][4] = {};
 #pragma unroll
 	for (uint g = 0; g < 4; g++) {
-		uint right[4];
-		pairs_of(right, w.words[g]);
-		float products[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+		uint left[2][4] = {};
 #pragma unroll
-		for (int part = PARTS - 1; part >= 0; part--) {
-			uint left[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}};
+		for (uint t = 0; t < PANELS; t++) pairs_of(left[t], w[t].words[g]);
 #pragma unroll
-			for (uint s = 0; s < H::sets; s++)
+		for (uint s = 0; s < H::sets; s++) {
+			float products[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+			float (&to)[4] = PARTS == 1 ? products : block[s];
 #pragma unroll
-				for (uint i = 0; i < 4; i++) left[s][i] = rows.pairs[part][s][g][i];
-			float (&to)[4] = PARTS == 1 ? products : block;
-			multiply_16x8(to, left[0], left[1], 0, right[0], right[1]);
-			multiply_16x8(to, left[0], left[1], 1, right[2], right[3]);
-		}
-		if (PARTS == 1) {
+			for (int part = PARTS - 1; part >= 0; part--) {
+				const uint (&right)[4] = rows.pairs[part][s][g];
+				multiply_16x8(to, left[0], left[1], 0, right[0], right[1]);
+				multiply_16x8(to, left[0], left[1], 1, right[2], right[3]);
+			}
+			if constexpr (PARTS == 1) {
 #pragma unroll
-			for (uint i = 0; i < (ROWS > 8 ? 4 : 2); i++) {
-				const half2 two = as_type<half2>(g < 2 ? scales[i % 2].x : scales[i % 2].y);
-				block[i] = fmaf(products[i], float(g % 2 == 0 ? two.x : two.y), block[i]);
+				for (uint i = 0; i < 2 * PANELS; i++) block[s][i] = fmaf(products[i], scale_of(w[i / 2].scales, g), block[s][i]);
 			}
 		}
 	}
 #pragma unroll
-	for (uint i = 0; i < (ROWS > 8 ? 4 : 2); i++) sums.of[panel][i] = fmaf(block[i], rows.unscale[i / 2], sums.of[panel][i]);
+	for (uint i = 0; i < 2 * PANELS; i++)
+#pragma unroll
+		for (uint s = 0; s < H::sets; s++) {
+			float& sum = sums.of[i / 2][2 * s + i % 2];
+			sum = fmaf(block[s][i], rows.unscale[s][i % 2], sum);
+		}
 }
 
 template <uint ROWS, uint PANELS> MK_INLINE void gather(const FragmentSums<ROWS, PANELS>& sums, float* to, uint lane) {
-	if (lane / 4 >= ROWS) return;
 #pragma unroll
-	for (uint t = 0; t < PANELS; t++)
+	for (uint i = 0; i < (ROWS > 8 ? 4 : 2); i++) {
+		const uint row = i / 2 * 8 + lane % 4 * 2 + i % 2;
 #pragma unroll
-		for (uint s = 0; s < (ROWS > 8 ? 2 : 1); s++)
-			*reinterpret_cast<float2*>(to + (lane / 4 + 8 * s) * PANELS * 8 + 8 * t + lane % 4 * 2) = float2(sums.of[t][2 * s], sums.of[t][2 * s + 1]);
+		for (uint t = 0; t < PANELS; t++)
+			if (row < ROWS) to[row * PANELS * 8 + 8 * t + lane / 4] = sums.of[t][i];
+	}
 }
 
-// causal.metal's 2^x in one instruction.
+// 2^x in one instruction.
 #define MK_POWER
 MK_INLINE float power(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
 
@@ -588,34 +597,37 @@ template <bool TURNED, class R, uint N> MK_INLINE void product(R& out, LeftHalf<
 	}
 }
 
-// causal.metal's way through a block of a step by the units, 32 columns with eight queries at once: scores are keys·queries, 16×8
-// sums of 16 products, and the sums values·shares. Which of a head's elements are a unit's k-th is free as long as both
-// operands agree, so lane 4·g + t holds whole eights: of keys the eights t and t + 4 of columns g, g+8, …, and of values
-// the eight g of columns 2·t, 2·t+1, 2·t+8, …. Of a result it has rows g and g+8, and of the queries 2·t and the next.
-// Queries and shares are two halves each, as above; a query times the scale must be one that halves hold, below 65,504.
+// causal.metal's way through a block of a step by the units, 32 columns with eight queries at once: scores are queries·keys, 16×8
+// sums of 16 products, and the sums shares·values. Queries and shares are two halves each, as above: rows 0 to 7 of the left
+// operand are what the first rounds to, rows 8 to 15 what it rounds away, and the two halves of a result are added up. Which
+// of a head's elements are a unit's k-th is free as long as both operands agree, so lane 4·g + t holds whole eights: of keys
+// the eights t and t + 4 of columns g, g+8, …, and of values the eight g of columns 2·t, 2·t+1, 2·t+8, …. Of a result it has
+// query g and columns 2·t, 2·t+1, …, in the very places where the shares go, or elements 16·t to 16·t+15 of the sums. A query
+// times the scale must be one that halves hold, below 65,504.
 #define MK_STEP_UNITS
-template <class W> struct StepUnits { W keys[8], values[8]; float key_scale[4], value_scale[4]; };
-struct UnitQueries { uint most[4][2], rest[4][2]; };
+template <class W> struct StepUnits { W keys[8], values[8]; float key_scale[8], value_scale[8]; };
+struct UnitQueries { uint place, of[4][4]; };
 
 MK_INLINE uint unit_key(uint i, uint lane) { return i / 4 * 16 + i / 2 % 2 * 8 + lane / 4; }
 MK_INLINE uint unit_value(uint i, uint lane) { return i / 4 * 16 + i / 2 % 2 * 8 + lane % 4 * 2 + i % 2; }
 template <class W> MK_INLINE constexpr bool unit_scaled(const StepUnits<W>&) { return sizeof(W) == 8; }
 
+// Places are counted in 32 bits from where a head begins, which is the same for all lanes.
 template <class H, class W> MK_INLINE void step_ask(H h, uint first, uint count, StepUnits<W>& ahead, uint lane) {
-	const int last = int(max(count, 1u)) - 1;
-	const W* keys[2] = {reinterpret_cast<const W*>(h.keys) + (ulong(lane % 4) * h.capacity + first)};
-	keys[1] = keys[0] + 4 * ulong(h.capacity);
-	const W* values = reinterpret_cast<const W*>(h.values) + (8 * ulong(first) + lane / 4);
-	// min(a + b, last) is min(a, last - b) + b: what is known of a place stays in the instruction.
-#pragma unroll
-	for (uint i = 0; i < 8; i++) ahead.keys[i] = (keys[i % 2] + min(int(lane / 4), last - int(unit_key(i, 0))))[unit_key(i, 0)];
+	const uint last = max(count, 1u) - 1;
+	const char *keys = reinterpret_cast<const char*>(h.keys), *values = reinterpret_cast<const char*>(h.values);
+	const char* more = keys + 4 * sizeof(W) * ulong(h.capacity);
+	const uint key = lane % 4 * h.capacity + first, value = 8 * first + lane / 4;
 #pragma unroll
 	for (uint i = 0; i < 8; i++)
-		ahead.values[i] = (values + 8 * long(min(int(lane % 4 * 2), last - int(unit_value(i, 0)))))[8 * unit_value(i, 0)];
+		ahead.keys[i] = *reinterpret_cast<const W*>((i % 2 == 0 ? keys : more) + uint(sizeof(W)) * (key + min(unit_key(i, lane), last)));
+#pragma unroll
+	for (uint i = 0; i < 8; i++)
+		ahead.values[i] = *reinterpret_cast<const W*>(values + uint(sizeof(W)) * (value + 8 * min(unit_value(i, lane), last)));
 	if (unit_scaled(ahead)) {
 #pragma unroll
-		for (uint i = 0; i < 4; i++) {
-			const uint column = first + min(8 * i + lane / 4, uint(last));
+		for (uint i = 0; i < 8; i++) {
+			const uint column = first + min(unit_value(i, lane), last);
 			ahead.key_scale[i] = h.key_scales[column];
 			ahead.value_scale[i] = h.value_scales[column];
 		}
@@ -624,19 +636,17 @@ template <class H, class W> MK_INLINE void step_ask(H h, uint first, uint count,
 
 // A new column: the same eights as of an old one.
 MK_INLINE float largest_of(float4 v) { return fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w))); }
-struct UnitNew { float4 v[3][2]; };
-template <class A> MK_INLINE void step_ask_new(const A& a, const float* query, UnitNew& fresh, uint lane) {
+template <class W> struct UnitNew { float4 v[3][2]; W packed[3]; float scale[2]; };
+template <class A, class W> MK_INLINE void step_ask_new(const A& a, const float* query, UnitNew<W>& fresh, uint lane) {
 	const uint width = 64 * a.heads, g = lane / 4, t = lane % 4;
 	const uint from[3] = {width + 8 * t, width + 8 * (t + 4), 2 * width + 8 * g};
 #pragma unroll
 	for (int i = 0; i < 6; i++) fresh.v[i / 2][i % 2] = *reinterpret_cast<const float4*>(query + from[i / 2] + i % 2 * 4);
 }
 
-template <class A, class C, class W>
-MK_INLINE void step_grow(const A& a, C* numbers, float* scales, const UnitNew& fresh, uint index, uint last, StepUnits<W>& ahead, uint lane) {
-	const uint g = lane / 4, t = lane % 4;
+template <class C, class W> MK_INLINE void step_grow(const C*, UnitNew<W>& fresh, uint last, StepUnits<W>& ahead, uint lane) {
 	decltype(eight(W())) e[3];
-	float most[3], inverse[2] = {1.0f, 1.0f}, scale[2] = {1.0f, 1.0f};
+	float most[3], inverse[2] = {1.0f, 1.0f};
 #pragma unroll
 	for (int i = 0; i < 3; i++) {
 		e[i].a = fresh.v[i][0];
@@ -651,44 +661,56 @@ MK_INLINE void step_grow(const A& a, C* numbers, float* scales, const UnitNew& f
 #pragma unroll
 		for (int i = 0; i < 2; i++) {
 			inverse[i] = most[i] > 0.0f ? 127.0f / most[i] : 0.0f;
-			scale[i] = most[i] / 127.0f;
+			fresh.scale[i] = most[i] / 127.0f;
 		}
 	}
-	W packed[3];
-	for (int i = 0; i < 3; i++) pack(e[i], inverse[i / 2], packed[i]);
-	const ulong size = 64 * ulong(a.capacity);
-	C* keys = numbers + 2 * index * size;
-	if (g == 0) {
-		*reinterpret_cast<W*>(keys + 8 * (ulong(t) * a.capacity + a.column)) = packed[0];
-		*reinterpret_cast<W*>(keys + 8 * (ulong(t + 4) * a.capacity + a.column)) = packed[1];
-	}
-	if (t == 0) *reinterpret_cast<W*>(keys + size + 8 * (8 * ulong(a.column) + g)) = packed[2];
+	for (int i = 0; i < 3; i++) pack(e[i], inverse[i / 2], fresh.packed[i]);
+	// Places behind it, which no query sees, keep what was asked for, copies of the column before, if there is one.
 #pragma unroll
 	for (uint i = 0; i < 8; i++) {
-		if (unit_key(i, lane) >= last) ahead.keys[i] = packed[i % 2];
-		if (unit_value(i, lane) >= last) ahead.values[i] = packed[2];
+		if (last != 0 && i / 2 != last / 8) continue;
+		if (unit_key(i, lane) >= last) ahead.keys[i] = fresh.packed[i % 2];
+		if (unit_value(i, lane) >= last) ahead.values[i] = fresh.packed[2];
 	}
 	if (unit_scaled(ahead)) {
-		float* to = scales + 2 * ulong(index) * a.capacity + a.column;
-		if (lane == 0) to[0] = scale[0];
-		if (lane == 0) to[a.capacity] = scale[1];
 #pragma unroll
-		for (uint i = 0; i < 4; i++) {
-			if (8 * i + g < last) continue;
-			ahead.key_scale[i] = scale[0];
-			ahead.value_scale[i] = scale[1];
+		for (uint i = 0; i < 8; i++) {
+			if (unit_value(i, lane) < last) continue;
+			ahead.key_scale[i] = fresh.scale[0];
+			ahead.value_scale[i] = fresh.scale[1];
 		}
 	}
 }
 
-MK_INLINE void step_queries(UnitQueries& q, const float* from, uint pitch, uint rows, float scale, float*, uint thread_index, uint) {
-	const uint lane = thread_index % 32, g = lane / 4, t = lane % 4;
-	const float4* query = reinterpret_cast<const float4*>(from + min(g, rows - 1) * pitch + 8 * t);
-	const float4 v[4] = {query[0] * scale, query[1] * scale, query[8] * scale, query[9] * scale};
+template <class A, class C, class W>
+MK_INLINE void step_keep(const A& a, C* numbers, float* scales, const UnitNew<W>& fresh, uint index, uint lane) {
+	const uint g = lane / 4, t = lane % 4;
+	const ulong size = 64 * ulong(a.capacity);
+	C* keys = numbers + 2 * index * size;
+	if (g == 0) {
+		*reinterpret_cast<W*>(keys + 8 * (ulong(t) * a.capacity + a.column)) = fresh.packed[0];
+		*reinterpret_cast<W*>(keys + 8 * (ulong(t + 4) * a.capacity + a.column)) = fresh.packed[1];
+	}
+	if (t == 0) *reinterpret_cast<W*>(keys + size + 8 * (8 * ulong(a.column) + g)) = fresh.packed[2];
+	if (sizeof(W) == 8 && lane == 0) {
+		float* to = scales + 2 * ulong(index) * a.capacity + a.column;
+		to[0] = fresh.scale[0];
+		to[a.capacity] = fresh.scale[1];
+	}
+}
+
+// Where they are is found out before the wait.
+MK_INLINE void step_point(UnitQueries& q, uint pitch, uint rows, uint lane) {
+	q.place = min(lane / 4, rows - 1) * pitch + 8 * (lane % 4);
+	asm volatile("" : "+r"(q.place));
+}
+MK_INLINE void step_queries(UnitQueries& q, const float* from, uint, uint, float scale, float*, uint, uint) {
+	const float4* at = reinterpret_cast<const float4*>(from + q.place);
+	const float4 v[4] = {at[0] * scale, at[1] * scale, at[8] * scale, at[9] * scale};
 #pragma unroll
 	for (int i = 0; i < 4; i++) {
-		split(v[i].x, v[i].y, q.most[i][0], q.rest[i][0]);
-		split(v[i].z, v[i].w, q.most[i][1], q.rest[i][1]);
+		split(v[i].x, v[i].y, q.of[i][0], q.of[i][1]);
+		split(v[i].z, v[i].w, q.of[i][2], q.of[i][3]);
 	}
 }
 
@@ -700,9 +722,14 @@ MK_INLINE uint two_halves(uint2 w, int i) {
 	asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(v) : "r"(both), "r"(0x64806480u));
 	return v;
 }
-MK_INLINE void multiply_unit(float (&d)[4], const uint (&a)[4], const uint (&b)[2]) {
+MK_INLINE void multiply_unit(float (&d)[4], const uint (&a)[4], uint b0, uint b1) {
 	asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-		: "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+		: "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+// Over the four lanes of a query.
+MK_INLINE float largest_of_four(float x) {
+	x = fmaxf(x, simd_shuffle_xor(x, ushort(1)));
+	return fmaxf(x, simd_shuffle_xor(x, ushort(2)));
 }
 
 template <class C, class W>
@@ -710,76 +737,62 @@ MK_INLINE void step_part(
 	const C*, const UnitQueries& q, uint row, uint rows, uint count, uint span, StepUnits<W>& ahead, float2* both, float2* sums, uint lane)
 {
 	const uint g = lane / 4, t = lane % 4;
-	float s[2][4] = {}, rest[2][4] = {};
+	float s[4][4] = {}, share[8], top = -1e30f, total = 0.0f, unit = 1.0f, inverse = 1.0f;
 #pragma unroll
 	for (int k = 0; k < 4; k++) {
 #pragma unroll
-		for (int m = 0; m < 2; m++) {
-			const W &upper = ahead.keys[4 * m + k / 2], &lower = ahead.keys[4 * m + 2 + k / 2];
-			const int i = k % 2 * 2;
-			const uint keys[4] = {two_halves(upper.words, i), two_halves(lower.words, i), two_halves(upper.words, i + 1), two_halves(lower.words, i + 1)};
-			multiply_unit(rest[m], keys, q.rest[k]);
-			multiply_unit(s[m], keys, q.most[k]);
+		for (int i = 0; i < 4; i++) {
+			const W& w = ahead.keys[2 * i + k / 2];
+			multiply_unit(s[i], q.of[k], two_halves(w.words, k % 2 * 2), two_halves(w.words, k % 2 * 2 + 1));
 		}
 	}
-	float unit = 1.0f, inverse = 1.0f;
 	if (unit_scaled(ahead)) {
-		unit = max(max(max(ahead.value_scale[0], ahead.value_scale[1]), max(ahead.value_scale[2], ahead.value_scale[3])), 1e-30f);
-		for (uint mask = 4; mask < 32; mask *= 2) unit = max(unit, simd_shuffle_xor(unit, ushort(mask)));
+		unit = 1e-30f;
+#pragma unroll
+		for (int i = 0; i < 8; i++) unit = fmaxf(unit, ahead.value_scale[i]);
+		unit = largest_of_four(unit);
 		inverse = 1.0f / unit;
 	}
 #pragma unroll
-	for (int i = 0; i < 2; i++) {
-		float top = -1e30f, total = 0.0f;
-#pragma unroll
-		for (uint k = 0; k < 4; k++) {
-			float& score = s[k / 2][k % 2 * 2 + i];
-			score += rest[k / 2][k % 2 * 2 + i];
-			if (unit_scaled(ahead)) score *= ahead.key_scale[k];
-			if (8 * k + g >= count) score = -INFINITY;
-			top = fmaxf(top, score);
-		}
-		for (uint mask = 4; mask < 32; mask *= 2) top = fmaxf(top, simd_shuffle_xor(top, ushort(mask)));
-#pragma unroll
-		for (uint k = 0; k < 4; k++) {
-			float& share = s[k / 2][k % 2 * 2 + i];
-			share = power(share - top);
-			total += share;
-			if (unit_scaled(ahead)) share *= ahead.value_scale[k] * inverse;
-		}
-		for (uint mask = 4; mask < 32; mask *= 2) total += simd_shuffle_xor(total, ushort(mask));
-		const uint r = 2 * t + i;
-		if (g == 0 && r - row < rows) both[r * span] = float2(top, total);
+	for (uint i = 0; i < 8; i++) {
+		share[i] = s[i / 2][i % 2] + s[i / 2][2 + i % 2];
+		if (unit_scaled(ahead)) share[i] *= ahead.key_scale[i];
+		if (unit_value(i, lane) >= count) share[i] = -INFINITY;
+		top = fmaxf(top, share[i]);
 	}
-	float o[4][4] = {};
+	top = largest_of_four(top);
+#pragma unroll
+	for (uint i = 0; i < 8; i++) {
+		share[i] = power(share[i] - top);
+		total += share[i];
+		if (unit_scaled(ahead)) share[i] *= ahead.value_scale[i] * inverse;
+	}
+	total += simd_shuffle_xor(total, ushort(1));
+	total += simd_shuffle_xor(total, ushort(2));
+	float o[8][4] = {};
 #pragma unroll
 	for (int k = 0; k < 2; k++) {
-		uint most[2], least[2];
+		uint shares[4];
+		split(share[4 * k], share[4 * k + 1], shares[0], shares[1]);
+		split(share[4 * k + 2], share[4 * k + 3], shares[2], shares[3]);
 #pragma unroll
-		for (int h = 0; h < 2; h++) {
-			split(s[k][2 * h], s[k][2 * h + 1], most[h], least[h]);
-			most[h] = turned_bits(most[h]);
-			least[h] = turned_bits(least[h]);
-		}
-#pragma unroll
-		for (int e = 0; e < 4; e++) {
+		for (int e = 0; e < 8; e++) {
 			const int order = e % 2 == 0 ? 0x5410 : 0x7632;
-			uint values[4];
+			uint pairs[2];
 #pragma unroll
-			for (int i = 0; i < 4; i++) {
-				const W &left = ahead.values[4 * k + i / 2 * 2], &right = ahead.values[4 * k + i / 2 * 2 + 1];
-				values[i] = __byte_perm(two_halves(left.words, e / 2 + i % 2 * 2), two_halves(right.words, e / 2 + i % 2 * 2), order);
+			for (int h = 0; h < 2; h++) {
+				const W &left = ahead.values[4 * k + 2 * h], &right = ahead.values[4 * k + 2 * h + 1];
+				pairs[h] = __byte_perm(two_halves(left.words, e / 2), two_halves(right.words, e / 2), order);
 			}
-			multiply_unit(o[e], values, least);
-			multiply_unit(o[e], values, most);
+			multiply_unit(o[e], shares, pairs[0], pairs[1]);
 		}
 	}
+	if (g - row >= rows) return;
+	if (t == 0) both[g * span] = float2(top, total);
+	float4* to = reinterpret_cast<float4*>(sums + g * span * 32 + 8 * t);
 #pragma unroll
-	for (int i = 0; i < 2; i++) {
-		const uint r = 2 * t + i;
-		if (r - row >= rows) continue;
-		float4* to = reinterpret_cast<float4*>(sums + r * span * 32 + 4 * g);
-		to[0] = float4(o[0][i], o[1][i], o[2][i], o[3][i]) * unit;
-		to[1] = float4(o[0][2 + i], o[1][2 + i], o[2][2 + i], o[3][2 + i]) * unit;
+	for (int i = 0; i < 4; i++) {
+		const int e = i % 2 * 4, n = i / 2;
+		to[i] = float4(o[e][n] + o[e][n + 2], o[e + 1][n] + o[e + 1][n + 2], o[e + 2][n] + o[e + 2][n + 2], o[e + 3][n] + o[e + 3][n + 2]) * unit;
 	}
 }
