@@ -1,11 +1,11 @@
 // Linear: dst[r] = act(norm(x[r])·Wᵀ + bias) + residual[r], in two ways, by the number of rows alone:
 //
 //	up to 48   linear_<weight>_<rows>x<panels>: a simdgroup multiplies <rows> rows with <panels> of 8 outputs, in a slice of
-//	           their inputs; its threadgroup, which has all slices, adds them
+//	           their inputs, then with the next; its threadgroup, which has all slices, adds them
 //	more       linear_prepare_<number>, then linear_tile_<weight>_<rows>: <rows> rows by 64 outputs of 8×8 matrices
 //
-// W is as metalkern's matrix.go lays it out: rows at 16 bytes, filled up with zeros to whole groups of 32 inputs. A sum's
-// order depends on K and the weight's kind, not on <rows> or <panels>.
+// W is as metalkern's matrix.go lays it out: rows filled up with zeros to whole groups of 32 inputs, those of 8 and 4 bits in
+// panels. A sum's order depends on K and the weight's kind, not on <rows> or <panels>.
 
 struct LinearArgs {
     uint rows; uint outputs; uint inputs;
@@ -67,21 +67,32 @@ struct OctetsF16 { uint4 words[GROUPS]; };
 struct OctetsF32 { float4 values[GROUPS][2]; };
 
 // first_octet is where a lane's first octet lies, in a block of the panel of which output is the first; octet reads the g-th.
-// In panels the eight rows' octets of a group are neighbours. Of outputs that rows beside them do not have they read the last.
-template <class Q> static inline device const uchar* first_octet(thread const Q&, constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane, uint size) {
-    return w + ulong(min(output + lane / 4, a.outputs - 1)) * a.pitch + size * (4 * GROUPS * block + lane % 4);
-}
-static inline device const uchar* first_octet(thread const OctetsQ4&, constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane) {
+// In panels the eight rows' octets of a group are neighbours. Rows beside each other may end within a panel: what follows is
+// the last again.
+static inline device const uchar* first_octet(
+    thread const OctetsQ4&, constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane)
+{
     return w + ulong(output / 8) * (8 * a.pitch) + 128 * GROUPS * block + 4 * lane;
 }
-static inline device const uchar* first_octet(thread const OctetsQ8&, constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane) {
+static inline device const uchar* first_octet(
+    thread const OctetsQ8&, constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane)
+{
     return w + ulong(output / 8) * (8 * a.pitch) + 256 * GROUPS * block + 8 * lane;
 }
-static inline device const uchar* first_octet(thread const OctetsF16& o, constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane) {
-    return first_octet(o, a, w, output, block, lane, 16);
+static inline device const uchar* in_row(
+    constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane, uint octet)
+{
+    return w + ulong(min(output + lane / 4, a.outputs - 1)) * a.pitch + octet * (4 * GROUPS * block + lane % 4);
 }
-static inline device const uchar* first_octet(thread const OctetsF32& o, constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane) {
-    return first_octet(o, a, w, output, block, lane, 32);
+static inline device const uchar* first_octet(
+    thread const OctetsF16&, constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane)
+{
+    return in_row(a, w, output, block, lane, 16);
+}
+static inline device const uchar* first_octet(
+    thread const OctetsF32&, constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane)
+{
+    return in_row(a, w, output, block, lane, 32);
 }
 static inline void octet(thread OctetsQ4& o, uint g, device const uchar* first, bool there) {
     o.words[g] = there ? *reinterpret_cast<device const uint*>(first + 128 * g) : 0;
@@ -338,7 +349,7 @@ static inline void finish_rows(
     }
 }
 
-// slices_of_rows multiplies a simdgroup's slices of several blocks, or several slices, and gathers their sums.
+// slices_of_rows multiplies what a simdgroup has in a round, where that is more than one block, and gathers the sums of each slice.
 template <class Q, class X, class S, uint ROWS, uint PANELS>
 static inline void slices_of_rows(
     constant LinearArgs& a, thread Q (&held)[HELD(PANELS)][PANELS], device const uchar* w, device const half* scales,
