@@ -18,7 +18,6 @@ func TestDefines(t *testing.T) {
 		{"sample", "SAMPLE_SIMDGROUPS", sampleThreads / simdWidth},
 		{"rvq", "RVQ_ROWS", rvqRows},
 		{"rvq", "RVQ_SIMDGROUPS", rvqThreads / simdWidth},
-		{"linear", "TILE_OUTPUTS", tileOutputs},
 		{"linear", "BLOCK", blockInputs},
 		{"linear", "SLICES", mostSlices},
 		{"lstm", "LSTM_UNITS", lstmThreads / simdWidth / 4},
