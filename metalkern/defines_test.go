@@ -22,7 +22,6 @@ func TestDefines(t *testing.T) {
 		{"causal", "STEP_SLOTS", stepSlots},
 		{"rvq", "RVQ_ROWS", rvqRows},
 		{"rvq", "RVQ_SIMDGROUPS", rvqThreads / simdWidth},
-		{"linear", "TILE_OUTPUTS", tileOutputs},
 		{"linear", "BLOCK", blockInputs},
 		{"linear", "SLICES", mostSlices},
 		{"lstm", "LSTM_UNITS", lstmThreads / simdWidth / 4},

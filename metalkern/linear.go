@@ -4,6 +4,8 @@ package metalkern
 // activation and residual are; more are two: the rows are rounded for matrix units, then multiplied in tiles.
 
 import (
+	"fmt"
+
 	"segue/engine/kern"
 	"segue/metalkern/driver"
 	"segue/weights"
@@ -21,6 +23,7 @@ type linearArgs struct {
 	stride                uint32
 	slices, blocks        uint32
 	bias, residual        uint32
+	wide                  uint32
 	parts                 uint32
 	rounds                uint32
 }
@@ -29,8 +32,7 @@ const (
 	// matvecRows is up to how many rows W is multiplied with rows rather than tiles. Each sixteen rows read it anew, all but
 	// the first from the cache; and a row's bits do not depend on the others.
 	matvecRows = 48
-	// These are TILE_OUTPUTS, BLOCK and SLICES of linear.metal.
-	tileOutputs = 64
+	// These are BLOCK and SLICES of linear.metal.
 	blockInputs = 128
 	mostSlices  = 16
 	// panelOutputs are those of a panel.
@@ -108,7 +110,7 @@ func (s *stream) linearOperands(a *kern.Linear) (o linearOperands, ok bool) {
 		pitch: uint32(w.rowBytes()), groups: uint32(w.scalePitch()), norm: uint32(a.Norm.Kind), epsilon: a.Norm.Epsilon,
 		inverse: 1 / float32(w.cols), act: uint32(a.Act),
 		vector: fours(w.cols, o.x, o.weight, o.shift), stride: uint32(w.cols), bias: present(o.bias), residual: present(o.residual),
-		parts: 1,
+		wide: fours(w.rows, o.dst, o.bias, o.residual), parts: 1,
 	}
 	o.slices, o.blocks = slicesOf(int(o.padded))
 	return o, true
@@ -211,46 +213,58 @@ func (s *stream) tile(o *linearOperands, t *tile) {
 	case kern.F16:
 		o.parts = 2 // halves, so that no more is lost of x than of W
 	}
-	p, ok := s.pipeline(t.names[o.w.precision])
+	p, ok := s.pipelineOf(t.kernel, s.boundTile(t, int(o.rows), o.w))
 	if !ok {
 		return
 	}
 	x, unscale := s.prepare(o, kernel, size)
-	groups := driver.Size{X: ceilDiv(o.w.rows, tileOutputs), Y: ceilDiv(int(o.rows), t.rows), Z: 1}
-	s.dispatch(p, groups, p.threads(2*t.rows), constants(s, o.linearArgs),
+	groups := driver.Size{X: ceilDiv(o.w.rows, t.outputs), Y: ceilDiv(int(o.rows), t.rows), Z: 1}
+	s.dispatch(p, groups, p.threads(t.threads()), constants(s, o.linearArgs),
 		o.w.numbers(), o.w.scales(), x, unscale, o.bias, o.residual, o.dst.written())
 }
 
-// A tile is a kernel for so many rows and tileOutputs outputs at a time.
+// A tile is a kernel for so many rows and outputs at a time.
 type tile struct {
-	rows  int
-	names [kern.Q4 + 1]kernelName // by precision
+	rows, outputs int
+	kernel        kernelName
 }
 
-// tiles by rows. Whichever is taken, the bits are the same.
-var tiles = []tile{newTile(64, "64"), newTile(128, "128")}
-
-func newTile(rows int, size string) tile {
-	t := tile{rows: rows}
-	for p := kern.F32; p <= kern.Q4; p++ {
-		t.names[p] = kernelName{"linear", "linear_tile_" + p.String() + "_" + size}
-	}
-	return t
+// tiles by precision, the smallest first. Whichever is taken, the bits are the same. Two halves of each number of x leave a core
+// too few registers for more than the small one.
+var tiles = [kern.Q4 + 1][]tile{
+	kern.F32: {newTile(kern.F32, 64, 64), newTile(kern.F32, 128, 64)},
+	kern.F16: {newTile(kern.F16, 64, 64)},
+	kern.Q8:  {newTile(kern.Q8, 64, 64), newTile(kern.Q8, 64, 128)},
+	kern.Q4:  {newTile(kern.Q4, 64, 64), newTile(kern.Q4, 64, 128)},
 }
 
-// has tells whether there is a tile of a precision: 128 rows of two halves each are more than threadgroup memory holds.
-func (t *tile) has(p kern.Precision) bool { return p != kern.F16 || t.rows == 64 }
+func newTile(p kern.Precision, rows, outputs int) tile {
+	return tile{rows, outputs, kernelName{"linear", fmt.Sprintf("linear_tile_%v_%dx%d", p, rows, outputs)}}
+}
 
-// chooseTile takes the more rows, so that W is read less often, where that leaves at most every other core idle. Where a device
-// does not say how many cores it has they were never measured.
+// chooseTile takes the large one, which reads x and W less often, where that leaves at most every other core idle. Where a
+// device does not say how many cores it has they were never measured.
 func (s *stream) chooseTile(rows int, w *matrix) *tile {
-	small, large := &tiles[0], &tiles[1]
-	if !large.has(w.precision) || s.info.Cores == 0 || 2*large.threadgroups(rows, w) < s.info.Cores {
+	all := tiles[w.precision]
+	small, large := &all[0], &all[len(all)-1]
+	if s.info.Cores == 0 || 2*large.threadgroups(rows, w) < s.info.Cores {
 		return small
 	}
 	return large
 }
 
 func (t *tile) threadgroups(rows int, w *matrix) int {
-	return ceilDiv(rows, t.rows) * ceilDiv(w.rows, tileOutputs)
+	return ceilDiv(rows, t.rows) * ceilDiv(w.rows, t.outputs)
+}
+
+// threads of a threadgroup.
+func (t *tile) threads() int { return 2 * t.rows }
+
+// boundTile is for how many threads of a core a tile's kernel is to have registers. With all that it wants two threadgroups are
+// there at once. Where three would be all of them, they are, at the price of some registers in memory; timed for 4 bits only.
+func (s *stream) boundTile(t *tile, rows int, w *matrix) int {
+	if n := t.threadgroups(rows, w); w.precision == kern.Q4 && 2*s.info.Cores < n && n <= 3*s.info.Cores {
+		return 3 * t.threads()
+	}
+	return t.threads()
 }

@@ -2,7 +2,7 @@
 //
 //	up to 48   linear_<weight>_<rows>x<panels>: a simdgroup multiplies <rows> rows with <panels> of 8 outputs, in a slice of
 //	           their inputs, then with the next; its threadgroup, which has all slices, adds them
-//	more       linear_prepare_<number>, then linear_tile_<weight>_<rows>: <rows> rows by 64 outputs of 8×8 matrices
+//	more       linear_prepare_<number>, then linear_tile_<weight>_<rows>x<outputs>: so many of each, by small matrices
 //
 // W is as metalkern's matrix.go lays it out: rows filled up with zeros to whole groups of 32 inputs, those of 8 and 4 bits in
 // panels. A sum's order depends on K and the weight's kind, not on <rows> or <panels>.
@@ -17,6 +17,7 @@ struct LinearArgs {
     uint stride;              // numbers of a row of x, for up to 48 rows
     uint slices; uint blocks; // of K, and of BLOCK inputs in each but perhaps the last
     uint bias; uint residual; // 0: absent
+    uint wide;                // bias, residual and dst may be read and written four outputs at a time
     uint parts;               // of a number of a tile's x: 1, or 2 halves
     uint rounds;              // of its panels that a threadgroup goes through
 };
@@ -668,11 +669,11 @@ static inline void prepare(
 LINEAR_PREPARE(half)
 LINEAR_PREPARE(float)
 
-// linear_tile_<weight>_<rows>: <rows> rows by 64 outputs, of which each simdgroup has 32 by 32. A step multiplies 64 bytes of
-// each row: 32 halves or 16 floats, in pieces of 16 bytes. While matrices multiply a step out of one buffer in threadgroup
-// memory, the next step is placed in the other; the two after it are on their way into registers. The order of sums is that
-// of K whatever <rows>.
-#define TILE_OUTPUTS 64 // of a threadgroup
+// linear_tile_<weight>_<rows>x<outputs>: a threadgroup's tile, by small matrices. A step multiplies 64 bytes of each row: 32
+// halves or 16 floats, in pieces of 16 bytes. While matrices multiply a step out of one buffer in threadgroup memory, the next
+// step is placed in the other; the two after it are on their way into registers. Each simdgroup has 32 rows by 32 outputs, and
+// all together 64 outputs at once, because there is no room for more. The order of sums is that of K, whatever the tile.
+#define TILE_OUTPUTS 64 // at once
 #define TILE_PIECES 4   // of a row in a step
 #define TILE_STRIDE 5   // pieces of a row in threadgroup memory: eight rows meet in no memory bank
 #define TILE_AHEAD 2    // steps in registers
@@ -683,9 +684,13 @@ struct PacketQ4 { uint word; half scale; };
 struct PacketQ8 { uint2 words; half scale; };
 struct PacketPlain { uint4 words; };
 
-static inline ulong packets_from(PacketQ4, constant LinearArgs& a, uint row) { return row_in_panels(row, a.pitch, 16); }
-static inline ulong packets_from(PacketQ8, constant LinearArgs& a, uint row) { return row_in_panels(row, a.pitch, 32); }
-static inline ulong packets_from(PacketPlain, constant LinearArgs& a, uint row) { return ulong(row) * a.pitch; }
+// numbers_from and scales_from are where a row of W and its scales begin.
+static inline ulong numbers_from(PacketQ4, constant LinearArgs& a, uint row) { return row_in_panels(row, a.pitch, 16); }
+static inline ulong numbers_from(PacketQ8, constant LinearArgs& a, uint row) { return row_in_panels(row, a.pitch, 32); }
+static inline ulong numbers_from(PacketPlain, constant LinearArgs& a, uint row) { return ulong(row) * a.pitch; }
+static inline ulong scales_from(PacketQ4, constant LinearArgs& a, uint row) { return scales_in_panels(row, a.groups); }
+static inline ulong scales_from(PacketQ8, constant LinearArgs& a, uint row) { return scales_in_panels(row, a.groups); }
+static inline ulong scales_from(PacketPlain, constant LinearArgs&, uint) { return 0; }
 
 // packet reads piece n of the row of W that begins at row, whose scales begin at scales.
 static inline PacketQ4 packet(PacketQ4 p, device const uchar* row, device const half* scales, uint n) {
@@ -703,22 +708,19 @@ static inline PacketPlain packet(PacketPlain p, device const uchar* row, device 
     return p;
 }
 
-#ifndef MK_MASKED
-static inline uint masked(uint word, uint mask, uint rest) { return (word & mask) | rest; }
-#endif
-
+#ifndef MK_TILE_UNITS
 // small_halves are two small integers, the lower bits of halves in [1024, 2048), less what stands above them, times scale.
 static inline half2 small_halves(uint word, uint mask, uint less, half2 scale) {
-    return (as_type<half2>(masked(word, mask, 0x64006400u)) - as_type<half2>(less)) * scale;
+    return (as_type<half2>((word & mask) | 0x64006400u) - as_type<half2>(less)) * scale;
 }
 static inline uint firsts(half2 a, half2 b) { return as_type<uint>(half2(a.x, b.x)); }
 static inline uint seconds(half2 a, half2 b) { return as_type<uint>(half2(a.y, b.y)); }
 
-static inline uint4 piece(PacketQ4 p) {
-    const half2 scale = half2(p.scale);
+static inline uint4 eight_of_4_bits(uint word, half factor) {
+    const half2 scale = half2(factor);
     const uint mask = 0x000f000fu, less = 0x64086408u; // 1024 + 8
-    const half2 a = small_halves(p.word, mask, less, scale), b = small_halves(p.word >> 4, mask, less, scale);
-    const half2 c = small_halves(p.word >> 8, mask, less, scale), d = small_halves(p.word >> 12, mask, less, scale);
+    const half2 a = small_halves(word, mask, less, scale), b = small_halves(word >> 4, mask, less, scale);
+    const half2 c = small_halves(word >> 8, mask, less, scale), d = small_halves(word >> 12, mask, less, scale);
     return uint4(firsts(a, b), firsts(c, d), seconds(a, b), seconds(c, d));
 }
 static inline uint2 four_of_bytes(uint word, half2 scale) {
@@ -726,15 +728,18 @@ static inline uint2 four_of_bytes(uint word, half2 scale) {
     const half2 a = small_halves(w, mask, less, scale), b = small_halves(w >> 8, mask, less, scale);
     return uint2(firsts(a, b), seconds(a, b));
 }
-static inline uint4 piece(PacketQ8 p) {
-    const half2 scale = half2(p.scale);
-    const uint2 a = four_of_bytes(p.words.x, scale), b = four_of_bytes(p.words.y, scale);
+static inline uint4 eight_of_8_bits(uint first, uint second, half factor) {
+    const half2 scale = half2(factor);
+    const uint2 a = four_of_bytes(first, scale), b = four_of_bytes(second, scale);
     return uint4(a.x, a.y, b.x, b.y);
 }
+#endif
+
+static inline uint4 piece(PacketQ4 p) { return eight_of_4_bits(p.word, p.scale); }
+static inline uint4 piece(PacketQ8 p) { return eight_of_8_bits(p.words.x, p.words.y, p.scale); }
 static inline uint4 piece(PacketPlain p) { return p.words; }
 
-// A quarter is 32 rows by 32 outputs in a simdgroup's registers. Where a GPU's matrices are of another shape than Metal's 8×8,
-// what stands before this text may bring a quarter of its own for halves; it adds the same products.
+// A quarter is 32 rows by 32 outputs in a simdgroup's registers.
 struct Quarter { simdgroup_matrix<float, 8, 8> sums[4][4]; };
 
 static inline void clear(thread Quarter& q) {
@@ -760,36 +765,47 @@ static inline void strip(thread Quarter& q, uint i, threadgroup float* to, uint 
     UNROLL for (uint j = 0; j < 4; j++) simdgroup_store(q.sums[i][j], to + 8 * j, stride);
 }
 
-#ifdef MK_QUARTER_HALF
-#define QUARTER_half QuarterHalf
-#else
-#define QUARTER_half Quarter
-#endif
-#define QUARTER_float Quarter
-
-#define STRIP 16        // rows of a quarter that are finished at once
-#define STRIP_STRIDE 40 // numbers of such a row in threadgroup memory
-
-// finish writes the rows of a strip from y on, up to the end, of which a lane has output n, out of threadgroup memory. What it
-// adds to them is asked for at once: row by row each would wait for memory. Activations are few in the kernel's text, which
-// is read anew at every launch.
-static inline void finish(
-    constant LinearArgs& a, threadgroup float* strip, uint end, uint y, uint n, bool scaled, device const float* unscale,
-    float offset, device const float* residual, device float* dst, uint lane)
-{
-    float before[STRIP];
-    UNROLL for (uint r = 0; r < STRIP; r++) before[r] = a.residual != 0 && y + r < end ? residual[ulong(y + r) * a.outputs + n] : 0.0f;
-    simdgroup_barrier(mem_flags::mem_threadgroup);
-    ROLLED for (uint first = 0; first < STRIP; first += 4) {
-        UNROLL for (uint i = 0; i < 4; i++) {
-            const uint r = first + i;
-            const float by = scaled && y + r < end ? unscale[y + r] : 1.0f;
-            strip[r * STRIP_STRIDE + lane] = activate(fma(strip[r * STRIP_STRIDE + lane], by, offset), a.act);
-        }
+// store4 writes the first count of four numbers, all at once where a pointer allows it.
+static inline void store4(device float* to, float4 v, uint count, uint wide) {
+    if (wide != 0) {
+        *reinterpret_cast<device float4*>(to) = v;
+    } else {
+        UNROLL for (uint i = 0; i < 4; i++)
+            if (i < count) to[i] = v[i];
     }
-    device float* to = dst + ulong(y) * a.outputs + n;
-    UNROLL for (uint r = 0; r < STRIP; r++) {
-        if (y + r < end) to[ulong(r) * a.outputs] = strip[r * STRIP_STRIDE + lane] + before[r];
+}
+
+#define BLOCK_STRIDE 36 // numbers of a row of 32 outputs in threadgroup memory
+
+// finish writes HEIGHT rows of 32 outputs, from row y and output n on, out of threadgroup memory. A lane has four outputs of
+// every fourth row. What it adds to them is asked for at once: row by row each would wait for memory. Activations are few in
+// the kernel's text, which is read anew at every launch.
+template <uint HEIGHT>
+static inline void finish(
+    constant LinearArgs& a, threadgroup float* block, uint y, uint n, bool scaled, device const float* unscale,
+    device const float* bias, device const float* residual, device float* dst, uint lane)
+{
+    const uint EACH = HEIGHT / 4;
+    const float mine = scaled && lane < HEIGHT && y + lane < a.rows ? unscale[y + lane] : 1.0f;
+    y += lane / 8;
+    n += lane % 8 * 4;
+    block += lane / 8 * BLOCK_STRIDE + lane % 8 * 4;
+    const uint end = n < a.outputs ? a.rows : 0;
+    float4 before[EACH];
+    UNROLL for (uint i = 0; i < EACH; i++)
+        before[i] = a.residual != 0 && y + 4 * i < end ? load4(residual + ulong(y + 4 * i) * a.outputs, n, a.outputs, a.wide) : float4(0.0f);
+    const float4 offset = a.bias != 0 && n < a.outputs ? load4(bias, n, a.outputs, a.wide) : float4(0.0f);
+    simdgroup_barrier(mem_flags::mem_threadgroup);
+    ROLLED for (uint i = 0; i < EACH; i++) {
+        threadgroup float4* at = reinterpret_cast<threadgroup float4*>(block + 4 * i * BLOCK_STRIDE);
+        const float by = simd_shuffle(mine, ushort(4 * i + lane / 8));
+        const float4 v = *at;
+        *at = float4(activate(fma(v.x, by, offset.x), a.act), activate(fma(v.y, by, offset.y), a.act),
+                     activate(fma(v.z, by, offset.z), a.act), activate(fma(v.w, by, offset.w), a.act));
+    }
+    UNROLL for (uint i = 0; i < EACH; i++) {
+        const float4 v = *reinterpret_cast<threadgroup const float4*>(block + 4 * i * BLOCK_STRIDE) + before[i];
+        if (y + 4 * i < end) store4(dst + ulong(y + 4 * i) * a.outputs + n, v, a.outputs - n, a.wide);
     }
     simdgroup_barrier(mem_flags::mem_threadgroup);
 }
@@ -815,11 +831,11 @@ static inline device const uint4* x_row(constant LinearArgs& a, thread const Til
 }
 template <uint ROWS, uint PARTS, class P>
 static inline device const uchar* w_row(constant LinearArgs& a, thread const Tile<ROWS, PARTS, P>& t, uint e) {
-    return t.w + packets_from(P(), a, min(t.output + e / TILE_PIECES, a.outputs - 1));
+    return t.w + numbers_from(P(), a, min(t.output + e / TILE_PIECES, a.outputs - 1));
 }
 template <uint ROWS, uint PARTS, class P>
 static inline device const half* scale_row(constant LinearArgs& a, thread const Tile<ROWS, PARTS, P>& t, uint e) {
-    return t.scales + scales_in_panels(min(t.output + e / TILE_PIECES, a.outputs - 1), a.groups);
+    return t.scales + scales_from(P(), a, min(t.output + e / TILE_PIECES, a.outputs - 1));
 }
 
 // place is where a piece goes in threadgroup memory.
@@ -858,7 +874,7 @@ static inline void place_step(
         to_w[place(e)] = piece(packet(P(), w_row(a, t, e), scale_row(a, t, e), n));
 }
 
-template <class T, class Q, uint ROWS, uint PARTS, class P>
+template <class T, uint ROWS, uint OUTPUTS, uint PARTS, class P>
 static inline void linear_tile(
     constant LinearArgs& a, device const uchar* w, device const half* scales, device const T* x, device const float* unscale,
     device const float* bias, device const float* residual, device float* dst, threadgroup uint4* memory,
@@ -866,6 +882,7 @@ static inline void linear_tile(
 {
     const uint SIMDS = ROWS / 16, XS = PARTS * ROWS * TILE_PIECES / (32 * SIMDS), WS = TILE_OUTPUTS * TILE_PIECES / (32 * SIMDS);
     const uint NUMBERS = 16 / sizeof(T), STRIDE = TILE_STRIDE * NUMBERS, BUFFER = (PARTS * ROWS + TILE_OUTPUTS) * TILE_STRIDE;
+    const uint HEIGHT = 16; // of a quarter, as much as there is room for at once
 #ifdef __CUDACC__
     simds = SIMDS; // there no kernel has so many registers that 256 threads would not fit
 #endif
@@ -875,55 +892,116 @@ static inline void linear_tile(
     t.w = w;
     t.scales = scales;
     t.first = group.y * ROWS;
-    t.output = group.x * TILE_OUTPUTS;
+    t.output = group.x * OUTPUTS;
     t.pieces = a.padded / NUMBERS;
     t.steps = t.pieces / TILE_PIECES;
-    Sources<XS, WS> from;
-    UNROLL for (uint i = 0; i < XS; i++) from.x[i] = x_row(a, t, thread_index + i * threads);
-    UNROLL for (uint i = 0; i < WS; i++) {
-        from.w[i] = w_row(a, t, thread_index + i * threads);
-        from.scales[i] = scale_row(a, t, thread_index + i * threads);
-    }
-    for (uint round = 0; round < SIMDS; round += simds) { // one, where the threadgroup has all simdgroups
-        const uint quarter = round + simd;
-        const uint down = quarter / 2 * 32 % ROWS, right = quarter % 2 * 32;
-        Q sums;
-        clear(sums);
-        Share<XS, P, WS> held[TILE_AHEAD];
-        UNROLL for (uint h = 0; h < TILE_AHEAD; h++) fetch_w(held[h], from, h, t.steps, thread_index); // W does not wait for x
-        AFTER_EARLIER;
-        UNROLL for (uint h = 0; h < TILE_AHEAD; h++) fetch_x(held[h], from, h, t.steps, thread_index);
-        place_step(a, t, held[0], from, memory, 0, TILE_AHEAD, thread_index, threads);
-        for (uint base = 0; base < t.steps; base += TILE_AHEAD) {
-            UNROLL for (uint h = 0; h < TILE_AHEAD; h++) {
-                const uint step = base + h;
-                if (h == 0 || step < t.steps) {
-                    threadgroup_barrier(mem_flags::mem_threadgroup);
-                    threadgroup const T* now = reinterpret_cast<threadgroup const T*>(memory + h % 2 * BUFFER);
-                    UNROLL for (uint part = 0; part < PARTS; part++)
-                        multiply(sums, now + (part * ROWS + down) * STRIDE, now + (PARTS * ROWS + right) * STRIDE, STRIDE);
-                    place_step(a, t, held[(h + 1) % TILE_AHEAD], from, memory + (h + 1) % 2 * BUFFER, step + 1, step + 1 + TILE_AHEAD,
-                               thread_index, threads);
+    const uint end = min(t.output + OUTPUTS, a.outputs);
+    for (; t.output < end; t.output += TILE_OUTPUTS) {
+        Sources<XS, WS> from;
+        UNROLL for (uint i = 0; i < XS; i++) from.x[i] = x_row(a, t, thread_index + i * threads);
+        UNROLL for (uint i = 0; i < WS; i++) {
+            from.w[i] = w_row(a, t, thread_index + i * threads);
+            from.scales[i] = scale_row(a, t, thread_index + i * threads);
+        }
+        for (uint round = 0; round < SIMDS; round += simds) { // one, where the threadgroup has all simdgroups
+            const uint quarter = round + simd;
+            const uint down = quarter / 2 * 32 % ROWS, right = quarter % 2 * 32;
+            Quarter sums;
+            clear(sums);
+            Share<XS, P, WS> held[TILE_AHEAD];
+            UNROLL for (uint h = 0; h < TILE_AHEAD; h++) fetch_w(held[h], from, h, t.steps, thread_index); // W does not wait for x
+            AFTER_EARLIER;
+            UNROLL for (uint h = 0; h < TILE_AHEAD; h++) fetch_x(held[h], from, h, t.steps, thread_index);
+            place_step(a, t, held[0], from, memory, 0, TILE_AHEAD, thread_index, threads);
+            for (uint base = 0; base < t.steps; base += TILE_AHEAD) {
+                UNROLL for (uint h = 0; h < TILE_AHEAD; h++) {
+                    const uint step = base + h;
+                    if (h == 0 || step < t.steps) {
+                        threadgroup_barrier(mem_flags::mem_threadgroup);
+                        threadgroup const T* now = reinterpret_cast<threadgroup const T*>(memory + h % 2 * BUFFER);
+                        UNROLL for (uint part = 0; part < PARTS; part++)
+                            multiply(sums, now + (part * ROWS + down) * STRIDE, now + (PARTS * ROWS + right) * STRIDE, STRIDE);
+                        place_step(a, t, held[(h + 1) % TILE_AHEAD], from, memory + (h + 1) % 2 * BUFFER, step + 1, step + 1 + TILE_AHEAD,
+                                   thread_index, threads);
+                    }
                 }
             }
+            threadgroup_barrier(mem_flags::mem_threadgroup);
+            threadgroup float* mine = reinterpret_cast<threadgroup float*>(memory) + simd * HEIGHT * BLOCK_STRIDE;
+            UNROLL for (uint i = 0; i < 32; i += HEIGHT) {
+                UNROLL for (uint j = 0; j < HEIGHT; j += 8) strip(sums, (i + j) / 8, mine + j * BLOCK_STRIDE, BLOCK_STRIDE);
+                finish<HEIGHT>(a, mine, quarter < SIMDS ? t.first + down + i : a.rows, t.output + right, unit(T(0.0f)) > 0.0f,
+                               unscale, bias, residual, dst, lane);
+            }
+            threadgroup_barrier(mem_flags::mem_threadgroup); // before the next round
         }
-        threadgroup_barrier(mem_flags::mem_threadgroup);
-        const bool scaled = unit(T(0.0f)) > 0.0f;
-        threadgroup float* mine = reinterpret_cast<threadgroup float*>(memory) + simd * STRIP * STRIP_STRIDE;
-        const uint y = t.first + down, n = t.output + right + lane, end = quarter < SIMDS && n < a.outputs ? a.rows : 0;
-        const float offset = a.bias != 0 && n < a.outputs ? bias[n] : 0.0f;
-        strip(sums, 0, mine, STRIP_STRIDE);
-        strip(sums, 1, mine + 8 * STRIP_STRIDE, STRIP_STRIDE);
-        finish(a, mine, end, y, n, scaled, unscale, offset, residual, dst, lane);
-        strip(sums, 2, mine, STRIP_STRIDE);
-        strip(sums, 3, mine + 8 * STRIP_STRIDE, STRIP_STRIDE);
-        finish(a, mine, end, y + STRIP, n, scaled, unscale, offset, residual, dst, lane);
-        threadgroup_barrier(mem_flags::mem_threadgroup); // before the next round
     }
 }
 
-#define LINEAR_TILE(name, T, ROWS, PARTS, P) \
-    kernel void linear_tile_##name##_##ROWS( \
+// The same where a GPU's matrices have another shape than Metal's 8×8, and what stands before this text brings a UnitTile of its
+// own for halves: of how many rows a simdgroup has 32 outputs, how their sums are made and put into threadgroup memory. W goes
+// past that: of a step of 64 inputs, a lane has two pieces.
+#ifdef MK_TILE_UNITS
+struct PairQ4 { uint2 words; half scale; };
+struct PairQ8 { uint4 words; half scale; };
+struct PairPlain { uint4 words[2]; };
+#define PAIR_PacketQ4 PairQ4
+#define PAIR_PacketQ8 PairQ8
+#define PAIR_PacketPlain PairPlain
+static inline ulong numbers_from(PairQ4, constant LinearArgs& a, uint row) { return numbers_from(PacketQ4(), a, row); }
+static inline ulong numbers_from(PairQ8, constant LinearArgs& a, uint row) { return numbers_from(PacketQ8(), a, row); }
+static inline ulong numbers_from(PairPlain, constant LinearArgs& a, uint row) { return numbers_from(PacketPlain(), a, row); }
+static inline ulong scales_from(PairQ4, constant LinearArgs& a, uint row) { return scales_from(PacketQ4(), a, row); }
+static inline ulong scales_from(PairQ8, constant LinearArgs& a, uint row) { return scales_from(PacketQ8(), a, row); }
+static inline ulong scales_from(PairPlain, constant LinearArgs& a, uint row) { return scales_from(PacketPlain(), a, row); }
+
+// pair reads the n-th two pieces of a row of W: packets 2·n and 2·n + 1.
+static inline PairQ4 pair(PairQ4 p, device const uchar* row, device const half* scales, uint n) {
+    p.words = *reinterpret_cast<device const uint2*>(row + n / 2 * 128 + n % 2 * 8);
+    p.scale = scales[scale_in_panels(n / 2)];
+    return p;
+}
+static inline PairQ8 pair(PairQ8 p, device const uchar* row, device const half* scales, uint n) {
+    p.words = *reinterpret_cast<device const uint4*>(row + n / 2 * 256 + n % 2 * 16);
+    p.scale = scales[scale_in_panels(n / 2)];
+    return p;
+}
+static inline PairPlain pair(PairPlain p, device const uchar* row, device const half*, uint n) {
+    UNROLL for (uint i = 0; i < 2; i++) p.words[i] = reinterpret_cast<device const uint4*>(row + 32 * n)[i];
+    return p;
+}
+static inline uint4 piece(PairQ4 p, uint i) { return eight_of_4_bits(p.words[i], p.scale); }
+static inline uint4 piece(PairQ8 p, uint i) { return eight_of_8_bits(p.words[2 * i], p.words[2 * i + 1], p.scale); }
+static inline uint4 piece(PairPlain p, uint i) { return p.words[i]; }
+
+template <class U, class P>
+static inline void linear_tile_units(
+    constant LinearArgs& a, device const uchar* w, device const half* scales, device const half* x, device const float* unscale,
+    device const float* bias, device const float* residual, device float* dst, threadgroup uint4* memory,
+    uint2 group, uint thread_index, uint simd, uint, uint lane)
+{
+    const uint HEIGHT = 32; // finished at once
+    U sums;
+    const uint first = group.y * U::ROWS, output = group.x * U::OUTPUTS;
+    multiply<P>(sums, a, w, scales, x, first, output, memory, thread_index, simd, lane);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    threadgroup float* mine = reinterpret_cast<threadgroup float*>(memory) + simd * U::HEIGHT * BLOCK_STRIDE;
+    UNROLL for (uint y = 0; y < U::HEIGHT; y += 8) strip(sums, y / 8, mine + y * BLOCK_STRIDE, BLOCK_STRIDE);
+    ROLLED for (uint y = 0; y < U::HEIGHT; y += HEIGHT)
+        finish<HEIGHT>(a, mine + y * BLOCK_STRIDE, first + down(sums, simd) + y, output + right(sums, simd), true,
+                       unscale, bias, residual, dst, lane);
+}
+#define TILE_half(ROWS, OUTPUTS, PARTS, P) linear_tile_units<UnitTile<OUTPUTS, PARTS>, PAIR_##P>
+#define TILE_MEMORY_half(ROWS, PARTS) MK_TILE_MEMORY(ROWS, PARTS)
+#else
+#define TILE_half(ROWS, OUTPUTS, PARTS, P) linear_tile<half, ROWS, OUTPUTS, PARTS, P>
+#define TILE_MEMORY_half(ROWS, PARTS) TILE_MEMORY_float(ROWS, PARTS)
+#endif
+#define TILE_float(ROWS, OUTPUTS, PARTS, P) linear_tile<float, ROWS, OUTPUTS, PARTS, P>
+#define TILE_MEMORY_float(ROWS, PARTS) (2 * (PARTS * ROWS + TILE_OUTPUTS) * TILE_STRIDE)
+
+#define LINEAR_TILE(name, T, ROWS, OUTPUTS, PARTS, P) \
+    kernel void linear_tile_##name##_##ROWS##x##OUTPUTS( \
         constant LinearArgs& a [[buffer(0)]], \
         device const uchar* w [[buffer(1)]], \
         device const half* scales [[buffer(2)]], \
@@ -938,14 +1016,14 @@ static inline void linear_tile(
         uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        TG_ARRAY(uint4, memory, 2 * (PARTS * ROWS + TILE_OUTPUTS) * TILE_STRIDE); \
-        linear_tile<T, QUARTER_##T, ROWS, PARTS, P>( \
+        TG_ARRAY(uint4, memory, TILE_MEMORY_##T(ROWS, PARTS)); \
+        TILE_##T(ROWS, OUTPUTS, PARTS, P)( \
             a, w, scales, x, unscale, bias, residual, dst, memory, group, thread_index, simd, simds, lane); \
     }
-LINEAR_TILE(f32, float, 64, 1, PacketPlain)
-LINEAR_TILE(f32, float, 128, 1, PacketPlain)
-LINEAR_TILE(f16, half, 64, 2, PacketPlain)
-LINEAR_TILE(q8, half, 64, 1, PacketQ8)
-LINEAR_TILE(q8, half, 128, 1, PacketQ8)
-LINEAR_TILE(q4, half, 64, 1, PacketQ4)
-LINEAR_TILE(q4, half, 128, 1, PacketQ4)
+LINEAR_TILE(f32, float, 64, 64, 1, PacketPlain)
+LINEAR_TILE(f32, float, 128, 64, 1, PacketPlain)
+LINEAR_TILE(f16, half, 64, 64, 2, PacketPlain)
+LINEAR_TILE(q8, half, 64, 64, 1, PacketQ8)
+LINEAR_TILE(q8, half, 64, 128, 1, PacketQ8)
+LINEAR_TILE(q4, half, 64, 64, 1, PacketQ4)
+LINEAR_TILE(q4, half, 64, 128, 1, PacketQ4)

@@ -112,24 +112,6 @@ MK_VECTORS(float) MK_VECTORS(half) MK_VECTORS(int) MK_VECTORS(uint) MK_VECTORS(s
 MK_VECTORS(char) MK_VECTORS(uchar) MK_VECTORS(long) MK_VECTORS(ulong)
 #undef MK_VECTORS
 
-// Two halves at once, with the bits that floats between would give.
-#define MK_TWO(op, name) \
-	MK_INLINE half2 operator op(half2 a, half2 b) { \
-		uint r; \
-		asm(name ".rn.f16x2 %0, %1, %2;" : "=r"(r) : "r"(as_type<uint>(a)), "r"(as_type<uint>(b))); \
-		return as_type<half2>(r); \
-	}
-MK_TWO(-, "sub") MK_TWO(*, "mul")
-#undef MK_TWO
-
-// The compiler makes two instructions of this where mask and rest are constants.
-#define MK_MASKED
-MK_INLINE uint masked(uint word, uint mask, uint rest) {
-	uint r;
-	asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(r) : "r"(word), "r"(mask), "r"(rest));
-	return r;
-}
-
 // Functions on numbers.
 MK_INLINE float sign_of(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x; }
 MK_INLINE float fraction(float x) { return fminf(x - floorf(x), 0.99999994f); }
@@ -371,45 +353,6 @@ template <class A, class B> MK_INLINE void simdgroup_multiply(simdgroup_float8x8
 	simdgroup_multiply_accumulate(d, a, b, simdgroup_float8x8(0.0f));
 }
 
-// A quarter of linear.metal's tiles for halves, 32 rows by 32 outputs, in the units' own shape: 16×8 sums of 16 products, with
-// both operands loaded by ldmatrix. Element i of a tile's four is in row lane/4 + 8·(i/2), column lane%4·2 + i%2.
-#define MK_QUARTER_HALF
-struct QuarterHalf { float sums[2][4][4]; };
-
-MK_INLINE void clear(QuarterHalf& q) {
-	for (int i = 0; i < 2; i++)
-		for (int j = 0; j < 4; j++)
-			for (int e = 0; e < 4; e++) q.sums[i][j][e] = 0.0f;
-}
-MK_INLINE void load_four(uint (&r)[4], const half* row) {
-	asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-		: "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(uint(__cvta_generic_to_shared(row))) : "memory");
-}
-MK_INLINE void multiply(QuarterHalf& q, const half* x, const half* w, uint stride) {
-	const uint lane = thread_index_in_simdgroup();
-#pragma unroll
-	for (uint k = 0; k < 32; k += 16) {
-		uint left[2][4], right[2][4];
-		load_four(left[0], x + lane % 16 * stride + k + lane / 16 * 8);
-		load_four(left[1], x + (16 + lane % 16) * stride + k + lane / 16 * 8);
-		load_four(right[0], w + (lane / 16 * 8 + lane % 8) * stride + k + lane / 8 % 2 * 8);
-		load_four(right[1], w + (16 + lane / 16 * 8 + lane % 8) * stride + k + lane / 8 % 2 * 8);
-#pragma unroll
-		for (int tile = 0; tile < 8; tile++) {
-			float (&sum)[4] = q.sums[tile / 4][tile % 4];
-			const uint (&a)[4] = left[tile / 4], (&b)[4] = right[tile % 4 / 2];
-			asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-				: "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-				: "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[tile % 2 * 2]), "r"(b[tile % 2 * 2 + 1]));
-		}
-	}
-}
-MK_INLINE void strip(QuarterHalf& q, uint i, float* to, uint stride) {
-	const uint lane = thread_index_in_simdgroup();
-	for (int j = 0; j < 4; j++)
-		*reinterpret_cast<float2*>(to + lane / 4 * stride + 8 * j + lane % 4 * 2) = float2(q.sums[i / 2][j][i % 2 * 2], q.sums[i / 2][j][i % 2 * 2 + 1]);
-}
-
 // The few rows of linear.metal in the units' own shape. Its octets of W lie as mma wants its left operand, of 16 outputs by 16
 // inputs, when inputs are taken in the order in which lanes have them: two panels above each other, two products of a group,
 // each of four of a lane's eight inputs. Eight rows of x are the right operand, in halves as linear_prepare makes them, but block
@@ -477,6 +420,13 @@ MK_INLINE void multiply_16x8(float (&sums)[4], const uint (&above)[4], const uin
 	asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
 		: "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
 		: "r"(above[2 * half]), "r"(below[2 * half]), "r"(above[2 * half + 1]), "r"(below[2 * half + 1]), "r"(first), "r"(second));
+}
+
+// masked is one instruction, where the compiler would make two because mask and rest are constants.
+MK_INLINE uint masked(uint word, uint mask, uint rest) {
+	uint r;
+	asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(r) : "r"(word), "r"(mask), "r"(rest));
+	return r;
 }
 
 // pairs_of are octets as pairs of halves: integers by way of 1024 + q, or 1024 + 16·q, less what is too much; exact.
@@ -548,6 +498,169 @@ template <uint ROWS, uint PANELS> MK_INLINE void gather(const FragmentSums<ROWS,
 	}
 }
 
+// Tiles of linear.metal for halves in the units' own shape, 16 outputs by 8 rows by 16 inputs: W, of which a lane makes halves in
+// registers, is the left operand, and x the right one. Which of a step's 64 inputs are a unit's k-th is free as long as both
+// operands agree: lane 4·g + t has inputs 16·t to 16·t+15 of outputs g, g+8, … and of rows g, g+8, … of x, two pieces of 16
+// bytes, and a product takes four of them. Of its sums a lane has outputs g and g+8, of rows 2·t and the next.
+//
+// Steps of x are copied into threadgroup memory while earlier ones are multiplied; of W, into registers. Piece p of a row of x
+// is at p ^ row % 2, so that lanes of two rows meet in no memory bank.
+#define MK_TILE_UNITS
+#define MK_TILE_STEPS(PARTS) ((PARTS) == 1 ? 5 : 3)
+#define MK_TILE_MEMORY(ROWS, PARTS) (MK_TILE_STEPS(PARTS) * (PARTS) * (ROWS) * 8)
+template <uint OUTPUTS_, uint PARTS_> struct UnitTile {
+	static constexpr uint ROWS = 64, OUTPUTS = OUTPUTS_, PARTS = PARTS_, SIMDS = 4, ACROSS = OUTPUTS / 32; // as linear.go has them
+	static constexpr uint HEIGHT = ROWS * ACROSS / SIMDS; // rows of a simdgroup, beside 32 outputs
+	float of[2][HEIGHT / 8][4];
+};
+template <class U> MK_INLINE uint down(const U&, uint simd) { return simd / U::ACROSS * U::HEIGHT; }
+template <class U> MK_INLINE uint right(const U&, uint simd) { return simd % U::ACROSS * 32; }
+
+// strip puts rows 8·i… of a simdgroup's at to.
+template <uint OUTPUTS, uint PARTS> MK_INLINE void strip(const UnitTile<OUTPUTS, PARTS>& sums, uint i, float* to, uint stride) {
+	const uint lane = thread_index_in_simdgroup();
+#pragma unroll
+	for (uint j = 0; j < 2; j++)
+#pragma unroll
+		for (uint e = 0; e < 4; e++) to[(lane % 4 * 2 + e % 2) * stride + 16 * j + e / 2 * 8 + lane / 4] = sums.of[j][i][e];
+}
+
+// Eight numbers of W as halves, with the bits that linear.metal's own have.
+MK_INLINE uint scaled(uint pair, half scale) {
+	uint r;
+	asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(r) : "r"(pair), "r"(as_type<uint>(half2(scale))));
+	return r;
+}
+MK_INLINE uint4 eight_of_4_bits(uint word, half scale) {
+	const uint later = word >> 8;
+	const uint a = scaled(less(masked(word, 0x000f000f, 0x64006400), 0x64086408), scale);
+	const uint b = scaled(sixteenth(masked(word, 0x00f000f0, 0x64006400)), scale);
+	const uint c = scaled(less(masked(later, 0x000f000f, 0x64006400), 0x64086408), scale);
+	const uint d = scaled(sixteenth(masked(later, 0x00f000f0, 0x64006400)), scale);
+	return uint4(__byte_perm(a, b, 0x5410), __byte_perm(c, d, 0x5410), __byte_perm(a, b, 0x7632), __byte_perm(c, d, 0x7632));
+}
+MK_INLINE uint4 eight_of_8_bits(uint first, uint second, half scale) {
+	uint pairs[4];
+	pairs_of(pairs, uint2(first, second));
+	return uint4(scaled(pairs[0], scale), scaled(pairs[1], scale), scaled(pairs[2], scale), scaled(pairs[3], scale));
+}
+
+MK_INLINE void multiply_16x8x16(float (&sums)[4], const uint (&a)[4], uint b0, uint b1) {
+	asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+		: "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// A copy into threadgroup memory; zeros where there is nothing. until_copied waits for all steps but the last few.
+MK_INLINE void copy_async(uint4* to, const half* from, bool there) {
+	asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" : : "r"(uint(__cvta_generic_to_shared(to))), "l"(from), "r"(there ? 16 : 0) : "memory");
+}
+MK_INLINE void end_of_step() { asm volatile("cp.async.commit_group;" : : : "memory"); }
+template <int LEFT> MK_INLINE void until_copied() { asm volatile("cp.async.wait_group %0;" : : "n"(LEFT) : "memory"); }
+
+template <class U, class A> MK_INLINE void copy_step(const A& a, const half* x, uint first, uint4* memory, uint step, uint thread_index) {
+	const uint p = thread_index % 8, r = thread_index / 8;
+	const half* from = x + (ulong(first + r) * a.padded + 64 * step + 8 * p);
+	uint4* to = memory + r * 8 + (p ^ (r & 1));
+	const bool there = 64 * step + 8 * p < a.padded;
+#pragma unroll
+	for (uint part = 0; part < U::PARTS; part++)
+#pragma unroll
+		for (uint i = 0; i < U::ROWS; i += 4 * U::SIMDS)
+			copy_async(to + (part * U::ROWS + i) * 8, from + (ulong(part) * a.rows + i) * a.padded, there && first + r + i < a.rows);
+	end_of_step();
+}
+
+// multiply makes the sums of a tile that begins at a row and an output. A step goes in turns, of which each has sixteen rows'
+// products of half a step's inputs. While they go on, the next turn's x is asked for, and halves are made of W half a step on.
+template <class P, uint OUTPUTS, uint PARTS, class A>
+MK_INLINE void multiply(
+	UnitTile<OUTPUTS, PARTS>& sums, const A& a, const uchar* w, const half* scales, const half* x, uint first, uint output,
+	uint4* memory, uint thread_index, uint simd, uint lane)
+{
+	typedef UnitTile<OUTPUTS, PARTS> U;
+	constexpr uint STEPS = MK_TILE_STEPS(PARTS), SIZE = PARTS * U::ROWS * 8; // in threadgroup memory, of one
+	constexpr uint SETS = U::HEIGHT / 16, TURNS = 2 * PARTS * SETS;
+#pragma unroll
+	for (uint i = 0; i < U::HEIGHT; i++) (&sums.of[0][0][0])[i] = 0.0f;
+	const uint t = lane % 4, g = lane / 4, steps = (a.padded + 63) / 64, last = a.padded / 16 - 1;
+	const uchar* row[4];
+	const half* row_scales[4];
+#pragma unroll
+	for (uint j = 0; j < 4; j++) {
+		const uint n = min(output + right(sums, simd) + 8 * j + g, a.outputs - 1);
+		row[j] = w + numbers_from(P(), a, n);
+		row_scales[j] = scales + scales_from(P(), a, n);
+	}
+	P held[2][4];
+	auto hold = [&](P (&to)[4], uint step) { // what lies behind the last is the last again, beside zeros of x
+		const uint n = min(4 * step + t, last);
+#pragma unroll
+		for (uint j = 0; j < 4; j++) to[j] = pair(P(), row[j], row_scales[j], n);
+	};
+	hold(held[0], 0);
+	hold(held[1], 1);
+	AFTER_EARLIER;
+#pragma unroll
+	for (uint s = 0; s + 1 < STEPS; s++) copy_step<U>(a, x, first, memory + s * SIZE, s, thread_index);
+
+	uint left[2][2][2][4]; // by half of a step, 16 outputs, product
+	auto make = [&](uint i, const P& from, uint j) {
+		const uint4 eight = piece(from, i);
+#pragma unroll
+		for (uint e = 0; e < 4; e++) left[i][j / 2][e / 2][j % 2 + e % 2 * 2] = eight[e];
+	};
+	uint4 v[2][2];
+	const uint4* mine = memory + (down(sums, simd) + g) * 8 + 2 * t;
+	uint now = 0;
+	auto ask = [&](uint4 (&to)[2], uint turn) {
+		const uint i = turn / (PARTS * SETS), part = turn / SETS % PARTS, set = turn % SETS;
+		const uint4* from = mine + now * SIZE + part * U::ROWS * 8 + set * 128 + (i ^ (g & 1));
+		to[0] = from[0];
+		to[1] = from[64];
+	};
+	until_copied<STEPS - 2>();
+	__syncthreads();
+	ask(v[0], 0);
+#pragma unroll
+	for (uint j = 0; j < 4; j++) make(0, held[0][j], j);
+	for (uint base = 0; base < steps; base += 2) {
+#pragma unroll
+		for (uint h = 0; h < 2; h++) {
+			const uint step = base + h;
+			if (h > 0 && step >= steps) break;
+			copy_step<U>(a, x, first, memory + (now == 0 ? STEPS - 1 : now - 1) * SIZE, step + STEPS - 1, thread_index);
+#pragma unroll
+			for (uint turn = 0; turn < TURNS; turn++) {
+				const uint i = turn / (PARTS * SETS);
+				if (turn + 1 == TURNS) { // what is asked for next is another step's
+					now = now + 1 == STEPS ? 0 : now + 1;
+					until_copied<STEPS - 2>();
+					__syncthreads();
+				}
+				ask(v[(turn + 1) % 2], (turn + 1) % TURNS);
+				if (turn == TURNS / 2) hold(held[h], step + 2);
+#pragma unroll
+				for (uint product = 0; product < 2; product++) {
+#pragma unroll
+					for (uint m = 0; m < 2; m++)
+#pragma unroll
+						for (uint j = 0; j < 2; j++) {
+							const uint4& x = v[turn % 2][m];
+							multiply_16x8x16(sums.of[j][turn % SETS * 2 + m], left[i][j][product], x[2 * product], x[2 * product + 1]);
+						}
+#pragma unroll
+					for (uint j = 0; j < 4; j++) {
+						if (j * TURNS / 4 != turn % (TURNS / 2) * 2 + product) continue;
+						if (i == 0) make(1, held[h][j], j);
+						else make(0, held[1 - h][j], j);
+					}
+				}
+			}
+		}
+	}
+	until_copied<0>();
+}
+
 // 2^x in one instruction.
 #define MK_POWER
 MK_INLINE float power(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
@@ -569,6 +682,10 @@ template <uint N, class R> MK_INLINE void take(LeftHalf<N>& left, const R& rows,
 		const int k = i / 4 * 4 + i / 2 % 2 * 2;
 		split(rows.v[i % 2][k], rows.v[i % 2][k + 1], left.most[i / 4][i % 4], left.rest[i / 4][i % 4]);
 	}
+}
+MK_INLINE void load_four(uint (&r)[4], const half* row) {
+	asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+		: "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(uint(__cvta_generic_to_shared(row))) : "memory");
 }
 MK_INLINE void load_four_turned(uint (&r)[4], const half* row) {
 	asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
