@@ -119,7 +119,7 @@ func sourceHash(root string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, pattern := range []string{"metalkern/kernels/translate/*.go", "metalkern/mtltest/compiler/*.go", "metalkern/mtltest/folder.go"} {
+	for _, pattern := range []string{"metalkern/kernels/translate/*.go", "metalkern/mtltest/compiler/*.go", "metalkern/mtltest/folder.go", unitsHeader} {
 		files, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			return "", err
@@ -135,8 +135,22 @@ func sourceHash(root string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil))[:16], nil
 }
 
+// unitsHeader is the half of CUDA's header that runs on the processor too.
+const unitsHeader = "metalkern/cuda/ptx/mtl_units.h"
+
 func writeSources(folder string) error {
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
 	if err := os.Mkdir(filepath.Join(folder, "cpp"), 0o755); err != nil {
+		return err
+	}
+	units, err := os.ReadFile(filepath.Join(root, unitsHeader))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(folder, "cpp", filepath.Base(unitsHeader)), units, 0o644); err != nil {
 		return err
 	}
 	return fs.WalkDir(cpp, "cpp", func(path string, d fs.DirEntry, err error) error {

@@ -2,6 +2,8 @@
 //
 //	*.metal ─► C preprocessor ─► package translate, mtl_cuda.h ─► NVRTC ─► *.ptx.gz, the hash of text and header first
 //
+// The header is two files, the second written without NVIDIA's instructions: tests of package mtltest run that too.
+//
 // NVRTC is NVIDIA's compiler as a library. It is chosen over clang because it comes with the precise functions on numbers
 // (clang has them from a toolkit only), needs no header, and is one package of the Python index away. Its version decides
 // the oldest driver that reads what it writes: 12.0 writes PTX 8.0, for drivers from 525 on.
@@ -56,16 +58,31 @@ func main() {
 	}
 }
 
+// headers are the parts of the header.
+var headers = []string{header, "mtl_units.h"}
+
+func headerText() (string, error) {
+	var b strings.Builder
+	for _, name := range headers {
+		text, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			return "", err
+		}
+		b.Write(text)
+	}
+	return b.String(), nil
+}
+
 // source is what a file is made of, and its hash.
 func source(name string) (text, hash string, err error) {
 	if text, err = kernels.Source(name); err != nil {
 		return "", "", err
 	}
-	head, err := os.ReadFile(filepath.Join(folder, header))
+	head, err := headerText()
 	if err != nil {
 		return "", "", err
 	}
-	sum := sha256.Sum256([]byte(text + "\x00" + string(head)))
+	sum := sha256.Sum256([]byte(text + "\x00" + head))
 	return text, hex.EncodeToString(sum[:]), nil
 }
 
@@ -139,11 +156,11 @@ func (n *nvrtc) makeOne(name string) error {
 	if err != nil {
 		return err
 	}
-	head, err := os.ReadFile(filepath.Join(folder, header))
+	head, err := headerText()
 	if err != nil {
 		return err
 	}
-	plain, err := preprocess(text, string(head))
+	plain, err := preprocess(text, head)
 	if err != nil {
 		return fmt.Errorf("ptx: %s: %w", name, err)
 	}
@@ -152,7 +169,7 @@ func (n *nvrtc) makeOne(name string) error {
 		return fmt.Errorf("ptx: %s: %w", name, err)
 	}
 	program := parsed.CUDA(header)
-	ptx, err := n.compile(name, program, string(head), "compute_80")
+	ptx, err := n.compile(name, program, head, "compute_80")
 	if err != nil {
 		return fmt.Errorf("ptx: %s: %w", name, err)
 	}
@@ -176,9 +193,6 @@ func write(path, text string) error {
 	return os.WriteFile(path, b.Bytes(), 0o666)
 }
 
-// offers are the words by which the header says that it brings something of its own.
-var offers = regexp.MustCompile(`(?m)^#define (MK_\w+)$`)
-
 // preprocess expands the macros that make variants of kernels; the header's are left to NVRTC, which has a word of its own
 // for unrolling.
 func preprocess(text, head string) (string, error) {
@@ -187,9 +201,7 @@ func preprocess(text, head string) (string, error) {
 		compiler = "cc"
 	}
 	arguments := []string{"-E", "-x", "c++", "-DMK_SHIM", "-D__CUDACC__", "-U__clang__"}
-	for _, offer := range offers.FindAllStringSubmatch(head, -1) {
-		arguments = append(arguments, "-D"+offer[1])
-	}
+	arguments = append(arguments, translate.Offers(head)...)
 	c := exec.Command(compiler, append(arguments, "-")...)
 	c.Stdin, c.Stderr = strings.NewReader(text), os.Stderr
 	out, err := c.Output()

@@ -35,11 +35,11 @@ func main() {
 }
 
 func compile(file string) (string, error) {
-	program, err := os.Executable()
+	self, err := os.Executable()
 	if err != nil {
 		return "", err
 	}
-	folder := filepath.Dir(program)
+	folder := filepath.Dir(self)
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
@@ -49,7 +49,18 @@ func compile(file string) (string, error) {
 	if _, err := os.Stat(object); err == nil {
 		return object, nil
 	}
-	flat, err := run(nil, cxx, "-E", "-x", "c++", "-DMK_SHIM", file)
+	units := strings.Contains(string(text), translate.Units)
+	words := []string{"-E", "-x", "c++", "-DMK_SHIM"}
+	if units {
+		for _, header := range []string{"mtl_cpu_units.h", "mtl_units.h"} {
+			offered, err := os.ReadFile(filepath.Join(folder, "cpp", header))
+			if err != nil {
+				return "", err
+			}
+			words = append(words, translate.Offers(string(offered))...)
+		}
+	}
+	flat, err := run(nil, cxx, append(words, file)...)
 	if err != nil {
 		return "", err
 	}
@@ -62,10 +73,14 @@ func compile(file string) (string, error) {
 	defer os.Remove(half)
 	arguments := append([]string{"-std=gnu++20", "-O2", "-w", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-exceptions", "-ffp-contract=on", "-ftls-model=initial-exec",
 		"-I" + filepath.Join(folder, "cpp"), "-x", "c++", "-o", half, "-"}, machine()...)
-	if _, err := run([]byte(kernels.CPU()), cxx, arguments...); err != nil {
+	program := kernels.CPU()
+	if units {
+		program = translate.Units + program
+	}
+	if _, err := run([]byte(program), cxx, arguments...); err != nil {
 		return "", err
 	}
-	if err := keep(kernels.CPU(), strings.TrimSuffix(object, ".so")+".cc"); err != nil {
+	if err := keep(program, strings.TrimSuffix(object, ".so")+".cc"); err != nil {
 		return "", err
 	}
 	return object, os.Rename(half, object)

@@ -28,3 +28,7 @@
 namespace mk {
 MK_VECTORS(half)
 typedef simdgroup_matrix<half, 8, 8> simdgroup_half8x8;
+#ifdef MK_UNITS
+#include "mtl_cpu_units.h"
+#include "mtl_units.h"
+#endif
