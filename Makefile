@@ -27,7 +27,7 @@ test: ## run all tests but those of the GPU (needs node for the Node example)
 
 test-arm64: ## run the kernels' tests for arm64 (needs qemu-aarch64 unless this is one)
 	@command -v qemu-aarch64 >/dev/null || { echo "test-arm64: qemu-aarch64 is missing (Debian: apt-get install qemu-user)" >&2; exit 1; }
-	GOARCH=arm64 $(GO) test -exec 'qemu-aarch64 -cpu max' ./engine/cpukern/...
+	GOARCH=arm64 $(GO) test -timeout 20m -exec 'qemu-aarch64 -cpu max' ./engine/cpukern/...
 
 test-metal: ## run the GPU's kernels on the processor, checked in every way, and the Metal driver (needs g++ and clang)
 	rm -rf build/mtltest/dispatches
