@@ -28,10 +28,13 @@ typedef std::source_location Site;
 enum State : uint8_t { ready, at_lanes, at_group, finished, failed };
 enum { lane_count = 32, stack_bytes = 64 << 10, stack_stride = stack_bytes + 5 * 64, slot_bytes = 32 };
 #ifdef MK_UNITS
-enum { group_memory = 48 << 10 };  // as CUDA has it
+#define MK_GROUP_KIB 48  // as CUDA has it
 #else
-enum { group_memory = 32 << 10 };
+#define MK_GROUP_KIB 32
 #endif
+#define MK_TEXT(x) #x
+#define MK_MORE_THAN(kib) "more than " MK_TEXT(kib) " KiB of threadgroup memory, or more than 32 arrays"
+enum { group_memory = MK_GROUP_KIB << 10 };
 
 // Lanes is where the lanes of a simdgroup exchange values. Two sets of slots alternate, so that a lane may go on to the
 // next operation while others still read the results of this one.
@@ -310,7 +313,7 @@ static MK_UNSEEN void* threadgroup_array(const void* key, size_t bytes, Site sit
 	for (uint i = 0; i < r->array_count; i++)
 		if (r->arrays[i].key == key) return r->arrays[i].at;
 	bytes = (bytes + 15) & ~size_t(15);
-	if (r->used + bytes > group_memory || r->array_count == 32) die("more threadgroup memory than there is, or more than 32 arrays", site);
+	if (r->used + bytes > group_memory || r->array_count == 32) die(MK_MORE_THAN(MK_GROUP_KIB), site);
 	char* at = r->memory + r->used;
 	r->used += bytes;
 	r->arrays[r->array_count++] = {key, at};
