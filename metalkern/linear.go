@@ -35,11 +35,9 @@ const (
 	// These are BLOCK and SLICES of linear.metal.
 	blockInputs = 128
 	mostSlices  = 16
-	// panelOutputs are those of a panel.
-	panelOutputs = 8
 )
 
-// A matvec is a kernel for some rows at a time, of which each threadgroup computes some panels of outputs.
+// A matvec is a kernel for some rows at a time and some panels of panelRows outputs.
 type matvec struct {
 	rows, panels int
 	names        [kern.Q4 + 1]kernelName // by precision
@@ -47,14 +45,14 @@ type matvec struct {
 
 // matvecs by rows, then by panels. Whichever is taken, the bits are the same; TuneLinear measures all.
 var matvecs = []matvec{
-	newMatvec(1, 1, "1x1"), newMatvec(1, 2, "1x2"), newMatvec(2, 1, "2x1"), newMatvec(2, 2, "2x2"), newMatvec(4, 1, "4x1"),
-	newMatvec(4, 2, "4x2"), newMatvec(8, 1, "8x1"), newMatvec(8, 2, "8x2"), newMatvec(16, 1, "16x1"), newMatvec(16, 2, "16x2"),
+	newMatvec(1, 1), newMatvec(1, 2), newMatvec(2, 1), newMatvec(2, 2), newMatvec(4, 1), newMatvec(4, 2),
+	newMatvec(8, 1), newMatvec(8, 2), newMatvec(16, 1), newMatvec(16, 2),
 }
 
-func newMatvec(rows, panels int, size string) matvec {
+func newMatvec(rows, panels int) matvec {
 	m := matvec{rows: rows, panels: panels}
 	for p := kern.F32; p <= kern.Q4; p++ {
-		m.names[p] = kernelName{"linear", "linear_" + p.String() + "_" + size}
+		m.names[p] = kernelName{"linear", fmt.Sprintf("linear_%v_%dx%d", p, rows, panels)}
 	}
 	return m
 }
@@ -145,7 +143,7 @@ func (s *stream) matvec(o *linearOperands, m *matvec) {
 		args.inputs, args.stride, args.norm = o.padded, o.padded, uint32(kern.NoNorm)
 	}
 	args.rounds = s.rounds(o, m, p, threads)
-	groups := driver.Size{X: ceilDiv(int(o.rows), m.rows), Y: ceilDiv(o.w.rows, panelOutputs*m.panels*int(args.rounds)), Z: 1}
+	groups := driver.Size{X: ceilDiv(int(o.rows), m.rows), Y: ceilDiv(o.w.rows, panelRows*m.panels*int(args.rounds)), Z: 1}
 	s.dispatch(p, groups, threads, constants(s, args),
 		o.w.numbers(), o.w.scales(), x, o.weight, o.shift, o.bias, o.residual, o.dst.written())
 }
@@ -178,7 +176,7 @@ func (s *stream) rounds(o *linearOperands, m *matvec, p pipeline, threads int) u
 
 // threadgroups of a product of rows with a matrix.
 func (m *matvec) threadgroups(rows int, w *matrix) int {
-	return ceilDiv(rows, m.rows) * ceilDiv(w.rows, panelOutputs*m.panels)
+	return ceilDiv(rows, m.rows) * ceilDiv(w.rows, panelRows*m.panels)
 }
 
 // cores is a guess where the device does not say: the smallest Apple GPUs have eight, the largest eighty.

@@ -36,8 +36,12 @@ func (m *matrix) Cols() int { return m.cols }
 // groups of a row.
 func (m *matrix) groups() int { return ceilDiv(m.cols, weights.GroupSize) }
 
-// panelRows are those of a panel.
-const panelRows = 8
+const (
+	// panelRows are those of a panel.
+	panelRows = 8
+	// panelScales of a row lie beside each other, and are read at once.
+	panelScales = 4
+)
 
 // filled is the rows with those that fill up the last panel.
 func (m *matrix) filled() int {
@@ -47,8 +51,8 @@ func (m *matrix) filled() int {
 	return m.rows
 }
 
-// scalePitch is how many scales a row has, with their filling: four are read at once.
-func (m *matrix) scalePitch() int { return roundUp(m.groups(), 4) }
+// scalePitch is how many scales a row has, with their filling.
+func (m *matrix) scalePitch() int { return roundUp(m.groups(), panelScales) }
 
 // rowBytes is the length of a row without its scales.
 func (m *matrix) rowBytes() int {
@@ -202,14 +206,14 @@ func putRows(data []byte, values []float32, m *matrix, put func(dst []byte, v fl
 
 // putGroups puts row i of q into the panels as row.
 func (m *matrix) putGroups(dst []byte, row int, q *weights.Quantized, i int) {
-	size := m.rowBytes() / m.groups()
-	numbers := dst[row/panelRows*panelRows*m.rowBytes()+row%panelRows*size:]
-	scales := dst[m.scalesFrom()+2*int64(row/panelRows*panelRows*m.scalePitch()+row%panelRows*4):]
+	size, first, within := m.rowBytes()/m.groups(), row/panelRows*panelRows, row%panelRows
+	numbers := dst[first*m.rowBytes()+within*size:]
+	scales := dst[m.scalesFrom()+2*int64(first*m.scalePitch()+within*panelScales):]
 	values := q.Values[i*q.Cols:][:q.Cols]
 	for g := range m.groups() {
 		group := values[g*weights.GroupSize : min((g+1)*weights.GroupSize, q.Cols)]
 		putGroup(numbers[g*panelRows*size:][:size], group, q.Bits)
-		binary.LittleEndian.PutUint16(scales[2*(g/4*panelRows*4+g%4):], q.Scales[i*m.groups()+g])
+		binary.LittleEndian.PutUint16(scales[2*(g/panelScales*panelScales*panelRows+g%panelScales):], q.Scales[i*m.groups()+g])
 	}
 }
 
