@@ -18,11 +18,7 @@ import (
 // bits come from all. Few cores make simdgroups take many outputs, many cores few.
 func TestVariants(t *testing.T) {
 	k := open(t).(*backend)
-	want := variantBits(t, k)
-	for _, cores := range []int{1, 7, 1000} {
-		k.info.Cores = cores
-		compareVariants(t, fmt.Sprintf("%d cores", cores), variantBits(t, k), want)
-	}
+	want := compareCores(t, k)
 	for _, threads := range []int{32, 96} {
 		mtltest.Threads(threads)
 		few := open(t).(*backend)
@@ -31,6 +27,16 @@ func TestVariants(t *testing.T) {
 		mtltest.Threads(1024)
 		compareVariants(t, fmt.Sprintf("%d threads", threads), got, want)
 	}
+}
+
+// compareCores wants the same bits whatever the number of cores, and returns them.
+func compareCores(t *testing.T, k *backend) (want map[string][]float32) {
+	want = variantBits(t, k)
+	for _, cores := range []int{1, 7, 1000} {
+		k.info.Cores = cores
+		compareVariants(t, fmt.Sprintf("%d cores", cores), variantBits(t, k), want)
+	}
+	return want
 }
 
 func compareVariants(t *testing.T, what string, got, want map[string][]float32) {

@@ -49,7 +49,7 @@ func compile(file string) (string, error) {
 	if _, err := os.Stat(object); err == nil {
 		return object, nil
 	}
-	units := strings.Contains(string(text), translate.Units)
+	units := strings.HasPrefix(string(text), translate.Units)
 	words := []string{"-E", "-x", "c++", "-DMK_SHIM"}
 	if units {
 		for _, header := range []string{"mtl_cpu_units.h", "mtl_units.h"} {
