@@ -67,10 +67,6 @@ template <uint ROWS, int PARTS, bool APART> MK_INLINE void take(HalfRows<ROWS, P
 	}
 }
 
-MK_INLINE void multiply_16x8(float (&sums)[4], const uint (&above)[4], const uint (&below)[4], int half, uint first, uint second) {
-	multiply_16x8x16(sums[0], sums[1], sums[2], sums[3], above[2 * half], below[2 * half], above[2 * half + 1], below[2 * half + 1], first, second);
-}
-
 // pairs_of are octets as pairs of halves: integers by way of 1024 + q, or 1024 + 16·q, less what is too much; exact.
 MK_INLINE void pairs_of(uint (&pairs)[4], uint word) {
 	pairs[0] = less(masked(word, 0x000f000f, 0x64006400), 0x64086408);
@@ -110,8 +106,9 @@ MK_INLINE void multiply(FragmentSums<ROWS, PANELS>& sums, const HalfRows<ROWS, P
 #pragma unroll
 			for (int part = PARTS - 1; part >= 0; part--) {
 				const uint (&right)[4] = rows.pairs[part][s][g];
-				multiply_16x8(to, left[0], left[1], 0, right[0], right[1]);
-				multiply_16x8(to, left[0], left[1], 1, right[2], right[3]);
+#pragma unroll
+				for (uint i = 0; i < 4; i += 2)
+					multiply_16x8x16(to[0], to[1], to[2], to[3], left[0][i], left[1][i], left[0][i + 1], left[1][i + 1], right[i], right[i + 1]);
 			}
 			if constexpr (PARTS == 1) {
 #pragma unroll
