@@ -143,9 +143,8 @@ func (p *pipeline) check(groups, threads driver.Size, constants, bindings int) e
 	switch {
 	case groups.X < 1 || groups.X > 1<<31-1 || groups.Y < 1 || groups.Y > 65535 || groups.Z < 1 || groups.Z > 65535:
 		return fmt.Errorf("got %v threadgroups, want at least 1 each way, at most 2147483647 by 65535 by 65535", groups)
-	case threads.X < 1 || threads.X > 1024 || threads.Y < 1 || threads.Y > 1024 || threads.Z < 1 || threads.Z > 64 ||
-		threads.X*threads.Y*threads.Z > p.maxThreads:
-		return fmt.Errorf("got threadgroups of %v threads, want 1 to %d threads", threads, p.maxThreads)
+	case threads.X < 1 || threads.X > p.maxThreads || threads.Y != 1 || threads.Z != 1: // mtl_cuda.h counts on one row of them
+		return fmt.Errorf("got threadgroups of %v threads, want a row of 1 to %d", threads, p.maxThreads)
 	case constants != p.constantBytes:
 		return fmt.Errorf("got %d bytes of constants, want %d", constants, p.constantBytes)
 	case bindings != p.buffers:

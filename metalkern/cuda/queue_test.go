@@ -286,8 +286,11 @@ func TestQueueErrors(t *testing.T) {
 		{"got 4 bytes of constants, want 8", func(s *stage) { s.queue.Dispatch(s.kernels[0], one, one, make([]byte, 4), nil) }},
 		{"got 0 buffers, want 1", func(s *stage) { s.queue.Dispatch(s.kernels[1], one, one, make([]byte, 16), nil) }},
 		{"{0 1 1} threadgroups", func(s *stage) { s.queue.Dispatch(s.kernels[0], driver.Size{Y: 1, Z: 1}, one, make([]byte, 8), nil) }},
-		{"want 1 to 256 threads", func(s *stage) {
+		{"{512 1 1} threads, want a row of 1 to 256", func(s *stage) {
 			s.queue.Dispatch(s.kernels[0], one, driver.Size{X: 512, Y: 1, Z: 1}, make([]byte, 8), nil)
+		}},
+		{"{32 2 1} threads, want a row", func(s *stage) {
+			s.queue.Dispatch(s.kernels[0], one, driver.Size{X: 32, Y: 2, Z: 1}, make([]byte, 8), nil)
 		}},
 		{"buffer 1: cuda: binding: got 4 bytes at offset 1024", func(s *stage) {
 			s.queue.Dispatch(s.kernels[1], one, one, make([]byte, 16), []driver.Binding{{Buffer: s.buffers[0], Offset: 1024}})

@@ -44,7 +44,6 @@ static inline float4 four_halves(uint first, uint second) {
 
 #define BLOCK 128 // inputs that a simdgroup multiplies at once: GROUPS of 32
 #define GROUPS 4
-#define HELD(PANELS) ((PANELS) > 1 ? 1 : 2) // blocks of W under way
 #define SLICES 16 // at most
 
 // Lane l has, of each group, inputs 8·(l%4) to 8·(l%4)+7 of row l/4 of a panel of W: its octet. Of x it has the same inputs,
@@ -67,34 +66,36 @@ struct OctetsQ8 { uint2 words[GROUPS]; uint2 scales; };
 struct OctetsF16 { uint4 words[GROUPS]; };
 struct OctetsF32 { float4 values[GROUPS][2]; };
 
-// first_octet is where a lane's first octet lies, in a block of the panel of which output is the first; octet reads the g-th.
-// In panels the eight rows' octets of a group are neighbours. Rows beside each other may end within a panel: what follows is
-// the last again.
-static inline device const uchar* first_octet(
-    thread const OctetsQ4&, constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane)
-{
-    return w + ulong(output / 8) * (8 * a.pitch) + 128 * GROUPS * block + 4 * lane;
+// A Place is where a lane's octets and scales of a panel begin. In panels the eight rows' octets of a group are neighbours.
+struct Place { device const uchar* octets; device const half* scales; };
+
+static inline bool in_panels(thread const OctetsQ4&) { return true; }
+static inline bool in_panels(thread const OctetsQ8&) { return true; }
+static inline bool in_panels(thread const OctetsF16&) { return false; }
+static inline bool in_panels(thread const OctetsF32&) { return false; }
+static inline uint octet_bytes(thread const OctetsQ4&) { return 4; }
+static inline uint octet_bytes(thread const OctetsQ8&) { return 8; }
+static inline uint octet_bytes(thread const OctetsF16&) { return 16; }
+static inline uint octet_bytes(thread const OctetsF32&) { return 32; }
+
+// place is that of the panel of which output is the first.
+template <class Q>
+static inline Place place(thread const Q& o, constant LinearArgs& a, device const uchar* w, device const half* scales, uint output, uint lane) {
+    Place p;
+    p.octets = w + ulong(output) * a.pitch + (in_panels(o) ? lane : lane % 4) * octet_bytes(o);
+    if (!in_panels(o)) p.octets += lane / 4 * a.pitch;
+    p.scales = scales + ulong(output) * a.groups + GROUPS * (lane / 4);
+    return p;
 }
-static inline device const uchar* first_octet(
-    thread const OctetsQ8&, constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane)
-{
-    return w + ulong(output / 8) * (8 * a.pitch) + 256 * GROUPS * block + 8 * lane;
+
+// ahead is the place of as many outputs, whole panels, further on.
+static inline Place ahead(constant LinearArgs& a, Place p, uint outputs) {
+    p.octets += outputs * a.pitch;
+    p.scales += outputs * a.groups;
+    return p;
 }
-static inline device const uchar* in_row(
-    constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane, uint octet)
-{
-    return w + ulong(min(output + lane / 4, a.outputs - 1)) * a.pitch + octet * (4 * GROUPS * block + lane % 4);
-}
-static inline device const uchar* first_octet(
-    thread const OctetsF16&, constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane)
-{
-    return in_row(a, w, output, block, lane, 16);
-}
-static inline device const uchar* first_octet(
-    thread const OctetsF32&, constant LinearArgs& a, device const uchar* w, uint output, uint block, uint lane)
-{
-    return in_row(a, w, output, block, lane, 32);
-}
+
+// octet reads the g-th of a block that begins at first.
 static inline void octet(thread OctetsQ4& o, uint g, device const uchar* first, bool there) {
     o.words[g] = there ? *reinterpret_cast<device const uint*>(first + 128 * g) : 0;
 }
@@ -115,19 +116,21 @@ static inline void scale(thread OctetsQ8& o, device const half* first) { o.scale
 static inline void scale(thread OctetsF16&, device const half*) {}
 static inline void scale(thread OctetsF32&, device const half*) {}
 
-// panel reads a block of the panel of which output is the first, if there is one.
-template <class Q>
-static inline void panel(
-    constant LinearArgs& a, thread Q& o, device const uchar* w, device const half* scales, uint output, uint block, uint lane)
-{
-    if (output >= a.outputs) return;
-    device const uchar* first = first_octet(o, a, w, output, block, lane);
-    if ((block + 1) * BLOCK <= a.padded) {
-        UNROLL for (uint g = 0; g < GROUPS; g++) octet(o, g, first, true);
-    } else {
-        UNROLL for (uint g = 0; g < GROUPS; g++) octet(o, g, first, block * BLOCK + 32 * g < a.padded);
+// panels reads a block of some panels, of which output is the first, as far as there are such.
+template <uint PANELS, class Q>
+static inline void panels(constant LinearArgs& a, thread Q (&o)[PANELS], Place p, uint output, uint block, uint lane) {
+    UNROLL for (uint t = 0; t < PANELS; t++) {
+        if (output + 8 * t >= a.outputs) return;
+        const bool there = in_panels(o[t]) || output + 8 * t + lane / 4 < a.outputs;
+        device const uchar* first = p.octets + GROUPS * (in_panels(o[t]) ? 32 : 4) * octet_bytes(o[t]) * block;
+        if (there && (block + 1) * BLOCK <= a.padded) {
+            UNROLL for (uint g = 0; g < GROUPS; g++) octet(o[t], g, first, true);
+        } else {
+            UNROLL for (uint g = 0; g < GROUPS; g++) octet(o[t], g, first, there && block * BLOCK + 32 * g < a.padded);
+        }
+        scale(o[t], p.scales + 8 * GROUPS * block);
+        p = ahead(a, p, 8);
     }
-    scale(o, scales + ulong(output / 8) * (8 * a.groups) + GROUPS * (8 * block + lane / 4));
 }
 
 // values are four of octet g.
@@ -351,9 +354,9 @@ static inline void finish_rows(
 }
 
 // slices_of_rows multiplies what a simdgroup has in a round, where that is more than one block, and gathers the sums of each slice.
-template <class Q, class X, class S, uint ROWS, uint PANELS>
+template <class Q, class X, class S, uint ROWS, uint PANELS, uint HELD>
 static inline void slices_of_rows(
-    constant LinearArgs& a, thread Q (&held)[HELD(PANELS)][PANELS], device const uchar* w, device const half* scales,
+    constant LinearArgs& a, thread Q (&held)[HELD][PANELS], Place first,
     thread RowShare<ROWS>& in, device const float* x, uint rows, uint output, threadgroup float* parts, uint simd, uint simds, uint lane)
 {
     const uint last = (a.padded + BLOCK - 1) / BLOCK;
@@ -361,19 +364,18 @@ static inline void slices_of_rows(
         const uint begin = s * a.blocks, end = min(begin + a.blocks, last);
         S sums;
         clear(sums);
-        ROLLED for (uint base = begin; base < end; base += HELD(PANELS)) {
-            UNROLL for (uint b = 0; b < HELD(PANELS); b++) {
+        ROLLED for (uint base = begin; base < end; base += HELD) {
+            UNROLL for (uint b = 0; b < HELD; b++) {
                 const uint block = base + b;
                 if (block >= end) break;
                 X taken;
                 take(taken, in, lane);
                 // The next of the slice, or the first of the simdgroup's next one.
                 const uint next = block + 1 < end ? block + 1 : (s + simds) * a.blocks;
-                const uint later = block + HELD(PANELS) < end ? block + HELD(PANELS) : (s + simds) * a.blocks + b;
+                const uint later = block + HELD < end ? block + HELD : (s + simds) * a.blocks + b;
                 if (ROWS <= 4 && next < last) fetch<ROWS>(a, in, x, rows, next, lane);
                 multiply(sums, taken, held[b], lane);
-                UNROLL for (uint t = 0; t < PANELS; t++)
-                    if (later < last) panel(a, held[b][t], w, scales, output + 8 * t, later, lane);
+                if (later < last) panels(a, held[b], first, output, later, lane);
                 if (ROWS > 4 && next < last) fetch<ROWS>(a, in, x, rows, next, lane);
             }
         }
@@ -381,46 +383,54 @@ static inline void slices_of_rows(
     }
 }
 
-template <class Q, class X, class S, uint ROWS, uint PANELS>
+template <class Q, class X, class S, uint ROWS, uint PANELS, uint HELD>
 static inline void linear_rows(
     constant LinearArgs& a, device const uchar* w, device const half* scales, device const float* x, device const float* weight,
     device const float* shift, device const float* bias, device const float* residual, device float* dst,
     threadgroup float* parts, threadgroup float2* norms, uint2 group, uint thread_index, uint simd, uint simds, uint lane)
 {
+    static_assert(BATCH(ROWS, PANELS) % HELD == 0, "a batch would begin with other weights than held[0]");
     const uint OUTPUTS = 8 * PANELS, SUMS = ROWS * OUTPUTS;
     // Threadgroups of the same outputs come one after the other, so that only the first reads W from memory.
     const uint first = group.x * ROWS, rows = min(ROWS, a.rows - first);
     uint output = group.y * a.rounds * OUTPUTS;
     x += ulong(first) * a.stride;
 
-    // Weights do not wait for x.
-    Q held[HELD(PANELS)][PANELS];
+    // Weights do not wait for x: of one block of x, which the simdgroup keeps, those of HELD rounds; otherwise there is one round,
+    // and they are those of HELD blocks.
+    const bool one = a.blocks == 1 && a.slices <= simds;
     const uint begin = simd * a.blocks, end = min(begin + a.blocks, (a.padded + BLOCK - 1) / BLOCK);
-    UNROLL for (uint b = 0; b < HELD(PANELS); b++) {
-        UNROLL for (uint t = 0; t < PANELS; t++)
-            if (begin + b < end) panel(a, held[b][t], w, scales, output + 8 * t, begin + b, lane);
+    uint left = min(a.rounds, (a.outputs - output + OUTPUTS - 1) / OUTPUTS), rounds = min(left, uint(BATCH(ROWS, PANELS)));
+    Q held[HELD][PANELS];
+    Place later = place(held[0][0], a, w, scales, output, lane);
+    UNROLL for (uint h = 0; h < HELD; h++) {
+        if (h >= (one ? left : end - begin)) break;
+        panels(a, held[h], later, output + (one ? h * OUTPUTS : 0), begin + (one ? 0 : h), lane);
+        if (one) later = ahead(a, later, OUTPUTS);
     }
     NormShare norm;
     if (a.norm != NORM_NONE) fetch_norm(a, norm, weight, shift, first_input<ROWS>(simd, lane));
-    uint left = min(a.rounds, (a.outputs - output + OUTPUTS - 1) / OUTPUTS), rounds = min(left, uint(BATCH(ROWS, PANELS)));
     AFTER_EARLIER;
     RowShare<ROWS> in;
     fetch<ROWS>(a, in, x, rows, begin, lane);
     Addend add = addend(a, bias, residual, sum_of<ROWS, OUTPUTS>(first, output, thread_index), thread_index < rounds * SUMS);
     if (a.norm != NORM_NONE) normalise<ROWS>(a, in, norm, weight, shift, norms, simd, lane);
 
-    const bool one = a.blocks == 1 && a.slices <= simds; // block of x, which the simdgroup keeps; otherwise there is one round
     X taken;
     if (one) take(taken, in, lane);
-    else slices_of_rows<Q, X, S, ROWS, PANELS>(a, held, w, scales, in, x, rows, output, parts, simd, simds, lane);
+    else slices_of_rows<Q, X, S, ROWS, PANELS, HELD>(a, held, later, in, x, rows, output, parts, simd, simds, lane);
     ROLLED for (;;) {
-        ROLLED for (uint i = 0; one && i < rounds; i++) {
-            S sums;
-            clear(sums);
-            multiply(sums, taken, held[0], lane);
-            UNROLL for (uint t = 0; t < PANELS; t++)
-                if (i + 1 < left) panel(a, held[0][t], w, scales, output + (i + 1) * OUTPUTS + 8 * t, begin, lane);
-            gather(sums, parts + (i * SLICES + simd) * SUMS, lane);
+        ROLLED for (uint base = 0; one && base < rounds; base += HELD) {
+            UNROLL for (uint h = 0; h < HELD; h++) {
+                const uint i = base + h;
+                if (i >= rounds) break;
+                S sums;
+                clear(sums);
+                multiply(sums, taken, held[h], lane);
+                if (i + HELD < left) panels(a, held[h], later, output + (i + HELD) * OUTPUTS, begin, lane);
+                later = ahead(a, later, OUTPUTS);
+                gather(sums, parts + (i * SLICES + simd) * SUMS, lane);
+            }
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
         finish_rows<ROWS, OUTPUTS>(a, parts, bias, residual, add, dst, first, output, rounds, thread_index, simds * 32);
@@ -451,6 +461,12 @@ static inline void linear_rows(
 #define ROWS_f32(ROWS) Rows<ROWS>
 #define SUMS_f32 RowSums
 
+// HELD is how many panels, or sets of two, are under way: as many as registers allow.
+#define HELD_q4(ROWS, PANELS) ((ROWS) > 8 ? 1 : 2)
+#define HELD_q8(ROWS, PANELS) ((ROWS) > 8 ? 1 : 2)
+#define HELD_f16(ROWS, PANELS) ((ROWS) > 8 || (PANELS) > 1 ? 1 : 2)
+#define HELD_f32(ROWS, PANELS) ((PANELS) > 1 ? 1 : 2)
+
 #define LINEAR(name, Q, ROWS, PANELS) \
     kernel void linear_##name##_##ROWS##x##PANELS( \
         constant LinearArgs& a [[buffer(0)]], \
@@ -470,7 +486,7 @@ static inline void linear_rows(
     { \
         TG_ARRAY(float, parts, BATCH(ROWS, PANELS) * SLICES * ROWS * PANELS * 8); \
         TG_ARRAY(float2, norms, SLICES * ROWS); \
-        linear_rows<Q, ROWS_##name(ROWS), SUMS_##name<ROWS, PANELS>, ROWS, PANELS>( \
+        linear_rows<Q, ROWS_##name(ROWS), SUMS_##name<ROWS, PANELS>, ROWS, PANELS, HELD_##name(ROWS, PANELS)>( \
             a, w, scales, x, weight, shift, bias, residual, dst, parts, norms, group, thread_index, simd, simds, lane); \
     }
 

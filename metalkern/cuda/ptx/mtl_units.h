@@ -33,6 +33,19 @@ template <uint ROWS, int PARTS, bool APART> MK_INLINE void hand_out(HalfRows<ROW
 		rows.pairs[part][s][g][i] = H::of_set == 8 ? pair : simd_shuffle(pair, ushort((lane / 4 % H::of_set + H::of_set * (g / H::pieces)) * 4 + lane % 4));
 }
 
+// largest_of_row is the largest magnitude, as bits, that the lanes of a row of RowShare have.
+template <uint ROWS> MK_INLINE uint largest_of_row(uint mine, uint lane) {
+	if (ROWS == 1) return simd_max(mine);
+	if (ROWS == 2) {
+		const bool second = lane / 4 % 2 != 0;
+		const uint of_first = simd_max(second ? 0 : mine), of_second = simd_max(second ? mine : 0);
+		return second ? of_second : of_first;
+	}
+	if (ROWS == 4) mine = max(mine, simd_shuffle_xor(mine, ushort(16)));
+	mine = max(mine, simd_shuffle_xor(mine, ushort(1)));
+	return max(mine, simd_shuffle_xor(mine, ushort(2)));
+}
+
 template <uint ROWS, int PARTS, bool APART> MK_INLINE void take(HalfRows<ROWS, PARTS, APART>& rows, const RowShare<ROWS>& share, uint lane) {
 	typedef HalfRows<ROWS, PARTS, APART> H;
 #pragma unroll
@@ -42,11 +55,7 @@ template <uint ROWS, int PARTS, bool APART> MK_INLINE void take(HalfRows<ROWS, P
 		for (uint p = 0; p < H::pieces; p++)
 #pragma unroll
 			for (uint i = 0; i < 8; i++) largest = fmaxf(largest, fabsf(share.x[s][p][i / 4][i % 4]));
-#pragma unroll
-		for (uint mask = 4 * H::of_set; mask < (ROWS > 1 ? 32 : 16); mask *= 2) largest = fmaxf(largest, simd_shuffle_xor(largest, ushort(mask)));
-		largest = fmaxf(largest, simd_shuffle_xor(largest, ushort(1)));
-		largest = fmaxf(largest, simd_shuffle_xor(largest, ushort(2)));
-		const uint exponent = clamp(as_type<uint>(largest) >> 23, 16u, 254u);
+		const uint exponent = clamp(largest_of_row<ROWS>(as_type<uint>(largest), lane) >> 23, 16u, 254u);
 		const float scale = as_type<float>((268u - exponent) << 23);
 		const float unscale = as_type<float>((exponent - 14u) << 23);
 #pragma unroll
@@ -335,18 +344,28 @@ MK_INLINE uint unit_key(uint i, uint lane) { return i / 4 * 16 + i / 2 % 2 * 8 +
 MK_INLINE uint unit_value(uint i, uint lane) { return i / 4 * 16 + i / 2 % 2 * 8 + lane % 4 * 2 + i % 2; }
 template <class W> MK_INLINE constexpr bool unit_scaled(const StepUnits<W>&) { return sizeof(W) == 8; }
 
-// Places are counted in 32 bits from where a head begins, which is the same for all lanes.
+// Places are counted in 32 bits from where a head begins, which is the same for all lanes. In a whole block they are a lane's
+// first and numbers that the instructions have.
 template <class H, class W> MK_INLINE void step_ask(H h, uint first, uint count, StepUnits<W>& ahead, uint lane) {
 	const uint last = max(count, 1u) - 1;
 	const char *keys = reinterpret_cast<const char*>(h.keys), *values = reinterpret_cast<const char*>(h.values);
 	const char* more = keys + 4 * sizeof(W) * ulong(h.capacity);
 	const uint key = lane % 4 * h.capacity + first, value = 8 * first + lane / 4;
+	auto ask = [&](auto key_at, auto value_at) {
 #pragma unroll
-	for (uint i = 0; i < 8; i++)
-		ahead.keys[i] = *reinterpret_cast<const W*>((i % 2 == 0 ? keys : more) + uint(sizeof(W)) * (key + min(unit_key(i, lane), last)));
+		for (uint i = 0; i < 8; i++) ahead.keys[i] = *reinterpret_cast<const W*>((i % 2 == 0 ? keys : more) + key_at(i));
 #pragma unroll
-	for (uint i = 0; i < 8; i++)
-		ahead.values[i] = *reinterpret_cast<const W*>(values + uint(sizeof(W)) * (value + 8 * min(unit_value(i, lane), last)));
+		for (uint i = 0; i < 8; i++) ahead.values[i] = *reinterpret_cast<const W*>(values + value_at(i));
+	};
+	if (last == 31) {
+		keys += uint(sizeof(W)) * (key + unit_key(0, lane));
+		more += uint(sizeof(W)) * (key + unit_key(0, lane));
+		values += uint(sizeof(W)) * (value + 8 * unit_value(0, lane));
+		ask([](uint i) { return sizeof(W) * unit_key(i, 0); }, [](uint i) { return 8 * sizeof(W) * unit_value(i, 0); });
+	} else {
+		ask([=](uint i) { return uint(sizeof(W)) * (key + min(unit_key(i, lane), last)); },
+			[=](uint i) { return uint(sizeof(W)) * (value + 8 * min(unit_value(i, lane), last)); });
+	}
 	if (unit_scaled(ahead)) {
 #pragma unroll
 		for (uint i = 0; i < 8; i++) {
