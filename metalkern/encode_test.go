@@ -37,7 +37,7 @@ type blankQueue struct {
 	fence  driver.Fence
 }
 
-func (q *blankQueue) Dispatch(driver.Pipeline, driver.Size, driver.Size, []byte, []driver.Binding) {
+func (q *blankQueue) Dispatch(driver.Pipeline, driver.Size, int, []byte, []driver.Binding) {
 	q.device.dispatches++
 }
 func (q *blankQueue) Barrier()                           { q.device.barriers++ }

@@ -52,7 +52,7 @@ func TestProbeReadsAll(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		q.Dispatch(probe, driver.Size{X: 3, Y: 1, Z: 1}, driver.Size{X: 64, Y: 1, Z: 1}, binary.LittleEndian.AppendUint32(nil, vectors),
+		q.Dispatch(probe, driver.Size{X: 3, Y: 1, Z: 1}, 64, binary.LittleEndian.AppendUint32(nil, vectors),
 			[]driver.Binding{{Buffer: memory}, {Buffer: found}})
 		if err := q.Read(result, driver.Binding{Buffer: found}); err != nil {
 			t.Fatal(err)

@@ -247,7 +247,7 @@ func (s *stream) dispatch(p pipeline, groups driver.Size, threads int, args []by
 		s.bindings = append(s.bindings, driver.Binding{Buffer: o.memory, Offset: o.from})
 	}
 	s.record()
-	s.queue.Dispatch(p.Pipeline, groups, driver.Size{X: threads, Y: 1, Z: 1}, args, s.bindings)
+	s.queue.Dispatch(p.Pipeline, groups, threads, args, s.bindings)
 }
 
 // grow returns at least bytes bytes of scratch memory, with stale contents; absent after an error.

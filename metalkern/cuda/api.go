@@ -67,9 +67,10 @@ type (
 // launch is one kernel with everything that it needs. parameters[i] points to argument i; the driver copies as many bytes
 // as the kernel declares. It lives on the heap, because the driver is handed its address.
 type launch struct {
-	function        function
-	groups, threads [3]uint32
-	parameters      [1 + maxBindings]unsafe.Pointer
+	function   function
+	groups     [3]uint32
+	threads    uint32 // a row
+	parameters [1 + maxBindings]unsafe.Pointer
 }
 
 type attribute int32

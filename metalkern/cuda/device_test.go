@@ -75,14 +75,14 @@ func TestDevice(t *testing.T) {
 		for part := range parts {
 			n := 1 + rand.IntN(words/parts)
 			from, to := rand.IntN(words-n), part*(words/parts)
-			q.Dispatch(p, driver.Size{X: 1 + rand.IntN(4), Y: 1, Z: 1}, driver.Size{X: 64, Y: 1, Z: 1}, binary.LittleEndian.AppendUint32(nil, uint32(n)),
+			q.Dispatch(p, driver.Size{X: 1 + rand.IntN(4), Y: 1, Z: 1}, 64, binary.LittleEndian.AppendUint32(nil, uint32(n)),
 				[]driver.Binding{{Buffer: buffers[0], Offset: 4 * int64(from)}, {Buffer: buffers[1], Offset: 4 * int64(to)}})
 			copy(want[4*to:], source[4*from:4*(from+n)])
 		}
 		for from, turn := 1, 0; turn < 8; turn++ {
 			to := 2 + turn%2
 			q.Barrier()
-			q.Dispatch(p, driver.Size{X: 16 + 100*(turn%2), Y: 1, Z: 1}, driver.Size{X: 256, Y: 1, Z: 1}, binary.LittleEndian.AppendUint32(nil, words),
+			q.Dispatch(p, driver.Size{X: 16 + 100*(turn%2), Y: 1, Z: 1}, 256, binary.LittleEndian.AppendUint32(nil, words),
 				[]driver.Binding{{Buffer: buffers[from]}, {Buffer: buffers[to]}})
 			from = to
 		}

@@ -27,10 +27,11 @@ type fake struct {
 
 // ran is a kernel that the device has run.
 type ran struct {
-	function        function
-	groups, threads [3]uint32
-	constants       string
-	bindings        string
+	function  function
+	groups    [3]uint32
+	threads   uint32
+	constants string
+	bindings  string
 }
 
 type fakeGraph struct {

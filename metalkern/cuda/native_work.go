@@ -62,7 +62,7 @@ func (n *native) waitEvent(e event) error        { return n.do(cuEventSynchroniz
 func (n *native) launch(l *launch, s stream) error {
 	f := n.frame()
 	defer n.frames.Put(f)
-	f.config = launchConfig{groups: l.groups, threads: l.threads, stream: s}
+	f.config = launchConfig{groups: l.groups, threads: [3]uint32{l.threads, 1, 1}, stream: s}
 	return n.with(f, cuLaunchKernelEx, uintptr(unsafe.Pointer(&f.config)), uintptr(l.function), uintptr(unsafe.Pointer(&l.parameters)), 0)
 }
 
@@ -74,7 +74,7 @@ func (n *native) newGraph() (graph, error) {
 func (n *native) addKernel(g graph, after []node, l *launch) (node, error) {
 	f := n.frame()
 	defer n.frames.Put(f)
-	f.node = kernelNode{function: l.function, groups: l.groups, threads: l.threads, parameters: unsafe.Pointer(&l.parameters)}
+	f.node = kernelNode{function: l.function, groups: l.groups, threads: [3]uint32{l.threads, 1, 1}, parameters: unsafe.Pointer(&l.parameters)}
 	f.out = 0
 	err := n.with(f, cuGraphAddKernelNode, uintptr(unsafe.Pointer(&f.out)), uintptr(g), first(after), uintptr(len(after)), uintptr(unsafe.Pointer(&f.node)))
 	runtime.KeepAlive(after)
@@ -123,7 +123,7 @@ func (n *native) instantiate(g graph) (executable, error) {
 func (n *native) setKernel(e executable, k node, l *launch) error {
 	f := n.frame()
 	defer n.frames.Put(f)
-	f.node = kernelNode{function: l.function, groups: l.groups, threads: l.threads, parameters: unsafe.Pointer(&l.parameters)}
+	f.node = kernelNode{function: l.function, groups: l.groups, threads: [3]uint32{l.threads, 1, 1}, parameters: unsafe.Pointer(&l.parameters)}
 	return n.with(f, cuGraphExecKernelNodeSetParams, uintptr(e), uintptr(k), uintptr(unsafe.Pointer(&f.node)))
 }
 

@@ -21,13 +21,14 @@ const (
 
 // dispatch is one recorded kernel.
 type dispatch struct {
-	pipeline        *pipeline
-	barrier         bool // between the one before and this
-	groups, threads [3]uint32
-	constantBytes   int
-	bindingCount    int
-	constants       [driver.MaxConstants]byte
-	bindings        [maxBindings]address
+	pipeline      *pipeline
+	barrier       bool // between the one before and this
+	groups        [3]uint32
+	threads       uint32
+	constantBytes int
+	bindingCount  int
+	constants     [driver.MaxConstants]byte
+	bindings      [maxBindings]address
 }
 
 // same says whether a and b run the same kernel on the same things with the same constants.
@@ -101,7 +102,7 @@ func (d *Device) Queue() (driver.Queue, error) {
 }
 
 // Dispatch records one kernel.
-func (q *queue) Dispatch(p driver.Pipeline, groups, threads driver.Size, constants []byte, bindings []driver.Binding) {
+func (q *queue) Dispatch(p driver.Pipeline, groups driver.Size, threads int, constants []byte, bindings []driver.Binding) {
 	if q.err != nil {
 		return
 	}
@@ -118,7 +119,8 @@ func (q *queue) Dispatch(p driver.Pipeline, groups, threads driver.Size, constan
 		q.recorded = append(q.recorded, dispatch{})[:len(q.recorded)]
 	}
 	d := &q.recorded[:len(q.recorded)+1][len(q.recorded)]
-	d.pipeline, d.groups, d.threads = mine, numbers(groups), numbers(threads)
+	d.pipeline, d.threads = mine, uint32(threads)
+	d.groups = [3]uint32{uint32(groups.X), uint32(groups.Y), uint32(groups.Z)}
 	d.constantBytes, d.bindingCount = copy(d.constants[:], constants), len(bindings)
 	d.barrier = q.barrier && len(q.recorded) > 0
 	for i, b := range bindings {
@@ -135,16 +137,13 @@ func (q *queue) Dispatch(p driver.Pipeline, groups, threads driver.Size, constan
 	}
 }
 
-// numbers are the parts of a size; check has seen that they fit.
-func numbers(s driver.Size) [3]uint32 { return [3]uint32{uint32(s.X), uint32(s.Y), uint32(s.Z)} }
-
 // check says whether a launch is one that the kernel and the device can run.
-func (p *pipeline) check(groups, threads driver.Size, constants, bindings int) error {
+func (p *pipeline) check(groups driver.Size, threads, constants, bindings int) error {
 	switch {
 	case groups.X < 1 || groups.X > 1<<31-1 || groups.Y < 1 || groups.Y > 65535 || groups.Z < 1 || groups.Z > 65535:
 		return fmt.Errorf("got %v threadgroups, want at least 1 each way, at most 2147483647 by 65535 by 65535", groups)
-	case threads.X < 1 || threads.X > p.maxThreads || threads.Y != 1 || threads.Z != 1: // mtl_cuda.h counts on one row of them
-		return fmt.Errorf("got threadgroups of %v threads, want a row of 1 to %d", threads, p.maxThreads)
+	case threads < 1 || threads > p.maxThreads:
+		return fmt.Errorf("got threadgroups of %d threads, want 1 to %d threads", threads, p.maxThreads)
 	case constants != p.constantBytes:
 		return fmt.Errorf("got %d bytes of constants, want %d", constants, p.constantBytes)
 	case bindings != p.buffers:
@@ -184,7 +183,7 @@ func (q *queue) submit() error {
 	for i := range recorded {
 		q.launch.set(&recorded[i])
 		if err := q.device.api.launch(q.launch, q.stream); err != nil {
-			return fmt.Errorf("cuda: launch of %s over %v threadgroups of %v threads: %w", recorded[i].pipeline.name, recorded[i].groups, recorded[i].threads, err)
+			return fmt.Errorf("cuda: launch of %s over %v threadgroups of %d threads: %w", recorded[i].pipeline.name, recorded[i].groups, recorded[i].threads, err)
 		}
 	}
 	return nil

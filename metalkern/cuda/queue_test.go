@@ -90,14 +90,14 @@ func (s *stage) random(kernel int) ran {
 	p := s.kernels[kernel]
 	constants := make([]byte, p.constantBytes)
 	constants[rand.IntN(len(constants))] = byte(rand.Uint32())
-	r := ran{function: p.function, groups: [3]uint32{1 + rand.Uint32N(2), 1, 1}, threads: [3]uint32{32, 1, 1}, constants: string(constants)}
+	r := ran{function: p.function, groups: [3]uint32{1 + rand.Uint32N(2), 1, 1}, threads: 32, constants: string(constants)}
 	var bindings []driver.Binding
 	for range p.buffers {
 		b := driver.Binding{Buffer: s.buffers[rand.IntN(3)], Offset: 4 * rand.Int64N(256)}
 		bindings = append(bindings, b)
 		r.bindings += fmt.Sprint(b.Buffer.(*buffer).at+address(b.Offset), " ")
 	}
-	s.queue.Dispatch(p, driver.Size{X: int(r.groups[0]), Y: 1, Z: 1}, driver.Size{X: 32, Y: 1, Z: 1}, constants, bindings)
+	s.queue.Dispatch(p, driver.Size{X: int(r.groups[0]), Y: 1, Z: 1}, 32, constants, bindings)
 	return r
 }
 
@@ -171,9 +171,9 @@ func (s *stage) step(i int) (driver.Fence, error) {
 	for k := range 6 {
 		s.queue.Barrier()
 		if k == 2 {
-			s.queue.Dispatch(s.kernels[2], one, one, constants, bindings)
+			s.queue.Dispatch(s.kernels[2], one, 1, constants, bindings)
 		} else {
-			s.queue.Dispatch(s.kernels[1], one, one, other, bindings[:1])
+			s.queue.Dispatch(s.kernels[1], one, 1, other, bindings[:1])
 		}
 	}
 	return s.queue.Commit()
@@ -214,7 +214,7 @@ func TestStepsAllocateNothing(t *testing.T) {
 	step := func() {
 		for range 8 {
 			constants[0]++
-			s.queue.Dispatch(s.kernels[2], one, one, constants, bindings)
+			s.queue.Dispatch(s.kernels[2], one, 1, constants, bindings)
 			s.queue.Barrier()
 		}
 		f, err := s.queue.Commit()
@@ -227,7 +227,7 @@ func TestStepsAllocateNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(100, step); n != 0 {
 		t.Errorf("a step allocates %v times", n)
 	}
-	record := func() { s.queue.Dispatch(s.kernels[2], one, one, constants, bindings) }
+	record := func() { s.queue.Dispatch(s.kernels[2], one, 1, constants, bindings) }
 	if n := testing.AllocsPerRun(100, record); n != 0 {
 		t.Errorf("recording allocates %v times", n)
 	}
@@ -283,30 +283,26 @@ func TestQueueErrors(t *testing.T) {
 		says string
 		do   func(s *stage)
 	}{
-		{"got 4 bytes of constants, want 8", func(s *stage) { s.queue.Dispatch(s.kernels[0], one, one, make([]byte, 4), nil) }},
-		{"got 0 buffers, want 1", func(s *stage) { s.queue.Dispatch(s.kernels[1], one, one, make([]byte, 16), nil) }},
-		{"{0 1 1} threadgroups", func(s *stage) { s.queue.Dispatch(s.kernels[0], driver.Size{Y: 1, Z: 1}, one, make([]byte, 8), nil) }},
-		{"{512 1 1} threads, want a row of 1 to 256", func(s *stage) {
-			s.queue.Dispatch(s.kernels[0], one, driver.Size{X: 512, Y: 1, Z: 1}, make([]byte, 8), nil)
-		}},
-		{"{32 2 1} threads, want a row", func(s *stage) {
-			s.queue.Dispatch(s.kernels[0], one, driver.Size{X: 32, Y: 2, Z: 1}, make([]byte, 8), nil)
-		}},
+		{"got 4 bytes of constants, want 8", func(s *stage) { s.queue.Dispatch(s.kernels[0], one, 1, make([]byte, 4), nil) }},
+		{"got 0 buffers, want 1", func(s *stage) { s.queue.Dispatch(s.kernels[1], one, 1, make([]byte, 16), nil) }},
+		{"{0 1 1} threadgroups", func(s *stage) { s.queue.Dispatch(s.kernels[0], driver.Size{Y: 1, Z: 1}, 1, make([]byte, 8), nil) }},
+		{"512 threads, want 1 to 256 threads", func(s *stage) { s.queue.Dispatch(s.kernels[0], one, 512, make([]byte, 8), nil) }},
+		{"got threadgroups of 0 threads", func(s *stage) { s.queue.Dispatch(s.kernels[0], one, 0, make([]byte, 8), nil) }},
 		{"buffer 1: cuda: binding: got 4 bytes at offset 1024", func(s *stage) {
-			s.queue.Dispatch(s.kernels[1], one, one, make([]byte, 16), []driver.Binding{{Buffer: s.buffers[0], Offset: 1024}})
+			s.queue.Dispatch(s.kernels[1], one, 1, make([]byte, 16), []driver.Binding{{Buffer: s.buffers[0], Offset: 1024}})
 		}},
 		{"divisible by 4", func(s *stage) {
-			s.queue.Dispatch(s.kernels[1], one, one, make([]byte, 16), []driver.Binding{{Buffer: s.buffers[0], Offset: 2}})
+			s.queue.Dispatch(s.kernels[1], one, 1, make([]byte, 16), []driver.Binding{{Buffer: s.buffers[0], Offset: 2}})
 		}},
 		{"freed buffer", func(s *stage) {
 			s.buffers[0].Free()
-			s.queue.Dispatch(s.kernels[1], one, one, make([]byte, 16), []driver.Binding{{Buffer: s.buffers[0]}})
+			s.queue.Dispatch(s.kernels[1], one, 1, make([]byte, 16), []driver.Binding{{Buffer: s.buffers[0]}})
 		}},
 		{"write: cuda: binding: got 8 bytes at offset 1020", func(s *stage) { s.queue.Write(driver.Binding{Buffer: s.buffers[0], Offset: 1020}, make([]byte, 8)) }},
 		{"got fence 7, want at most 0", func(s *stage) { s.queue.Wait(7) }},
 		{"launch of kernel0 over [1 1 1] threadgroups", func(s *stage) {
 			s.failing["launch"] = lost
-			s.queue.Dispatch(s.kernels[0], one, one, make([]byte, 8), nil)
+			s.queue.Dispatch(s.kernels[0], one, 1, make([]byte, 8), nil)
 			s.queue.Commit()
 		}},
 		{"CUDA_ERROR_ILLEGAL_ADDRESS (700): an illegal", func(s *stage) {
@@ -400,7 +396,7 @@ func BenchmarkStep(b *testing.B) {
 			if i%4 == 0 {
 				constants[0] = byte(s.queue.committed)
 			}
-			s.queue.Dispatch(s.kernels[2], one, one, constants, bindings)
+			s.queue.Dispatch(s.kernels[2], one, 1, constants, bindings)
 			s.queue.Barrier()
 		}
 		f, err := s.queue.Commit()

@@ -59,7 +59,7 @@ type Pipeline interface {
 	MaxThreads() int
 }
 
-// Size counts threadgroups of a grid, or threads of a threadgroup. No part may be 0.
+// Size counts threadgroups of a grid. No part may be 0.
 type Size struct{ X, Y, Z int }
 
 // Binding is a place in a buffer, in bytes. Kernels may ask for an offset divisible by 4 at least.
@@ -73,9 +73,9 @@ type Binding struct {
 // It remembers the first error; what is recorded after it is dropped, and Commit, Wait and Read return it until Reset.
 // No method but the first uses of a larger shape allocates.
 type Queue interface {
-	// Dispatch records one kernel over groups threadgroups of threads threads. constants become buffer 0 of the kernel
-	// (at most MaxConstants bytes, copied before Dispatch returns); bindings[i] becomes buffer i+1.
-	Dispatch(p Pipeline, groups, threads Size, constants []byte, bindings []Binding)
+	// Dispatch records one kernel over groups threadgroups, each a row of threads threads. constants become buffer 0 of the
+	// kernel (at most MaxConstants bytes, copied before Dispatch returns); bindings[i] becomes buffer i+1.
+	Dispatch(p Pipeline, groups Size, threads int, constants []byte, bindings []Binding)
 	// Barrier orders everything recorded before it before everything recorded after it.
 	Barrier()
 	// Commit sends what was recorded and returns at once. Fences count up from 1.

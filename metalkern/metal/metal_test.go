@@ -94,10 +94,12 @@ func (b *bench) pipeline(name string) driver.Pipeline {
 	return p
 }
 
+// threads of a threadgroup.
+const threads = 64
+
 var (
 	one       = driver.Size{X: 1, Y: 1, Z: 1}
-	threads   = driver.Size{X: 64, Y: 1, Z: 1}
-	groups    = driver.Size{X: count / 64, Y: 1, Z: 1}
+	groups    = driver.Size{X: count / threads, Y: 1, Z: 1}
 	constants = binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, count), 1)
 )
 
@@ -334,7 +336,7 @@ func TestFewerThreads(t *testing.T) {
 	if got := b.value(); got != 1 {
 		t.Errorf("got %d, want 1", got)
 	}
-	b.queue.Dispatch(b.add, groups, driver.Size{X: 128, Y: 1, Z: 1}, constants, []driver.Binding{{Buffer: b.buffer}})
+	b.queue.Dispatch(b.add, groups, 128, constants, []driver.Binding{{Buffer: b.buffer}})
 	if _, err := b.queue.Commit(); err == nil || !strings.Contains(err.Error(), "1 to 96") {
 		t.Errorf("128 threads: got %v", err)
 	}
@@ -353,29 +355,29 @@ func TestArgumentsAreChecked(t *testing.T) {
 	}
 	good := bind(b.buffer, 0)
 	for _, c := range []struct {
-		name            string
-		pipeline        driver.Pipeline
-		groups, threads driver.Size
-		constants       []byte
-		bindings        []driver.Binding
-		want            string
+		name      string
+		pipeline  driver.Pipeline
+		groups    driver.Size
+		threads   int
+		constants []byte
+		bindings  []driver.Binding
+		want      string
 	}{
-		{"no pipeline", nil, one, one, constants, good, "pipeline"},
-		{"pipeline of another device", other.add, one, one, constants, good, "pipeline of this device"},
-		{"no threadgroups", b.add, driver.Size{X: 1, Y: 0, Z: 1}, one, constants, good, "threadgroups"},
-		{"too many threadgroups", b.add, driver.Size{X: 1 << 40, Y: 1, Z: 1}, one, constants, good, "threadgroups"},
-		{"no threads", b.add, one, driver.Size{X: 1, Y: 1}, constants, good, "threads"},
-		{"too many threads", b.add, one, driver.Size{X: 64, Y: 64, Z: 1}, constants, good, "threads"},
-		{"threads that overflow", b.add, one, driver.Size{X: 1 << 62, Y: 4, Z: 1}, constants, good, "threads"},
-		{"no constants", b.add, one, one, nil, good, "constants"},
-		{"too many constants", b.add, one, one, make([]byte, 260), good, "constants"},
-		{"no buffer", b.add, one, one, constants, bind(nil, 0), "buffer 1"},
-		{"buffer of another device", b.add, one, one, constants, bind(other.buffer, 0), "another device"},
-		{"freed buffer", b.add, one, one, constants, bind(freed, 0), "freed"},
-		{"negative offset", b.add, one, one, constants, bind(b.buffer, -4), "offset -4"},
-		{"offset behind the end", b.add, one, one, constants, bind(b.buffer, 4*count), "offset 1024"},
-		{"odd offset", b.add, one, one, constants, bind(b.buffer, 2), "multiple of 4"},
-		{"too many bindings", b.add, one, one, constants, make([]driver.Binding, 31), "bindings"},
+		{"no pipeline", nil, one, threads, constants, good, "pipeline"},
+		{"pipeline of another device", other.add, one, threads, constants, good, "pipeline of this device"},
+		{"no threadgroups", b.add, driver.Size{X: 1, Y: 0, Z: 1}, threads, constants, good, "threadgroups"},
+		{"too many threadgroups", b.add, driver.Size{X: 1 << 40, Y: 1, Z: 1}, threads, constants, good, "threadgroups"},
+		{"no threads", b.add, one, 0, constants, good, "threads"},
+		{"too many threads", b.add, one, 1 << 20, constants, good, "threads"},
+		{"no constants", b.add, one, threads, nil, good, "constants"},
+		{"too many constants", b.add, one, threads, make([]byte, 260), good, "constants"},
+		{"no buffer", b.add, one, threads, constants, bind(nil, 0), "buffer 1"},
+		{"buffer of another device", b.add, one, threads, constants, bind(other.buffer, 0), "another device"},
+		{"freed buffer", b.add, one, threads, constants, bind(freed, 0), "freed"},
+		{"negative offset", b.add, one, threads, constants, bind(b.buffer, -4), "offset -4"},
+		{"offset behind the end", b.add, one, threads, constants, bind(b.buffer, 4*count), "offset 1024"},
+		{"odd offset", b.add, one, threads, constants, bind(b.buffer, 2), "multiple of 4"},
+		{"too many bindings", b.add, one, threads, constants, make([]driver.Binding, 31), "bindings"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b.queue.Dispatch(c.pipeline, c.groups, c.threads, c.constants, c.bindings)

@@ -70,7 +70,7 @@ func (q *queue) fail(err error) {
 	}
 }
 
-func (q *queue) Dispatch(p driver.Pipeline, groups, threads driver.Size, constants []byte, bindings []driver.Binding) {
+func (q *queue) Dispatch(p driver.Pipeline, groups driver.Size, threads int, constants []byte, bindings []driver.Binding) {
 	if q.err != nil {
 		return
 	}
@@ -97,18 +97,17 @@ func (q *queue) Dispatch(p driver.Pipeline, groups, threads driver.Size, constan
 	q.batch.bytes = append(q.batch.bytes, constants...)
 	q.batch.operations = append(q.batch.operations, operation{
 		pipeline: pipe.id, constants: len(constants), bindings: len(bindings),
-		sizes: [6]uint64{uint64(groups.X), uint64(groups.Y), uint64(groups.Z), uint64(threads.X), uint64(threads.Y), uint64(threads.Z)},
+		sizes: [6]uint64{uint64(groups.X), uint64(groups.Y), uint64(groups.Z), uint64(threads), 1, 1},
 	})
 }
 
-func (p *pipeline) check(groups, threads driver.Size, constants, bindings int) error {
+func (p *pipeline) check(groups driver.Size, threads, constants, bindings int) error {
 	const most = 1 << 31
 	switch {
 	case groups.X < 1 || groups.Y < 1 || groups.Z < 1 || groups.X > most || groups.Y > most || groups.Z > most:
 		return fmt.Errorf("metal: %s: threadgroups: got %v, want at least 1 in each direction", p.kernel, groups)
-	case threads.X < 1 || threads.Y < 1 || threads.Z < 1 || threads.X > p.threads || threads.Y > p.threads || threads.Z > p.threads ||
-		threads.X*threads.Y*threads.Z > p.threads:
-		return fmt.Errorf("metal: %s: threads of a threadgroup: got %v, want 1 to %d in all", p.kernel, threads, p.threads)
+	case threads < 1 || threads > p.threads:
+		return fmt.Errorf("metal: %s: threads of a threadgroup: got %d, want 1 to %d", p.kernel, threads, p.threads)
 	case constants < 1 || constants > driver.MaxConstants:
 		return fmt.Errorf("metal: %s: constants: got %d bytes, want 1 to %d", p.kernel, constants, driver.MaxConstants)
 	case bindings > 30:

@@ -67,7 +67,7 @@ func (r *rig) dispatch(kernel string, groups, threads int, constants ...uint32) 
 	for _, c := range constants {
 		bytes = binary.LittleEndian.AppendUint32(bytes, c)
 	}
-	r.queue.Dispatch(p, driver.Size{X: groups, Y: 1, Z: 1}, driver.Size{X: threads, Y: 1, Z: 1}, bytes, []driver.Binding{{Buffer: r.x}, {Buffer: r.y}})
+	r.queue.Dispatch(p, driver.Size{X: groups, Y: 1, Z: 1}, threads, bytes, []driver.Binding{{Buffer: r.x}, {Buffer: r.y}})
 }
 
 func (r *rig) write(b []byte) {

@@ -174,7 +174,7 @@ MK_INLINE uint3 threadgroups_per_grid() { return uint3(gridDim.x, gridDim.y, gri
 MK_INLINE uint3 threads_per_threadgroup() { return uint3(blockDim.x, blockDim.y, blockDim.z); }
 MK_INLINE uint3 thread_position_in_threadgroup() { return uint3(threadIdx.x, threadIdx.y, threadIdx.z); }
 MK_INLINE uint3 thread_position_in_grid() { return threadgroup_position_in_grid() * threads_per_threadgroup() + thread_position_in_threadgroup(); }
-MK_INLINE uint thread_index_in_threadgroup() { return threadIdx.x; } // queue.go lets threads differ in x alone
+MK_INLINE uint thread_index_in_threadgroup() { return threadIdx.x; } // threadgroups are rows
 MK_INLINE uint thread_index_in_simdgroup() { return thread_index_in_threadgroup() % 32; }
 // The first lane's: so the compiler knows that it is the same for all, and what hangs on it no branch that parts them.
 MK_INLINE uint simdgroup_index_in_threadgroup() { return __shfl_sync(0xffffffff, thread_index_in_threadgroup() / 32, 0); }
