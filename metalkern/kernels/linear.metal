@@ -443,6 +443,7 @@ static inline void linear_rows(
     }
 }
 
+// HELD is how many panels, or sets of two, are under way: as many as registers allow, where that was timed.
 #ifdef MK_FRAGMENTS
 #define ROWS_q4(ROWS) HalfRows<ROWS, 1, true>
 #define ROWS_q8(ROWS) HalfRows<ROWS, 1, false>
@@ -450,6 +451,8 @@ static inline void linear_rows(
 #define SUMS_q4 FragmentSums
 #define SUMS_q8 FragmentSums
 #define SUMS_f16 FragmentSums
+#define HELD_q4(ROWS, PANELS) ((ROWS) > 8 ? 1 : 2)
+#define HELD_f16(ROWS, PANELS) ((ROWS) > 8 || (PANELS) > 1 ? 1 : 2)
 #else
 #define ROWS_q4(ROWS) Rows<ROWS>
 #define ROWS_q8(ROWS) Rows<ROWS>
@@ -457,14 +460,12 @@ static inline void linear_rows(
 #define SUMS_q4 RowSums
 #define SUMS_q8 RowSums
 #define SUMS_f16 RowSums
+#define HELD_q4(ROWS, PANELS) ((PANELS) > 1 ? 1 : 2)
+#define HELD_f16(ROWS, PANELS) ((PANELS) > 1 ? 1 : 2)
 #endif
+#define HELD_q8(ROWS, PANELS) HELD_q4(ROWS, PANELS)
 #define ROWS_f32(ROWS) Rows<ROWS>
 #define SUMS_f32 RowSums
-
-// HELD is how many panels, or sets of two, are under way: as many as registers allow.
-#define HELD_q4(ROWS, PANELS) ((ROWS) > 8 ? 1 : 2)
-#define HELD_q8(ROWS, PANELS) ((ROWS) > 8 ? 1 : 2)
-#define HELD_f16(ROWS, PANELS) ((ROWS) > 8 || (PANELS) > 1 ? 1 : 2)
 #define HELD_f32(ROWS, PANELS) ((PANELS) > 1 ? 1 : 2)
 
 #define LINEAR(name, Q, ROWS, PANELS) \
