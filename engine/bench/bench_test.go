@@ -110,7 +110,7 @@ func checkTable(t *testing.T, report *Report) {
 	if err := report.Table(&b); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"tiny", "ms @20", "ms @40", "f16", "q8", "\nRecommended: "} {
+	for _, want := range []string{"tiny", "ms @20", "ms @40", "f16", "q8", "\nRecommended: ", "\nA request of the recommended one takes "} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, b.String())
 		}
