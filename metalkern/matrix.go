@@ -41,6 +41,8 @@ const (
 	panelRows = 8
 	// panelScales of a row lie beside each other, and are read at once.
 	panelScales = 4
+	// mostRowBytes of a row without its scales: kernels count in 32 bits within two panels.
+	mostRowBytes = math.MaxUint32 / (2 * panelRows)
 )
 
 // filled is the rows with those that fill up the last panel.
@@ -98,6 +100,9 @@ func (b *backend) newMatrix(shelf kern.Shelf, what string, p kern.Precision, par
 	size := kern.Product(m.filled(), m.rowBytes()+2*m.scalePitch())
 	if size > kern.MaxElements {
 		return nil, fmt.Errorf("metalkern: %s: got [%d, %d], want at most %d bytes", what, m.rows, m.cols, kern.MaxElements)
+	}
+	if m.rowBytes() > mostRowBytes {
+		return nil, fmt.Errorf("metalkern: %s: got rows of %d bytes, want at most %d on a GPU", what, m.rowBytes(), mostRowBytes)
 	}
 	if err = b.fill(m, shelf, what, parts); err != nil {
 		return nil, err

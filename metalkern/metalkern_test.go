@@ -3,12 +3,14 @@
 package metalkern
 
 import (
+	"strings"
 	"testing"
 
 	"segue/engine/kern"
 	"segue/engine/kern/kerntest"
 	"segue/metalkern/kernels"
 	"segue/metalkern/mtltest"
+	"segue/weights"
 )
 
 // open makes a backend on the stand-in for Metal, closed when the test ends.
@@ -29,4 +31,17 @@ func open(t testing.TB) kern.Backend {
 // TestContract holds the backend, its kernels and the Metal driver to the table, on the stand-in.
 func TestContract(t *testing.T) {
 	kerntest.Run(t, open(t))
+}
+
+// TestLongRows: rows within which kernels could not count are refused before they are read or have memory.
+func TestLongRows(t *testing.T) {
+	k := open(t)
+	before := k.Allocated()
+	long := weights.Derive("long", func() []float32 { panic("read") }, 1, 2*mostRowBytes+2)
+	if _, err := k.Matrix(kern.Q4, long); err == nil || !strings.Contains(err.Error(), "rows of 268435456 bytes, want at most 268435455") {
+		t.Errorf("got %v", err)
+	}
+	if after := k.Allocated(); after != before {
+		t.Errorf("got %d bytes allocated, want %d", after, before)
+	}
 }
