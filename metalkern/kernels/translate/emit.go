@@ -2,7 +2,6 @@ package translate
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 )
 
@@ -13,20 +12,6 @@ import (
 //	       thread, with c->buffer[i], and the functions named as the attributes, which return uint or uint3
 //	CUDA   the same functions; __global__ as nvcc and clang have it
 //	Check  nothing more: the text alone is checked
-
-// Units before the text of kernels lets them multiply on the processor as on NVIDIA's matrix units.
-const Units = "#define MK_UNITS\n"
-
-// offers are the words by which a header says that it brings something of its own.
-var offers = regexp.MustCompile(`(?m)^#define (MK_\w+)$`)
-
-// Offers defines them for the C preprocessor, which kernels pass first.
-func Offers(header string) (arguments []string) {
-	for _, offer := range offers.FindAllStringSubmatch(header, -1) {
-		arguments = append(arguments, "-D"+offer[1])
-	}
-	return arguments
-}
 
 // CPU is the file for a C++ compiler with mtl_cpu.h.
 func (f *File) CPU() string {

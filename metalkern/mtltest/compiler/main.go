@@ -35,11 +35,11 @@ func main() {
 }
 
 func compile(file string) (string, error) {
-	self, err := os.Executable()
+	executable, err := os.Executable()
 	if err != nil {
 		return "", err
 	}
-	folder := filepath.Dir(self)
+	folder := filepath.Dir(executable)
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
@@ -49,22 +49,7 @@ func compile(file string) (string, error) {
 	if _, err := os.Stat(object); err == nil {
 		return object, nil
 	}
-	units := strings.HasPrefix(string(text), translate.Units)
-	words := []string{"-E", "-x", "c++", "-DMK_SHIM"}
-	if units {
-		for _, header := range []string{"mtl_cpu_units.h", "mtl_units.h"} {
-			offered, err := os.ReadFile(filepath.Join(folder, "cpp", header))
-			if err != nil {
-				return "", err
-			}
-			words = append(words, translate.Offers(string(offered))...)
-		}
-	}
-	flat, err := run(nil, cxx, append(words, file)...)
-	if err != nil {
-		return "", err
-	}
-	kernels, err := translate.Parse(string(flat))
+	program, err := translated(file, strings.HasPrefix(string(text), translate.Units), filepath.Join(folder, "cpp"))
 	if err != nil {
 		return "", err
 	}
@@ -73,10 +58,6 @@ func compile(file string) (string, error) {
 	defer os.Remove(half)
 	arguments := append([]string{"-std=gnu++20", "-O2", "-w", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-exceptions", "-ffp-contract=on", "-ftls-model=initial-exec",
 		"-I" + filepath.Join(folder, "cpp"), "-x", "c++", "-o", half, "-"}, machine()...)
-	program := kernels.CPU()
-	if units {
-		program = translate.Units + program
-	}
 	if _, err := run([]byte(program), cxx, arguments...); err != nil {
 		return "", err
 	}
@@ -84,6 +65,31 @@ func compile(file string) (string, error) {
 		return "", err
 	}
 	return object, os.Rename(half, object)
+}
+
+// translated is a file of kernels in C++, after the headers in a folder; with units, those for NVIDIA's matrix units too.
+func translated(file string, units bool, headers string) (string, error) {
+	arguments := []string{"-E", "-x", "c++", "-DMK_SHIM"}
+	begin := ""
+	if units {
+		begin = translate.Units
+		for _, name := range []string{"mtl_cpu_units.h", "mtl_units.h"} {
+			header, err := os.ReadFile(filepath.Join(headers, name))
+			if err != nil {
+				return "", err
+			}
+			arguments = append(arguments, translate.Offers(string(header))...)
+		}
+	}
+	flat, err := run(nil, cxx, append(arguments, file)...)
+	if err != nil {
+		return "", err
+	}
+	kernels, err := translate.Parse(string(flat))
+	if err != nil {
+		return "", err
+	}
+	return begin + kernels.CPU(), nil
 }
 
 // keep writes what was compiled beside the object, to be compiled again with sanitizers.
