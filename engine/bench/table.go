@@ -31,22 +31,22 @@ func (r *Report) Table(w io.Writer) error {
 	table.Flush() // into memory, which cannot fail
 	fmt.Fprintf(&b, "\n%s\n", strings.Join(r.legend(), "\n"))
 	fmt.Fprintf(&b, "\nRecommended: %s.\n%s\n", r.Recommendation.name(), fold(r.Recommendation.Reason, 110))
-	for i := range r.Variants {
-		if v := &r.Variants[i]; v.Setting == r.Recommendation.Setting {
-			fmt.Fprintln(&b, v.Request.describe())
+	for _, v := range r.Variants {
+		if v.Setting == r.Recommendation.Setting {
+			fmt.Fprintf(&b, "A request of the recommended one takes %.0f ms: %s.\n", v.Request.TotalMS, v.Request.describe())
 		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// describe tells where the time of a request went.
+// describe tells where the time went, in ms.
 func (q *Request) describe() string {
 	var parts []string
 	for _, part := range q.parts() {
 		parts = append(parts, fmt.Sprintf("%s %.1f", part.name, part.ms))
 	}
-	return fmt.Sprintf("A request of the recommended one takes %.0f ms: %s.", q.TotalMS, strings.Join(parts, ", "))
+	return strings.Join(parts, ", ")
 }
 
 // subject names what was measured.
