@@ -287,6 +287,7 @@ func TestQueueErrors(t *testing.T) {
 		{"got 0 buffers, want 1", func(s *stage) { s.queue.Dispatch(s.kernels[1], one, 1, make([]byte, 16), nil) }},
 		{"{0 1 1} threadgroups", func(s *stage) { s.queue.Dispatch(s.kernels[0], driver.Size{Y: 1, Z: 1}, 1, make([]byte, 8), nil) }},
 		{"512 threads, want 1 to 256 threads", func(s *stage) { s.queue.Dispatch(s.kernels[0], one, 512, make([]byte, 8), nil) }},
+		{"got threadgroups of 4294967328 threads", func(s *stage) { s.queue.Dispatch(s.kernels[0], one, 1<<32+32, make([]byte, 8), nil) }},
 		{"got threadgroups of 0 threads", func(s *stage) { s.queue.Dispatch(s.kernels[0], one, 0, make([]byte, 8), nil) }},
 		{"buffer 1: cuda: binding: got 4 bytes at offset 1024", func(s *stage) {
 			s.queue.Dispatch(s.kernels[1], one, 1, make([]byte, 16), []driver.Binding{{Buffer: s.buffers[0], Offset: 1024}})

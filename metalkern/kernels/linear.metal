@@ -356,8 +356,8 @@ static inline void finish_rows(
 // slices_of_rows multiplies what a simdgroup has in a round, where that is more than one block, and gathers the sums of each slice.
 template <class Q, class X, class S, uint ROWS, uint PANELS, uint HELD>
 static inline void slices_of_rows(
-    constant LinearArgs& a, thread Q (&held)[HELD][PANELS], Place first,
-    thread RowShare<ROWS>& in, device const float* x, uint rows, uint output, threadgroup float* parts, uint simd, uint simds, uint lane)
+    constant LinearArgs& a, thread Q (&held)[HELD][PANELS], Place first, thread RowShare<ROWS>& in, device const float* x, uint rows,
+    uint output, threadgroup float* parts, uint simd, uint simds, uint lane)
 {
     const uint last = (a.padded + BLOCK - 1) / BLOCK;
     ROLLED for (uint s = simd; s < a.slices; s += simds) {
@@ -402,11 +402,11 @@ static inline void linear_rows(
     const uint begin = simd * a.blocks, end = min(begin + a.blocks, (a.padded + BLOCK - 1) / BLOCK);
     uint left = min(a.rounds, (a.outputs - output + OUTPUTS - 1) / OUTPUTS), rounds = min(left, uint(BATCH(ROWS, PANELS)));
     Q held[HELD][PANELS];
-    Place later = place(held[0][0], a, w, scales, output, lane);
+    Place next = place(held[0][0], a, w, scales, output, lane);
     UNROLL for (uint h = 0; h < HELD; h++) {
         if (h >= (one ? left : end - begin)) break;
-        panels(a, held[h], later, output + (one ? h * OUTPUTS : 0), begin + (one ? 0 : h), lane);
-        if (one) later = ahead(a, later, OUTPUTS);
+        panels(a, held[h], next, output + (one ? h * OUTPUTS : 0), begin + (one ? 0 : h), lane);
+        if (one) next = ahead(a, next, OUTPUTS);
     }
     NormShare norm;
     if (a.norm != NORM_NONE) fetch_norm(a, norm, weight, shift, first_input<ROWS>(simd, lane));
@@ -418,7 +418,7 @@ static inline void linear_rows(
 
     X taken;
     if (one) take(taken, in, lane);
-    else slices_of_rows<Q, X, S, ROWS, PANELS, HELD>(a, held, later, in, x, rows, output, parts, simd, simds, lane);
+    else slices_of_rows<Q, X, S, ROWS, PANELS, HELD>(a, held, next, in, x, rows, output, parts, simd, simds, lane);
     ROLLED for (;;) {
         ROLLED for (uint base = 0; one && base < rounds; base += HELD) {
             UNROLL for (uint h = 0; h < HELD; h++) {
@@ -427,8 +427,8 @@ static inline void linear_rows(
                 S sums;
                 clear(sums);
                 multiply(sums, taken, held[h], lane);
-                if (i + HELD < left) panels(a, held[h], later, output + (i + HELD) * OUTPUTS, begin, lane);
-                later = ahead(a, later, OUTPUTS);
+                if (i + HELD < left) panels(a, held[h], next, output + (i + HELD) * OUTPUTS, begin, lane);
+                next = ahead(a, next, OUTPUTS);
                 gather(sums, parts + (i * SLICES + simd) * SUMS, lane);
             }
         }
