@@ -17,10 +17,12 @@ type api interface {
 	releaseContext(device int) error
 	setCurrent(context) error
 
-	loadModule(ptx string) (module, error)
+	loadModule(text string) (module, error) // PTX, or what compile made of it
+	compile(ptx string) (string, error)     // other than loadModule, beside the launches of other threads
 	unloadModule(module) error
 	function(m module, name string) (function, error)
 	functionAttribute(f function, a functionAttribute) (int, error)
+	setFunctionAttribute(f function, a functionAttribute, value int) error
 
 	allocate(bytes int64) (address, error)
 	free(address) error
@@ -84,7 +86,12 @@ const (
 
 type functionAttribute int32
 
-const functionMaxThreads functionAttribute = 0
+const (
+	functionMaxThreads  functionAttribute = 0
+	functionSharedBytes functionAttribute = 1
+	functionRegisters   functionAttribute = 4
+	functionCarveOut    functionAttribute = 9 // percent of a core's memory that is to be threadgroups'
+)
 
 // Error is a driver call that failed.
 type Error struct {

@@ -32,6 +32,7 @@ type Device struct {
 	context context
 	info    driver.Info
 	overlap bool // see overlap.go
+	tailor  tailor
 
 	allocated atomic.Int64
 	mu        sync.Mutex // guards what follows
@@ -57,6 +58,7 @@ const device = 0
 
 func open(a api) (*Device, error) {
 	d := &Device{api: a, libraries: map[string]*library{}}
+	d.tailor = tailor{device: d, all: map[cut]*tailored{}}
 	err := d.examine()
 	if err == nil {
 		d.context, err = a.retainContext(device)
@@ -117,7 +119,13 @@ func (d *Device) examine() error {
 func dotted(version int) string { return fmt.Sprintf("%d.%d", version/1000, version%1000/10) }
 
 // Info describes the GPU.
-func (d *Device) Info() driver.Info { return d.info }
+func (d *Device) Info() driver.Info {
+	info := d.info
+	if err := d.tailor.failure(); err != nil {
+		info.Detail += fmt.Sprintf("; kernels are not tailored: %v", err)
+	}
+	return info
+}
 
 // Allocated is the bytes of device memory now held by buffers.
 func (d *Device) Allocated() int64 { return d.allocated.Load() }
@@ -135,7 +143,7 @@ func (d *Device) Close() error {
 		return err
 	}
 	defer leave()
-	errs := []error{d.api.destroyStream(d.stream)}
+	errs := append(d.tailor.close(), d.api.destroyStream(d.stream))
 	for _, l := range d.libraries {
 		errs = append(errs, l.unload()...)
 	}

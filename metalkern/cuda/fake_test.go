@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"unsafe"
 )
 
@@ -11,18 +12,24 @@ import (
 // an error. Device work is put off until someone waits, as on a device.
 type fake struct {
 	version, count, major int
-	handles               map[uintptr]string // what each live handle is
-	last                  uintptr
-	memory                map[address][]byte
-	functions             map[function]signature
-	graphs                map[graph]*fakeGraph
-	executables           map[executable]*fakeGraph
-	streams               map[stream][]func() // put off
-	ran                   []ran
-	launches, graphRuns   int
-	settings, early       int
-	failing               map[string]error // by call
-	loaded                func(ptx string)
+
+	mu      sync.Mutex         // guards what kernels are made with, which happens beside all else
+	handles map[uintptr]string // what each live handle is
+	texts   map[module]string
+	// Of functions: by name, by handle, and what they were made of.
+	signatures          map[string]signature
+	programs            map[function]string
+	last                uintptr
+	memory              map[address][]byte
+	functions           map[function]signature
+	graphs              map[graph]*fakeGraph
+	executables         map[executable]*fakeGraph
+	streams             map[stream][]func() // put off
+	ran                 []ran
+	launches, graphRuns int
+	settings, early     int
+	failing             map[string]error // by call
+	loaded              func(ptx string)
 }
 
 // ran is a kernel that the device has run.
@@ -48,18 +55,23 @@ type fakeNode struct {
 func newFake() *fake {
 	return &fake{
 		version: 12040, count: 1, major: 9, handles: map[uintptr]string{}, last: 100, memory: map[address][]byte{},
+		texts: map[module]string{}, signatures: map[string]signature{}, programs: map[function]string{},
 		functions: map[function]signature{}, graphs: map[graph]*fakeGraph{}, executables: map[executable]*fakeGraph{},
 		streams: map[stream][]func(){}, failing: map[string]error{}, loaded: func(string) {},
 	}
 }
 
 func (f *fake) handle(kind string) uintptr {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.last += 8
 	f.handles[f.last] = kind
 	return f.last
 }
 
 func (f *fake) gone(handle uintptr, kind string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.handles[handle] != kind {
 		return fmt.Errorf("fake: handle %d is %q, want a %s", handle, f.handles[handle], kind)
 	}
@@ -85,18 +97,31 @@ func (f *fake) destroyExecutable(e executable) error { return f.gone(uintptr(e),
 
 func (f *fake) loadModule(ptx string) (module, error) {
 	f.loaded(ptx)
-	return module(f.handle("module")), f.failing["loadModule"]
+	m := module(f.handle("module"))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.texts[m] = ptx
+	return m, f.failing["loadModule"]
 }
+
+func (f *fake) compile(ptx string) (string, error) { return ptx, f.failing["compile"] }
 
 func (f *fake) deviceAttribute(_ int, a attribute) (int, error) {
 	return map[attribute]int{attributeMajor: f.major, attributeMultiprocessors: 132}[a], nil
 }
 
-func (f *fake) function(module, string) (function, error) {
-	return function(f.handle("function")), nil
+func (f *fake) function(m module, name string) (function, error) {
+	made := function(f.handle("function"))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.programs[made] = f.texts[m]
+	f.functions[made] = f.signatures[name]
+	return made, nil
 }
 
 func (f *fake) functionAttribute(function, functionAttribute) (int, error) { return 256, nil }
+
+func (f *fake) setFunctionAttribute(function, functionAttribute, int) error { return nil }
 
 func (f *fake) allocate(bytes int64) (address, error) {
 	if err := f.failing["allocate"]; err != nil {
@@ -173,6 +198,8 @@ func (f *fake) waitEvent(event) error {
 
 // copied is what the driver keeps of a launch: the bytes behind its parameters at the time of the call.
 func (f *fake) copied(l *launch) ran {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	s := f.functions[l.function]
 	r := ran{function: l.function, groups: l.groups, threads: l.threads}
 	r.constants = string(unsafe.Slice((*byte)(l.parameters[0]), s.constantBytes))
@@ -203,8 +230,7 @@ func (f *fake) add(g graph, n fakeNode) (node, error) {
 			return 0, fmt.Errorf("fake: node %d is not of this graph", before)
 		}
 	}
-	f.last++
-	n.id, n.after = node(f.last), slices.Clone(n.after)
+	n.id, n.after = node(f.handle("node")), slices.Clone(n.after)
 	f.graphs[g].nodes = append(f.graphs[g].nodes, n)
 	return n.id, f.failing["add"]
 }

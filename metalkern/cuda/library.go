@@ -36,6 +36,7 @@ type boundedKernel struct {
 type pipeline struct {
 	signature
 	device     *Device
+	library    *library
 	name       string
 	module     module
 	function   function
@@ -109,39 +110,63 @@ func (l *library) bounded(kernel string, threads int) (*pipeline, error) {
 		return nil, err
 	}
 	defer leave()
-	p := &pipeline{signature: e.signature, device: l.device, name: kernel}
-	text := l.program.head + e.text
+	p := &pipeline{signature: e.signature, device: l.device, library: l, name: kernel}
+	limits := ""
 	if threads > 0 {
-		text = strings.Replace(text, "\n{\n", bound(threads)+"{\n", 1)
+		limits = bound(threads, most(threads))
 	}
-	if l.device.overlap {
-		text = overlapped(text)
-	}
-	if err := p.load(text); err != nil {
+	if err := p.load(l.text(kernel, limits)); err != nil {
 		return nil, fmt.Errorf("cuda: kernel %s: %w", kernel, err)
 	}
 	l.pipelines[key] = p
 	return p, nil
 }
 
-// bound lets a kernel have so many threads. Told of them alone, the compiler may take far fewer registers than that leaves.
-func bound(threads int) string {
-	const registers, most = 1 << 16, 248 // of a multiprocessor; of a thread, in whole eights
-	return fmt.Sprintf("\n.maxntid %d, 1, 1\n.maxnreg %d\n", threads, min(registers/threads/8*8, most))
+// text is a kernel's, within limits of threads and registers, as the driver gets it.
+func (l *library) text(kernel, limits string) string {
+	text := l.program.head + strings.Replace(l.program.entries[kernel].text, "\n{\n", "\n"+limits+"{\n", 1)
+	if l.device.overlap {
+		text = overlapped(text)
+	}
+	return text
 }
+
+// bound limits a kernel to so many threads and registers. Told of threads alone, the compiler may take far fewer registers than
+// they leave.
+func bound(threads, registers int) string {
+	return fmt.Sprintf(".maxntid %d, 1, 1\n.maxnreg %d\n", threads, registers)
+}
+
+// most is how many registers threads leave each other: of a multiprocessor's, in whole eights, as many as a thread can have.
+func most(threads int) int { return min(1<<16/threads/8*8, 248) }
 
 func (p *pipeline) load(ptx string) (err error) {
 	a := p.device.api
 	if p.module, err = a.loadModule(ptx); err != nil {
 		return err
 	}
-	if p.function, err = a.function(p.module, p.name); err == nil {
+	if p.function, err = p.device.function(p.module, p.name); err == nil {
 		p.maxThreads, err = a.functionAttribute(p.function, functionMaxThreads)
 	}
 	if err != nil {
 		_ = a.unloadModule(p.module) // the first error is the one to tell
 	}
 	return err
+}
+
+// function finds a kernel of a module. Those with little threadgroup memory, as all of a step's, have a core's memory divided in
+// the same way, so that one need not wait until another is gone and it is divided anew.
+func (d *Device) function(m module, name string) (function, error) {
+	const little, half = 24 << 10, 50 // bytes, percent
+	f, err := d.api.function(m, name)
+	if err != nil {
+		return 0, err
+	}
+	bytes, err := d.api.functionAttribute(f, functionSharedBytes)
+	if err == nil && bytes <= little {
+		err = d.api.setFunctionAttribute(f, functionCarveOut, half)
+	}
+	return f, err
 }
 
 // unload gives all kernels back. The context is current.

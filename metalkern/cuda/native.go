@@ -2,9 +2,12 @@ package cuda
 
 import (
 	"bytes"
+	"errors"
 	"runtime"
 	"sync"
 	"unsafe"
+
+	"github.com/ebitengine/purego"
 
 	"segue/metalkern/ccall"
 )
@@ -20,6 +23,7 @@ type native struct {
 type frame struct {
 	ccall.Call
 	out    uintptr
+	size   uintptr
 	text   [256]byte
 	config launchConfig
 	node   kernelNode
@@ -60,7 +64,11 @@ func (n *native) with(f *frame, s symbol, args ...uintptr) error {
 
 // call calls with the arguments in the frame.
 func (n *native) call(f *frame, s symbol) error {
-	code := int32(f.Call.Call(n.addresses[s]))
+	return n.result(s, int32(f.Call.Call(n.addresses[s])))
+}
+
+// result is what a call's code means.
+func (n *native) result(s symbol, code int32) error {
 	if code == 0 {
 		return nil
 	}
@@ -179,18 +187,61 @@ type compiler struct {
 	log     [8192]byte
 }
 
-func (n *native) loadModule(ptx string) (module, error) {
-	text := terminated(ptx)
+func newCompiler() *compiler {
 	c := &compiler{options: [2]int32{optionErrorLog, optionErrorLogBytes}}
 	c.values = [2]uintptr{pointer(&c.log[0]), uintptr(len(c.log) - 1)}
-	m, err := n.get(cuModuleLoadDataEx, pointer(text), uintptr(len(c.options)), uintptr(unsafe.Pointer(&c.options)), uintptr(unsafe.Pointer(&c.values)))
-	runtime.KeepAlive(text)
+	return c
+}
+
+// arguments are the number of options, their names and their values.
+func (c *compiler) arguments() (count, options, values uintptr) {
+	return uintptr(len(c.options)), uintptr(unsafe.Pointer(&c.options)), uintptr(unsafe.Pointer(&c.values))
+}
+
+// logged adds what the compiler said to an error of its call.
+func (c *compiler) logged(err error) error {
 	if failed, ok := err.(*Error); ok {
 		log, _, _ := bytes.Cut(c.log[:], []byte{0})
 		failed.Log = string(bytes.TrimSpace(log))
 	}
 	runtime.KeepAlive(c)
-	return module(m), err
+	return err
+}
+
+func (n *native) loadModule(text string) (module, error) {
+	at, c := terminated(text), newCompiler()
+	count, options, values := c.arguments()
+	m, err := n.get(cuModuleLoadDataEx, pointer(at), count, options, values)
+	runtime.KeepAlive(at)
+	return module(m), c.logged(err)
+}
+
+// compile goes by the driver's linker, which does not keep other threads from the device for as long as it takes.
+func (n *native) compile(ptx string) (cubin string, err error) {
+	f, c := n.frame(), newCompiler()
+	defer n.frames.Put(f)
+	count, options, values := c.arguments()
+	if err := n.with(f, cuLinkCreate, count, options, values, uintptr(unsafe.Pointer(&f.out))); err != nil {
+		return "", err
+	}
+	linker := f.out
+	defer func() {
+		err = errors.Join(err, n.do(cuLinkDestroy, linker))
+		runtime.KeepAlive(c)
+	}()
+	const isPTX = 1
+	text, name := terminated(ptx), terminated("kernel")
+	code, _, _ := purego.SyscallN(n.addresses[cuLinkAddData], linker, isPTX, pointer(text), uintptr(len(ptx)+1), pointer(name), 0, 0, 0)
+	runtime.KeepAlive(text)
+	runtime.KeepAlive(name)
+	err = n.result(cuLinkAddData, int32(code))
+	if err == nil {
+		err = n.with(f, cuLinkComplete, linker, uintptr(unsafe.Pointer(&f.out)), uintptr(unsafe.Pointer(&f.size)))
+	}
+	if err = c.logged(err); err != nil {
+		return "", err
+	}
+	return string(unsafe.Slice((*byte)(foreign(f.out)), f.size)), nil
 }
 
 func (n *native) unloadModule(m module) error { return n.do(cuModuleUnload, uintptr(m)) }
@@ -200,6 +251,10 @@ func (n *native) function(m module, name string) (function, error) {
 	fn, err := n.get(cuModuleGetFunction, uintptr(m), pointer(text))
 	runtime.KeepAlive(text)
 	return function(fn), err
+}
+
+func (n *native) setFunctionAttribute(f function, a functionAttribute, value int) error {
+	return n.do(cuFuncSetAttribute, uintptr(f), uintptr(a), uintptr(value))
 }
 
 func (n *native) functionAttribute(f function, a functionAttribute) (int, error) {

@@ -86,7 +86,7 @@ func (d *Device) Queue() (driver.Queue, error) {
 	}
 	defer leave()
 	q := &queue{
-		device: d, launch: new(launch), replay: replay{api: d.api, overlap: d.overlap}, staging: staging{api: d.api},
+		device: d, launch: new(launch), replay: replay{api: d.api, tailor: &d.tailor, overlap: d.overlap}, staging: staging{api: d.api},
 		recorded: make([]dispatch, 0, shortTape),
 	}
 	var err error
@@ -182,6 +182,11 @@ func (q *queue) submit() error {
 	}
 	for i := range recorded {
 		q.launch.set(&recorded[i])
+		if tailoring == atOnce {
+			if err := q.device.tailor.now(&recorded[i], q.launch); err != nil {
+				return err
+			}
+		}
 		if err := q.device.api.launch(q.launch, q.stream); err != nil {
 			return fmt.Errorf("cuda: launch of %s over %v threadgroups of %d threads: %w", recorded[i].pipeline.name, recorded[i].groups, recorded[i].threads, err)
 		}

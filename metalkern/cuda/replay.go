@@ -14,6 +14,7 @@ import (
 // and a step changes few of them.
 type replay struct {
 	api     api
+	tailor  *tailor
 	overlap bool // of kernels that wait for one other
 	tapes   []*tape
 	clock   uint64
@@ -36,8 +37,19 @@ type tape struct {
 	// Once there is a graph:
 	graph      graph
 	executable executable
-	nodes      []node
-	last       []dispatch // what the nodes are set to
+	nodes      []taped
+	steady     int    // how often it has run since another word of constants changed
+	ordered    bool   // kernels, since then
+	order      *order // that is not done yet
+}
+
+// taped is a node of a tape's graph.
+type taped struct {
+	node     node
+	set      dispatch  // what it is set to
+	free     words     // of its constants that have changed
+	tailored *tailored // for set's constants or others, or nil
+	stale    bool      // tailored is another than it is set to
 }
 
 // beat is what makes a sequence the same.
@@ -60,16 +72,64 @@ func (r *replay) run(sequence []dispatch, l *launch, s stream) (ready bool, err 
 			return false, fmt.Errorf("cuda: making a graph of %d kernels: %w", len(sequence), errors.Join(err, r.drop(t)))
 		}
 	}
+	t.receive()
 	for i := range sequence {
-		if d := &sequence[i]; !d.same(&t.last[i]) {
-			l.set(d)
-			if err := r.api.setKernel(t.executable, t.nodes[i], l); err != nil {
-				return false, fmt.Errorf("cuda: setting %s in a graph: %w", d.pipeline.name, err)
-			}
-			t.last[i] = *d
+		d, n := &sequence[i], &t.nodes[i]
+		if !n.stale && d.same(&n.set) {
+			continue
+		}
+		t.change(n, d)
+		n.launch(l)
+		if err := r.api.setKernel(t.executable, n.node, l); err != nil {
+			return false, fmt.Errorf("cuda: setting %s in a graph: %w", d.pipeline.name, err)
 		}
 	}
+	t.tailor(r.tailor)
 	return true, r.api.launchGraph(t.executable, s)
+}
+
+// change sets a node to a dispatch, and remembers what of its constants changes.
+func (t *tape) change(n *taped, d *dispatch) {
+	if w := differing(&n.set.constants, &d.constants, d.constantBytes) &^ n.free; w != 0 {
+		n.free |= w
+		t.steady, t.ordered = 0, false
+	}
+	n.set, n.stale = *d, false
+}
+
+// launch points l at what the node is set to.
+func (n *taped) launch(l *launch) {
+	l.set(&n.set)
+	if k := n.tailored; k != nil && k.function != 0 && k.fits(&n.set) {
+		l.function = k.function
+	}
+}
+
+// tailor orders kernels for a graph of which no other words of constants have changed for a while.
+func (t *tape) tailor(by *tailor) {
+	t.steady++
+	if tailoring == "no" || t.ordered || t.order != nil || t.steady < settled && tailoring != atOnce {
+		return
+	}
+	t.ordered, t.order = true, by.order(t.nodes)
+}
+
+// receive gives the nodes the kernels of an order, if it is done.
+func (t *tape) receive() {
+	if t.order == nil {
+		return
+	}
+	select {
+	case <-t.order.done:
+	default:
+		return
+	}
+	for i, k := range t.order.kernels {
+		n := &t.nodes[i]
+		n.stale = n.stale || n.tailored != k
+		n.tailored = k
+	}
+	t.order = nil
 }
 
 // find returns the tape of a sequence: the one that it had before, or a new one, or that of the longest unused.
@@ -121,13 +181,13 @@ func (r *replay) build(t *tape, sequence []dispatch, l *launch) (err error) {
 	if t.graph, err = r.api.newGraph(); err != nil {
 		return err
 	}
-	t.nodes, t.last = make([]node, 0, len(sequence)), append(t.last[:0], sequence...)
+	t.nodes, t.steady, t.ordered = make([]taped, 0, len(sequence)), 0, false
 	var before []node // what the kernels since the last barrier wait for
 	joined := false   // that is a node without a kernel
 	begin := 0        // the first kernel since
 	for i := range sequence {
 		if sequence[i].barrier {
-			before = append([]node(nil), t.nodes[begin:]...)
+			before = nodesOf(t.nodes[begin:])
 			begin = i
 			if joined = len(before) > widestJoin; joined {
 				join, err := r.api.addJoin(t.graph, before)
@@ -142,10 +202,18 @@ func (r *replay) build(t *tape, sequence []dispatch, l *launch) (err error) {
 		if err != nil {
 			return fmt.Errorf("adding %s: %w", sequence[i].pipeline.name, err)
 		}
-		t.nodes = append(t.nodes, n)
+		t.nodes = append(t.nodes, taped{node: n, set: sequence[i]})
 	}
 	t.executable, err = r.api.instantiate(t.graph)
 	return err
+}
+
+// nodesOf are the graph's own nodes.
+func nodesOf(list []taped) (nodes []node) {
+	for i := range list {
+		nodes = append(nodes, list[i].node)
+	}
+	return nodes
 }
 
 // add adds a kernel. Where there is one other to wait for, it may start early.
@@ -164,7 +232,7 @@ func (r *replay) drop(t *tape) (err error) {
 	if t.graph != 0 {
 		err = errors.Join(err, r.api.destroyGraph(t.graph))
 	}
-	t.executable, t.graph, t.nodes = 0, 0, nil
+	t.executable, t.graph, t.nodes, t.order = 0, 0, nil, nil
 	return err
 }
 

@@ -18,9 +18,14 @@ const (
 	cuDevicePrimaryCtxRelease
 	cuCtxSetCurrent
 	cuModuleLoadDataEx
+	cuLinkCreate
+	cuLinkAddData
+	cuLinkComplete
+	cuLinkDestroy
 	cuModuleUnload
 	cuModuleGetFunction
 	cuFuncGetAttribute
+	cuFuncSetAttribute
 	cuMemAlloc
 	cuMemFree
 	cuMemHostAlloc
@@ -63,9 +68,14 @@ var symbolNames = [symbolCount]string{
 	cuDevicePrimaryCtxRelease:      "cuDevicePrimaryCtxRelease_v2",
 	cuCtxSetCurrent:                "cuCtxSetCurrent",
 	cuModuleLoadDataEx:             "cuModuleLoadDataEx",
+	cuLinkCreate:                   "cuLinkCreate_v2",
+	cuLinkAddData:                  "cuLinkAddData_v2",
+	cuLinkComplete:                 "cuLinkComplete",
+	cuLinkDestroy:                  "cuLinkDestroy",
 	cuModuleUnload:                 "cuModuleUnload",
 	cuModuleGetFunction:            "cuModuleGetFunction",
 	cuFuncGetAttribute:             "cuFuncGetAttribute",
+	cuFuncSetAttribute:             "cuFuncSetAttribute",
 	cuMemAlloc:                     "cuMemAlloc_v2",
 	cuMemFree:                      "cuMemFree_v2",
 	cuMemHostAlloc:                 "cuMemHostAlloc",
