@@ -38,6 +38,7 @@ struct CausalArgs {
     uint turn_bits;                // 2^turn_bits threadgroups have the rows of one row of the prefix
     uint group_bits; uint row_bits; // 2^… threadgroups for all rows: of a shared piece, and of another
     uint late;                     // columns before the new ones may be an earlier dispatch's that is still at work
+    uint once;                     // a step's simdgroups have a block each at most
     float scale;
 };
 
@@ -569,6 +570,7 @@ static inline void step_split(
                 task.head.keys, queries, task.row, task.rows, task.count, a.span, ahead, both + task.block, parts + 32 * task.block, lane);
             if (grows) step_keep(a, own, own_scales, fresh, task.index, lane);
         }
+        if (SETTLED(a.once) != 0) break;
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
     for (uint i = simd; i < 4 * rows; i += simds) { // a quarter of a row each

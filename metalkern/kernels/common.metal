@@ -30,8 +30,12 @@ using namespace metal;
 // AFTER_EARLIER; stands, where all threads come by, before the first use of anything that an earlier dispatch of the same
 // submission may have written. What comes before it, such as asking for weights, may happen while that is still at work, on a
 // GPU that can.
+//
+// SETTLED(n) is a constant that says what a kernel need not do. A compiler that does not know it is to make no second way of
+// everything for it; where it is put into the text later, what it decides is left out.
 #ifndef __CUDACC__
 #define AFTER_EARLIER
+#define SETTLED(n) (n)
 #endif
 
 // Activations and normalisations by the numbers of package kern.

@@ -20,7 +20,15 @@ struct LinearArgs {
     uint wide;                // bias, residual and dst may be read and written four outputs at a time
     uint parts;               // of a number of a tile's x: 1, or 2 halves
     uint rounds;              // of its panels that a threadgroup goes through
+    uint even;                // what of a product with few rows leaves no rest: see EVEN_…
 };
+
+// Whoever knows these need not look where something ends. They are facts about K, the outputs and the rows: K is whole blocks, and
+// whole slices; outputs are whole rounds of all threadgroups, rows whole sets of a kernel's.
+#define EVEN_INPUTS 1
+#define EVEN_OUTPUTS 2
+#define EVEN_ROWS 4
+static inline bool even(constant LinearArgs& a, uint what) { return (SETTLED(a.even) & what) != 0; }
 
 // Small integers become floats without a conversion: as the upper bits of the mantissa of a number in [1, 2).
 static inline float between_one_and_two(uint mantissa) { return as_type<float>(0x3f800000u | mantissa); }
@@ -120,10 +128,10 @@ static inline void scale(thread OctetsF32&, device const half*) {}
 template <uint PANELS, class Q>
 static inline void panels(constant LinearArgs& a, thread Q (&o)[PANELS], Place p, uint output, uint block, uint lane) {
     UNROLL for (uint t = 0; t < PANELS; t++) {
-        if (output + 8 * t >= a.outputs) return;
-        const bool there = in_panels(o[t]) || output + 8 * t + lane / 4 < a.outputs;
+        if (!even(a, EVEN_OUTPUTS) && output + 8 * t >= a.outputs) return;
+        const bool there = in_panels(o[t]) || even(a, EVEN_OUTPUTS) || output + 8 * t + lane / 4 < a.outputs;
         device const uchar* first = p.octets + GROUPS * (in_panels(o[t]) ? 32 : 4) * octet_bytes(o[t]) * block;
-        if (there && (block + 1) * BLOCK <= a.padded) {
+        if (there && (even(a, EVEN_INPUTS) || (block + 1) * BLOCK <= a.padded)) {
             UNROLL for (uint g = 0; g < GROUPS; g++) octet(o[t], g, first, true);
         } else {
             UNROLL for (uint g = 0; g < GROUPS; g++) octet(o[t], g, first, there && block * BLOCK + 32 * g < a.padded);
@@ -154,7 +162,7 @@ static inline void fetch(constant LinearArgs& a, thread RowShare<ROWS>& in, devi
         UNROLL for (uint p = 0; p < PIECES(ROWS); p++) {
             UNROLL for (uint h = 0; h < 2; h++) {
                 const uint next = 32 * p + 4 * h;
-                in.x[s][p][h] = k + next < a.inputs ? *reinterpret_cast<device const float4*>(first + next) : float4(0.0f);
+                in.x[s][p][h] = even(a, EVEN_INPUTS) || k + next < a.inputs ? *reinterpret_cast<device const float4*>(first + next) : float4(0.0f);
             }
         }
     }
@@ -178,7 +186,7 @@ template <uint ROWS> static inline float2 deviations(constant LinearArgs& a, Row
         sums[p] = squares[p] = 0.0f;
         UNROLL for (uint h = 0; h < 2; h++) {
             const uint k = first_input<ROWS>(block, lane) + 32 * p + 4 * h;
-            const float4 d = k < a.inputs ? in.x[set][p][h] - pivot : float4(0.0f);
+            const float4 d = even(a, EVEN_INPUTS) || k < a.inputs ? in.x[set][p][h] - pivot : float4(0.0f);
             UNROLL for (uint i = 0; i < 4; i++) {
                 sums[p] += d[i];
                 squares[p] = fma(d[i], d[i], squares[p]);
@@ -190,7 +198,9 @@ template <uint ROWS> static inline float2 deviations(constant LinearArgs& a, Row
 }
 
 static inline uint begin_of(constant LinearArgs& a, uint slice) { return slice * a.blocks * BLOCK; }
-static inline uint inputs_of(constant LinearArgs& a, uint slice) { return min(a.blocks * BLOCK, a.inputs - begin_of(a, slice)); }
+static inline uint inputs_of(constant LinearArgs& a, uint slice) {
+    return even(a, EVEN_INPUTS) ? a.blocks * BLOCK : min(a.blocks * BLOCK, a.inputs - begin_of(a, slice));
+}
 
 // Moments take one walk: sums are of what is apart from a pivot, which is one of the numbers summed. So a row far from zero
 // keeps its digits, and the squares about the mean, at least the pivot's own, are no small rest of larger numbers. Slices do
@@ -203,7 +213,7 @@ template <uint ROWS> static inline float2 slice_moments(constant LinearArgs& a, 
     const float pivot = simd_shuffle(in.x[set][0][0].x, ushort(lane / 4 % OF_SET(ROWS) * 4));
     const float2 d = deviations<ROWS>(a, in, set, slice, pivot, lane);
     const uint count = a.inputs - slice * BLOCK;
-    const float mean = count >= BLOCK ? d.x * (1.0f / BLOCK) : d.x / float(count);
+    const float mean = even(a, EVEN_INPUTS) || count >= BLOCK ? d.x * (1.0f / BLOCK) : d.x / float(count);
     return float2(pivot + mean, max(fma(-d.x, mean, d.y), 0.0f));
 }
 
@@ -229,7 +239,7 @@ struct NormShare { float4 weight[2]; float4 shift[2]; };
 
 static inline void fetch_norm(constant LinearArgs& a, thread NormShare& norm, device const float* weight, device const float* shift, uint k) {
     UNROLL for (uint h = 0; h < 2; h++) {
-        const bool there = k + 4 * h < a.inputs;
+        const bool there = even(a, EVEN_INPUTS) || k + 4 * h < a.inputs;
         norm.weight[h] = there ? *reinterpret_cast<device const float4*>(weight + k + 4 * h) : float4(0.0f);
         norm.shift[h] = there && a.norm == NORM_LAYER ? *reinterpret_cast<device const float4*>(shift + k + 4 * h) : float4(0.0f);
     }
@@ -308,7 +318,7 @@ template <uint ROWS, uint PANELS> static inline void gather(RowSums<ROWS, PANELS
 static inline float total(threadgroup const float* sums, uint slices, uint step) {
     float of[SLICES], sum = 0.0f; // all on their way before one is needed
     UNROLL for (uint s = 0; s < SLICES; s++) of[s] = s < slices ? sums[s * step] : 0.0f;
-    UNROLL for (uint s = 0; s < SLICES; s++) sum += of[s];
+    UNROLL for (uint s = 0; s < SLICES; s++) sum = s < slices ? sum + of[s] : sum;
     return sum;
 }
 
@@ -326,11 +336,15 @@ template <uint ROWS, uint OUTPUTS> static inline Sum sum_of(uint first, uint out
     return s;
 }
 
+static inline bool exists(constant LinearArgs& a, Sum s) {
+    return (even(a, EVEN_ROWS) || s.row < a.rows) && (even(a, EVEN_OUTPUTS) || s.output < a.outputs);
+}
+
 // An addend is what goes onto a sum, and does not wait for it: a thread has that of its first one ready. What another
 // threadgroup writes is not looked at.
 struct Addend { float bias; float residual; };
 static inline Addend addend(constant LinearArgs& a, device const float* bias, device const float* residual, Sum s, bool mine) {
-    const bool there = mine && s.row < a.rows && s.output < a.outputs;
+    const bool there = mine && exists(a, s);
     Addend add;
     add.bias = there && a.bias != 0 ? bias[s.output] : 0.0f;
     add.residual = there && a.residual != 0 ? residual[ulong(s.row) * a.outputs + s.output] : 0.0f;
@@ -347,21 +361,26 @@ static inline void finish_rows(
     ROLLED for (uint i = thread_index; i < rounds * SUMS; i += threads) {
         const Sum s = sum_of<ROWS, OUTPUTS>(first, output, i);
         if (i != thread_index) add = addend(a, bias, residual, s, true);
-        if (s.row >= a.rows || s.output >= a.outputs) continue;
+        if (!exists(a, s)) continue;
         const float sum = total(parts + i / SUMS * (SLICES * SUMS) + i % SUMS, a.slices, SUMS);
         dst[ulong(s.row) * a.outputs + s.output] = activate(sum + add.bias, a.act) + add.residual;
+        if (rounds * SUMS <= threads) break;
     }
 }
+
+// SHARES blocks of x are under way where a slice has more than one: as many as of W where rows are few.
+#define SHARES(ROWS, HELD) ((ROWS) > 2 ? 1 : (HELD))
 
 // slices_of_rows multiplies what a simdgroup has in a round, where that is more than one block, and gathers the sums of each slice.
 template <class Q, class X, class S, uint ROWS, uint PANELS, uint HELD>
 static inline void slices_of_rows(
-    constant LinearArgs& a, thread Q (&held)[HELD][PANELS], Place first, thread RowShare<ROWS>& in, device const float* x, uint rows,
-    uint output, threadgroup float* parts, uint simd, uint simds, uint lane)
+    constant LinearArgs& a, thread Q (&held)[HELD][PANELS], Place first, thread RowShare<ROWS> (&in)[SHARES(ROWS, HELD)],
+    device const float* x, uint rows, uint output, threadgroup float* parts, uint simd, uint simds, uint lane)
 {
     const uint last = (a.padded + BLOCK - 1) / BLOCK;
+    const bool alone = a.slices <= simds; // the slice of a simdgroup
     ROLLED for (uint s = simd; s < a.slices; s += simds) {
-        const uint begin = s * a.blocks, end = min(begin + a.blocks, last);
+        const uint begin = s * a.blocks, end = even(a, EVEN_INPUTS) ? begin + a.blocks : min(begin + a.blocks, last);
         S sums;
         clear(sums);
         ROLLED for (uint base = begin; base < end; base += HELD) {
@@ -369,17 +388,20 @@ static inline void slices_of_rows(
                 const uint block = base + b;
                 if (block >= end) break;
                 X taken;
-                take(taken, in, lane);
-                // The next of the slice, or the first of the simdgroup's next one.
-                const uint next = block + 1 < end ? block + 1 : (s + simds) * a.blocks;
-                const uint later = block + HELD < end ? block + HELD : (s + simds) * a.blocks + b;
-                if (ROWS <= 4 && next < last) fetch<ROWS>(a, in, x, rows, next, lane);
+                const uint share = b % SHARES(ROWS, HELD);
+                take(taken, in[share], lane);
+                // Those after it of the slice, or of the simdgroup's next one.
+                const uint next_slice = alone ? last : (s + simds) * a.blocks;
+                const uint next = block + SHARES(ROWS, HELD) < end ? block + SHARES(ROWS, HELD) : next_slice + share;
+                const uint later = block + HELD < end ? block + HELD : next_slice + b;
+                if (ROWS <= 4 && next < last) fetch<ROWS>(a, in[share], x, rows, next, lane);
                 multiply(sums, taken, held[b], lane);
                 if (later < last) panels(a, held[b], first, output, later, lane);
-                if (ROWS > 4 && next < last) fetch<ROWS>(a, in, x, rows, next, lane);
+                if (ROWS > 4 && next < last) fetch<ROWS>(a, in[share], x, rows, next, lane);
             }
         }
         gather(sums, parts + s * (ROWS * PANELS * 8), lane);
+        if (alone) break;
     }
 }
 
@@ -392,32 +414,36 @@ static inline void linear_rows(
     static_assert(BATCH(ROWS, PANELS) % HELD == 0, "a batch would begin with other weights than held[0]");
     const uint OUTPUTS = 8 * PANELS, SUMS = ROWS * OUTPUTS;
     // Threadgroups of the same outputs come one after the other, so that only the first reads W from memory.
-    const uint first = group.x * ROWS, rows = min(ROWS, a.rows - first);
+    const uint first = a.rows <= ROWS ? 0 : group.x * ROWS, rows = even(a, EVEN_ROWS) ? ROWS : min(ROWS, a.rows - first);
     uint output = group.y * a.rounds * OUTPUTS;
     x += ulong(first) * a.stride;
 
     // Weights do not wait for x: of one block of x, which the simdgroup keeps, those of HELD rounds; otherwise there is one round,
     // and they are those of HELD blocks.
     const bool one = a.blocks == 1 && a.slices <= simds;
-    const uint begin = simd * a.blocks, end = min(begin + a.blocks, (a.padded + BLOCK - 1) / BLOCK);
-    uint left = min(a.rounds, (a.outputs - output + OUTPUTS - 1) / OUTPUTS), rounds = min(left, uint(BATCH(ROWS, PANELS)));
+    const uint begin = simd * a.blocks, blocks = even(a, EVEN_INPUTS) ? a.blocks : min(a.blocks, (a.padded + BLOCK - 1) / BLOCK - begin);
+    const bool whole = even(a, EVEN_OUTPUTS);
+    uint left = whole ? a.rounds : min(a.rounds, (a.outputs - output + OUTPUTS - 1) / OUTPUTS);
+    uint rounds = min(left, uint(BATCH(ROWS, PANELS)));
     Q held[HELD][PANELS];
     Place next = place(held[0][0], a, w, scales, output, lane);
     UNROLL for (uint h = 0; h < HELD; h++) {
-        if (h >= (one ? left : end - begin)) break;
+        if (h >= (one ? left : blocks)) break;
         panels(a, held[h], next, output + (one ? h * OUTPUTS : 0), begin + (one ? 0 : h), lane);
         if (one) next = ahead(a, next, OUTPUTS);
     }
     NormShare norm;
     if (a.norm != NORM_NONE) fetch_norm(a, norm, weight, shift, first_input<ROWS>(simd, lane));
     AFTER_EARLIER;
-    RowShare<ROWS> in;
-    fetch<ROWS>(a, in, x, rows, begin, lane);
+    RowShare<ROWS> in[SHARES(ROWS, HELD)];
+    UNROLL for (uint i = 0; i < SHARES(ROWS, HELD); i++) {
+        if (i == 0 || (!one && i < blocks)) fetch<ROWS>(a, in[i], x, rows, begin + i, lane);
+    }
     Addend add = addend(a, bias, residual, sum_of<ROWS, OUTPUTS>(first, output, thread_index), thread_index < rounds * SUMS);
-    if (a.norm != NORM_NONE) normalise<ROWS>(a, in, norm, weight, shift, norms, simd, lane);
+    if (a.norm != NORM_NONE) normalise<ROWS>(a, in[0], norm, weight, shift, norms, simd, lane);
 
     X taken;
-    if (one) take(taken, in, lane);
+    if (one) take(taken, in[0], lane);
     else slices_of_rows<Q, X, S, ROWS, PANELS, HELD>(a, held, next, in, x, rows, output, parts, simd, simds, lane);
     ROLLED for (;;) {
         ROLLED for (uint base = 0; one && base < rounds; base += HELD) {
@@ -431,11 +457,12 @@ static inline void linear_rows(
                 next = ahead(a, next, OUTPUTS);
                 gather(sums, parts + (i * SLICES + simd) * SUMS, lane);
             }
+            if (whole && a.rounds <= HELD) break;
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
         finish_rows<ROWS, OUTPUTS>(a, parts, bias, residual, add, dst, first, output, rounds, thread_index, simds * 32);
+        if ((whole && a.rounds <= BATCH(ROWS, PANELS)) || left == rounds) break;
         left -= rounds;
-        if (left == 0) break;
         output += rounds * OUTPUTS;
         rounds = min(left, rounds);
         add = addend(a, bias, residual, sum_of<ROWS, OUTPUTS>(first, output, thread_index), thread_index < rounds * SUMS);

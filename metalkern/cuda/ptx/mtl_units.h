@@ -13,6 +13,7 @@ MK_INLINE void multiply_unit(float (&d)[4], const uint (&a)[4], uint b0, uint b1
 // rows 2·(l%4) and the next.
 #define MK_FRAGMENTS
 template <uint ROWS> struct RowShare;
+struct OctetsF16;
 template <uint ROWS, int PARTS, bool APART> struct HalfRows { // APART: inputs i and i+4 are a pair, otherwise neighbours are
 	static constexpr uint sets = ROWS > 8 ? 2 : 1, of_set = ROWS > 8 ? 8 : ROWS, pieces = of_set > 1 ? of_set / 2 : 1;
 	uint pairs[PARTS][sets][4][4]; // of row l/4, by group
@@ -32,6 +33,8 @@ template <uint ROWS, int PARTS, bool APART> MK_INLINE void hand_out(HalfRows<ROW
 	for (uint g = p; g < 4; g += H::pieces)
 		rows.pairs[part][s][g][i] = H::of_set == 8 ? pair : simd_shuffle(pair, ushort((lane / 4 % H::of_set + H::of_set * (g / H::pieces)) * 4 + lane % 4));
 }
+
+MK_INLINE float largest_of(float4 v) { return fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w))); }
 
 // largest_of_row is the largest magnitude, as bits, that the lanes of a row of RowShare have.
 template <uint ROWS> MK_INLINE uint largest_of_row(uint mine, uint lane) {
@@ -54,7 +57,7 @@ template <uint ROWS, int PARTS, bool APART> MK_INLINE void take(HalfRows<ROWS, P
 #pragma unroll
 		for (uint p = 0; p < H::pieces; p++)
 #pragma unroll
-			for (uint i = 0; i < 8; i++) largest = fmaxf(largest, fabsf(share.x[s][p][i / 4][i % 4]));
+			for (uint h = 0; h < 2; h++) largest = fmaxf(largest, largest_of(share.x[s][p][h]));
 		const uint exponent = clamp(largest_of_row<ROWS>(as_type<uint>(largest), lane) >> 23, 16u, 254u);
 		const float scale = as_type<float>((268u - exponent) << 23);
 		const float unscale = as_type<float>((exponent - 14u) << 23);
@@ -99,19 +102,24 @@ MK_INLINE float scale_of(const uint2& scales, uint g) {
 	return float(g % 2 == 0 ? two.x : two.y);
 }
 
+// added is a sum and a group's product, times its scale if it has one.
+template <class Q> MK_INLINE auto added(float sum, float product, const Q& w, uint g) -> decltype(scale_of(w.scales, g)) {
+	return fmaf(product, scale_of(w.scales, g), sum);
+}
+MK_INLINE float added(float sum, float product, const OctetsF16&, uint) { return sum + product; }
+
 template <uint ROWS, uint PANELS, int PARTS, bool APART, class Q>
 MK_INLINE void multiply(FragmentSums<ROWS, PANELS>& sums, const HalfRows<ROWS, PARTS, APART>& rows, const Q (&w)[PANELS], uint lane) {
 	typedef HalfRows<ROWS, PARTS, APART> H;
 	float block[H::sets][4] = {};
 #pragma unroll
-	for (uint g = 0; g < 4; g++) {
+	for (uint g = 0; g < 4; g++) { // whose products do not wait for each other
 		uint left[2][4] = {};
 #pragma unroll
 		for (uint t = 0; t < PANELS; t++) pairs_of(left[t], w[t].words[g]);
 #pragma unroll
 		for (uint s = 0; s < H::sets; s++) {
-			float products[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-			float (&to)[4] = PARTS == 1 ? products : block[s];
+			float to[4] = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll
 			for (int part = PARTS - 1; part >= 0; part--) {
 				const uint (&right)[4] = rows.pairs[part][s][g];
@@ -119,10 +127,8 @@ MK_INLINE void multiply(FragmentSums<ROWS, PANELS>& sums, const HalfRows<ROWS, P
 				for (uint i = 0; i < 4; i += 2)
 					multiply_16x8x16(to[0], to[1], to[2], to[3], left[0][i], left[1][i], left[0][i + 1], left[1][i + 1], right[i], right[i + 1]);
 			}
-			if constexpr (PARTS == 1) {
 #pragma unroll
-				for (uint i = 0; i < 2 * PANELS; i++) block[s][i] = fmaf(products[i], scale_of(w[i / 2].scales, g), block[s][i]);
-			}
+			for (uint i = 0; i < 2 * PANELS; i++) block[s][i] = added(block[s][i], to[i], w[i / 2], g);
 		}
 	}
 #pragma unroll
@@ -377,7 +383,6 @@ template <class H, class W> MK_INLINE void step_ask(H h, uint first, uint count,
 }
 
 // A new column: the same eights as of an old one.
-MK_INLINE float largest_of(float4 v) { return fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w))); }
 template <class W> struct UnitNew { float4 v[3][2]; W packed[3]; float scale[2]; };
 template <class A, class W> MK_INLINE void step_ask_new(const A& a, const float* query, UnitNew<W>& fresh, uint lane) {
 	const uint width = 64 * a.heads, g = lane / 4, t = lane % 4;
