@@ -17,7 +17,7 @@ func median[T time.Duration | float64](list []T) T {
 }
 
 // enough is how long one thing is measured before fewer repeats will do.
-const enough = 2 * time.Second
+const enough = 5 * time.Second
 
 // repeat is the median time of fn after one call to warm up.
 func (s *session) repeat(ctx context.Context, fn func() error) (time.Duration, error) {

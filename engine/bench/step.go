@@ -44,17 +44,26 @@ func (s *session) atContext(ctx context.Context, text *lm.Condition, guided bool
 
 // steps adds a row of steps to v, with a read of memory after each round of them.
 func (s *session) steps(ctx context.Context, prefix *lm.Prefix, columns int, v *Variant) error {
-	var times []time.Duration
-	var reads []float64
 	made := max(1, warmSteps+timedSteps-s.model.Config.Decoder.MaxDelay())
 	seeds := s.seeds(v.Variations)
-	for range s.Repeats {
+	decode := func() ([]time.Duration, error) {
 		clock := newStepClock(made + s.model.Config.Decoder.MaxDelay())
 		_, err := s.model.LM.Generate(ctx, s.stream, prefix, seeds, prefix.Frames+made, sampling(v.Guidance), clock.tick)
+		return clock.steps(), err
+	}
+	for start := time.Now(); time.Since(start) < s.settling(); {
+		if _, err := decode(); err != nil {
+			return err
+		}
+	}
+	var times []time.Duration
+	var reads []float64
+	for range s.Repeats {
+		steps, err := decode()
 		if err != nil {
 			return err
 		}
-		times = append(times, clock.steps()[warmSteps-1:]...)
+		times = append(times, steps[warmSteps-1:]...)
 		reads = append(reads, s.read())
 	}
 	v.Steps = append(v.Steps, s.add(Row{
@@ -62,6 +71,14 @@ func (s *session) steps(ctx context.Context, prefix *lm.Prefix, columns int, v *
 		Bytes: prefix.StepBytes(s.model.LM, v.Variations, columns), ReadGBps: median(reads) / 1e9,
 	}, median(times)))
 	return nil
+}
+
+// settling is how long steps run before they are timed: kernels of CUDA are compiled anew meanwhile, for the numbers at hand.
+func (s *session) settling() time.Duration {
+	if s.backend.Device().Backend == "cuda" {
+		return 3 * time.Second
+	}
+	return 0
 }
 
 // linears adds a row of a step's linears alone.
