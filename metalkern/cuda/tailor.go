@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/bits"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +27,10 @@ import (
 // tailoring is for measuring and for tests: go build -ldflags '-X segue/metalkern/cuda.tailoring=no'. At once: for every launch,
 // and for graphs from their second run on, which wait for it.
 var tailoring = "yes"
+
+// stepFiles have the kernels of a step, which are many and short. Others work long for what they are told once; and a codec's
+// thirty, compiled while it decodes, made it slower by half.
+var stepFiles = []string{"attention", "causal", "embed", "linear", "sample"}
 
 const (
 	atOnce = "at-once"
@@ -115,8 +120,11 @@ func (t *tailor) order(nodes []taped) *order {
 	return o
 }
 
-// known is the kernel of a cut, made or not; nil if there are too many.
+// known is the kernel of a cut, made or not; nil if it is no step's, or there are too many.
 func (t *tailor) known(c cut) *tailored {
+	if !slices.Contains(stepFiles, c.pipeline.library.name) {
+		return nil
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k, ok := t.all[c]
@@ -162,7 +170,9 @@ func (t *tailor) now(d *dispatch, l *launch) error {
 	if err := t.failure(); err != nil {
 		return err
 	}
-	l.function = k.function
+	if k != nil {
+		l.function = k.function
+	}
 	return nil
 }
 

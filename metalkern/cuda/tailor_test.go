@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,11 +80,12 @@ func TestCutTextOfAllKernels(t *testing.T) {
 	}
 }
 
-// tailors is a stage with a kernel of four words.
-func tailors(t *testing.T) (*stage, driver.Pipeline) {
+// tailors is a stage with a kernel of four words in a file.
+func tailors(t *testing.T, file string) (*stage, driver.Pipeline) {
 	s := newStage(t)
 	tailorWhen(t, "yes")
-	l := s.device.libraries["test"]
+	l := &library{device: s.device, name: file, pipelines: map[boundedKernel]*pipeline{}, program: program{entries: map[string]entry{}}}
+	s.device.libraries[file] = l
 	l.program.entries["four"] = entry{signature{16, 1}, fourWords}
 	s.signatures["four"] = signature{16, 1}
 	p, err := l.Pipeline("four", 0)
@@ -146,7 +148,7 @@ func (s *stage) taken(t *testing.T, last int) (n int) {
 
 // Kernels of a graph are tailored once what changes has settled, and run only with what they were made for.
 func TestTailored(t *testing.T) {
-	s, p := tailors(t)
+	s, p := tailors(t, "linear")
 	defer s.finish(t)
 	made := 0
 	s.loaded = func(string) { made++ }
@@ -182,9 +184,31 @@ func TestTailored(t *testing.T) {
 	}
 }
 
+// Kernels of a codec are left as they are.
+func TestTailoredForStepsOnly(t *testing.T) {
+	s, p := tailors(t, "conv")
+	defer s.finish(t)
+	for range 2 * settled {
+		s.four(t, p, 0, 0)
+		s.awaitOrders()
+	}
+	if n := s.taken(t, len(s.ran)); n != 0 {
+		t.Errorf("%d tailored kernels ran", n)
+	}
+}
+
+// Every file that is to be tailored is there.
+func TestStepFiles(t *testing.T) {
+	for _, file := range stepFiles {
+		if !slices.Contains(kernels.Names(), file) {
+			t.Errorf("there is no %s.metal", file)
+		}
+	}
+}
+
 // However constants change, no kernel runs that was made for others.
 func TestTailoredToWhatever(t *testing.T) {
-	s, p := tailors(t)
+	s, p := tailors(t, "linear")
 	defer s.finish(t)
 	var turn, seldom uint32
 	for range 20 * settled {
@@ -205,7 +229,7 @@ func TestTailoredToWhatever(t *testing.T) {
 
 // Kernels that cannot be made are missed by nobody, but the device tells.
 func TestTailoredFails(t *testing.T) {
-	s, p := tailors(t)
+	s, p := tailors(t, "linear")
 	defer s.finish(t)
 	s.failing["compile"] = errors.New("no compiler today")
 	for turn := range uint32(3 * settled) {
@@ -222,7 +246,7 @@ func TestTailoredFails(t *testing.T) {
 
 // At once: every launch waits for its kernel, and a graph has its own from its second run on.
 func TestTailoredAtOnce(t *testing.T) {
-	s, p := tailors(t)
+	s, p := tailors(t, "linear")
 	defer s.finish(t)
 	tailorWhen(t, atOnce)
 	for range 5 {
