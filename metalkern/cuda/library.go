@@ -35,8 +35,7 @@ type boundedKernel struct {
 // pipeline is a loaded kernel.
 type pipeline struct {
 	signature
-	device     *Device
-	library    *library
+	of         *library
 	name       string
 	module     module
 	function   function
@@ -110,7 +109,7 @@ func (l *library) bounded(kernel string, threads int) (*pipeline, error) {
 		return nil, err
 	}
 	defer leave()
-	p := &pipeline{signature: e.signature, device: l.device, library: l, name: kernel}
+	p := &pipeline{signature: e.signature, of: l, name: kernel}
 	limits := ""
 	if threads > 0 {
 		limits = bound(threads, most(threads))
@@ -141,11 +140,11 @@ func bound(threads, registers int) string {
 func most(threads int) int { return min(1<<16/threads/8*8, 248) }
 
 func (p *pipeline) load(ptx string) (err error) {
-	a := p.device.api
+	a := p.of.device.api
 	if p.module, err = a.loadModule(ptx); err != nil {
 		return err
 	}
-	if p.function, err = p.device.function(p.module, p.name); err == nil {
+	if p.function, err = p.of.device.function(p.module, p.name); err == nil {
 		p.maxThreads, err = a.functionAttribute(p.function, functionMaxThreads)
 	}
 	if err != nil {

@@ -107,7 +107,7 @@ func (q *queue) Dispatch(p driver.Pipeline, groups driver.Size, threads int, con
 		return
 	}
 	mine, ok := p.(*pipeline)
-	if !ok || mine.device != q.device {
+	if !ok || mine.of.device != q.device {
 		q.err = fmt.Errorf("cuda: dispatch: got a pipeline of type %T of another device", p)
 		return
 	}

@@ -122,7 +122,7 @@ func (t *tailor) order(nodes []taped) *order {
 
 // known is the kernel of a cut, made or not; nil if it is no step's, or there are too many.
 func (t *tailor) known(c cut) *tailored {
-	if !slices.Contains(stepFiles, c.pipeline.library.name) {
+	if !slices.Contains(stepFiles, c.pipeline.of.name) {
 		return nil
 	}
 	t.mu.Lock()
@@ -202,7 +202,7 @@ func (d *Device) make(k *tailored) error {
 	if err != nil {
 		return err
 	}
-	text := p.library.text(p.name, bound(int(k.threads), registers))
+	text := p.of.text(p.name, bound(int(k.threads), registers))
 	compiled, err := d.api.compile(cutText(text, &k.cut))
 	if err == nil {
 		k.module, err = d.api.loadModule(compiled)
