@@ -38,8 +38,7 @@ type tape struct {
 	graph      graph
 	executable executable
 	nodes      []taped
-	steady     int    // how often it has run since another word of constants changed
-	ordered    bool   // kernels, since then
+	steady     int    // how often it has run since another word of constants changed, but while an order is open
 	order      *order // that is not done yet
 }
 
@@ -92,7 +91,7 @@ func (r *replay) run(sequence []dispatch, l *launch, s stream) (ready bool, err 
 func (t *tape) change(n *taped, d *dispatch) {
 	if w := differing(&n.set.constants, &d.constants, d.constantBytes) &^ n.free; w != 0 {
 		n.free |= w
-		t.steady, t.ordered = 0, false
+		t.steady = 0
 	}
 	n.set, n.stale = *d, false
 }
@@ -107,11 +106,12 @@ func (n *taped) launch(l *launch) {
 
 // tailor orders kernels for a graph of which no other words of constants have changed for a while.
 func (t *tape) tailor(by *tailor) {
-	t.steady++
-	if tailoring == "no" || t.ordered || t.order != nil || t.steady < settled && tailoring != atOnce {
+	if tailoring == "no" || t.order != nil {
 		return
 	}
-	t.ordered, t.order = true, by.order(t.nodes)
+	if t.steady++; t.steady == settled || t.steady == 1 && tailoring == atOnce {
+		t.order = by.order(t.nodes)
+	}
 }
 
 // receive gives the nodes the kernels of an order, if it is done.
@@ -126,8 +126,7 @@ func (t *tape) receive() {
 	}
 	for i, k := range t.order.kernels {
 		n := &t.nodes[i]
-		n.stale = n.stale || n.tailored != k
-		n.tailored = k
+		n.tailored, n.stale = k, n.tailored != k
 	}
 	t.order = nil
 }
@@ -181,7 +180,7 @@ func (r *replay) build(t *tape, sequence []dispatch, l *launch) (err error) {
 	if t.graph, err = r.api.newGraph(); err != nil {
 		return err
 	}
-	t.nodes, t.steady, t.ordered = make([]taped, 0, len(sequence)), 0, false
+	t.nodes, t.steady = make([]taped, 0, len(sequence)), 0
 	var before []node // what the kernels since the last barrier wait for
 	joined := false   // that is a node without a kernel
 	begin := 0        // the first kernel since
