@@ -98,7 +98,13 @@ func tailors(t *testing.T, file string) (*stage, driver.Pipeline) {
 // four dispatches the kernel six times, and commits; constants are the node, turn, and two that change when they like.
 func (s *stage) four(t *testing.T, p driver.Pipeline, turn, seldom uint32) {
 	t.Helper()
-	for node := range uint32(6) {
+	s.many(t, p, 6, turn, seldom)
+}
+
+// many is four for so many nodes.
+func (s *stage) many(t *testing.T, p driver.Pipeline, nodes, turn, seldom uint32) {
+	t.Helper()
+	for node := range nodes {
 		var constants [16]byte
 		for i, w := range [4]uint32{node, turn, math.Float32bits(1.5), seldom} {
 			binary.LittleEndian.PutUint32(constants[4*i:], w)
@@ -181,6 +187,20 @@ func TestTailored(t *testing.T) {
 	}
 	if n := s.taken(t, 6); made != 12 || n != 6 {
 		t.Fatalf("%d kernels were tailored, %d ran, want 12 and 6", made, n)
+	}
+}
+
+// There is an end to what is kept: the rest of a graph goes on as it was.
+func TestTailoredAreNotTooMany(t *testing.T) {
+	s, p := tailors(t, "linear")
+	defer s.finish(t)
+	const nodes = mostTailored + 20
+	for range settled + 4 {
+		s.many(t, p, nodes, 0, 0)
+		s.awaitOrders()
+	}
+	if n := s.taken(t, nodes); n != mostTailored {
+		t.Errorf("%d tailored kernels ran, want %d", n, mostTailored)
 	}
 }
 
