@@ -48,7 +48,7 @@ func New(device driver.Device) (kern.Backend, error) {
 }
 
 func (b *backend) Device() kern.Device {
-	detail := b.info.Detail
+	detail := b.device.Info().Detail // what a driver has to say may come later
 	if why := b.copying.Load(); why != nil {
 		detail += fmt.Sprintf(", packed weights are copied (%v)", *why)
 	}
