@@ -173,16 +173,14 @@ func (s *stream) causalStep(o *causalOperands) {
 		sums = tops.at(int64(part))
 		tops.to = int64(part)
 	}
-	wanted := threads
-	threads = split.threads(wanted)
-	o.once = flag(threads == wanted)
+	o.once = flag(threads <= split.most)
 	args := constants(s, o.causalArgs)
 	groups := driver.Size{X: int(o.sharedPieces<<o.groupBits + (o.pieces-o.sharedPieces)<<o.rowBits), Y: int(o.heads), Z: 1}
 	dst := o.dst
 	if pieces > 1 {
 		dst = region{}
 	}
-	s.dispatch(split, groups, threads, args,
+	s.dispatch(split, groups, split.threads(threads), args,
 		o.qkv, o.own.written(), o.ownScales.written(), o.prefixNumbers, o.prefixScale, tops.written(), sums.written(), dst.written())
 	if pieces > 1 {
 		threads := join.threads(joinThreads)

@@ -24,9 +24,9 @@ func TestDefines(t *testing.T) {
 		{"rvq", "RVQ_SIMDGROUPS", rvqThreads / simdWidth},
 		{"linear", "BLOCK", blockInputs},
 		{"linear", "SLICES", mostSlices},
-		{"linear", "EVEN_INPUTS", int(evenInputs)},
-		{"linear", "EVEN_OUTPUTS", int(evenOutputs)},
-		{"linear", "EVEN_ROWS", int(evenRows)},
+		{"linear", "EVEN_INPUTS", evenInputs},
+		{"linear", "EVEN_OUTPUTS", evenOutputs},
+		{"linear", "EVEN_ROWS", evenRows},
 		{"lstm", "LSTM_UNITS", lstmThreads / simdWidth / 4},
 	} {
 		text, err := kernels.Source(d.file)

@@ -36,6 +36,8 @@ const (
 	// These are BLOCK and SLICES of linear.metal.
 	blockInputs = 128
 	mostSlices  = 16
+	// These are its EVEN_INPUTS, EVEN_OUTPUTS and EVEN_ROWS: what of a product leaves no rest.
+	evenInputs, evenOutputs, evenRows = 1, 2, 4
 )
 
 // A matvec is a kernel for some rows at a time and some panels of panelRows outputs.
@@ -115,22 +117,6 @@ func (s *stream) linearOperands(a *kern.Linear) (o linearOperands, ok bool) {
 	return o, true
 }
 
-// even is what of a product leaves no rest: bits of linearArgs.even, EVEN_… of linear.metal.
-type even uint32
-
-const (
-	evenInputs even = 1 << iota
-	evenOutputs
-	evenRows
-)
-
-func (e even) where(fact bool) uint32 {
-	if fact {
-		return uint32(e)
-	}
-	return 0
-}
-
 // present is 1 for an operand that is there.
 func present(r region) uint32 {
 	if r.absent() {
@@ -160,8 +146,9 @@ func (s *stream) matvec(o *linearOperands, m *matvec) {
 		args.inputs, args.stride, args.norm = o.padded, o.padded, uint32(kern.NoNorm)
 	}
 	args.rounds = s.rounds(o, m, p, threads)
-	args.even = evenInputs.where(args.slices*args.blocks*blockInputs == args.inputs) |
-		evenOutputs.where(args.outputs%(panelRows*uint32(m.panels)*args.rounds) == 0) | evenRows.where(args.rows%uint32(m.rows) == 0)
+	args.even = evenInputs*flag(args.inputs == args.slices*args.blocks*blockInputs) |
+		evenOutputs*flag(args.outputs%(panelRows*uint32(m.panels)*args.rounds) == 0) |
+		evenRows*flag(args.rows%uint32(m.rows) == 0)
 	groups := driver.Size{X: ceilDiv(int(o.rows), m.rows), Y: ceilDiv(o.w.rows, panelRows*m.panels*int(args.rounds)), Z: 1}
 	s.dispatch(p, groups, threads, constants(s, args),
 		o.w.numbers(), o.w.scales(), x, o.weight, o.shift, o.bias, o.residual, o.dst.written())
