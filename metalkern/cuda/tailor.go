@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
 	"regexp"
 	"slices"
 	"strconv"
@@ -28,8 +27,8 @@ import (
 // and for graphs from their second run on, which wait for it.
 var tailoring = "yes"
 
-// stepFiles have the kernels of a step, which are many and short. Others work long for what they are told once; and a codec's
-// thirty, compiled while it decodes, made it slower by half.
+// stepFiles have the kernels of a step, which are many and short. Others work long for what they are told once; and beside the
+// compilation of a codec's thirty its part of a request took half as long again.
 var stepFiles = []string{"attention", "causal", "embed", "linear", "sample"}
 
 const (
@@ -55,9 +54,10 @@ func (w words) has(i int) bool { return w>>i&1 != 0 }
 
 func cutOf(d *dispatch, free words) cut {
 	c := cut{pipeline: d.pipeline, threads: d.threads, free: free}
-	copy(c.constants[:], d.constants[:d.constantBytes])
-	for rest := uint64(free); rest != 0; rest &= rest - 1 {
-		clear(c.constants[4*bits.TrailingZeros64(rest):][:4])
+	for i := range d.constantBytes / 4 {
+		if !free.has(i) {
+			copy(c.constants[4*i:][:4], d.constants[4*i:])
+		}
 	}
 	return c
 }

@@ -413,7 +413,8 @@ static inline void linear_rows(
 {
     static_assert(BATCH(ROWS, PANELS) % HELD == 0, "a batch would begin with other weights than held[0]");
     const uint OUTPUTS = 8 * PANELS, SUMS = ROWS * OUTPUTS;
-    // Threadgroups of the same outputs come one after the other, so that only the first reads W from memory.
+    // Threadgroups of the same outputs come one after the other, so that only the first reads W from memory. Where there is one,
+    // its first row is a number that a compiler can know.
     const uint first = a.rows <= ROWS ? 0 : group.x * ROWS, rows = even(a, EVEN_ROWS) ? ROWS : min(ROWS, a.rows - first);
     uint output = group.y * a.rounds * OUTPUTS;
     x += ulong(first) * a.stride;

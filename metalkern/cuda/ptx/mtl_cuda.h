@@ -10,7 +10,6 @@
 #define TG_ARRAY(T, name, count) __shared__ __align__(16) T name[count]
 // A comment that the driver part replaces where the GPU has an instruction for it.
 #define AFTER_EARLIER asm volatile("// after earlier" ::: "memory")
-#define SETTLED(n) mk::settled(n)
 
 #define M_PI_F 3.14159265358979323846f
 #define M_SQRT1_2_F 0.70710678118654752440f
@@ -36,6 +35,10 @@ typedef unsigned char uint8_t;
 typedef int int32_t;
 typedef short int16_t;
 typedef signed char int8_t;
+
+// Here n could be anything, so nothing is made twice for it; the driver's compiler, which may find a number in its place, knows.
+#define SETTLED(n) mk::settled(n)
+MK_INLINE uint settled(uint n) { asm volatile("" : "+r"(n)); return n; }
 
 template <class T, class U> MK_INLINE T as_type(U u) {
 	static_assert(sizeof(T) == sizeof(U), "as_type keeps the size");
@@ -168,8 +171,6 @@ MK_INLINE uint clz(uint x) { return uint(__clz(int(x))); }
 MK_INLINE uint ctz(uint x) { return x ? uint(__ffs(int(x))) - 1 : 32; }
 MK_INLINE uint mulhi(uint a, uint b) { return __umulhi(a, b); }
 MK_INLINE uint rotate(uint x, uint n) { return __funnelshift_l(x, x, n); }
-
-MK_INLINE uint settled(uint n) { asm volatile("" : "+r"(n)); return n; }
 
 // Where a thread is.
 MK_INLINE uint3 threadgroup_position_in_grid() { return uint3(blockIdx.x, blockIdx.y, blockIdx.z); }

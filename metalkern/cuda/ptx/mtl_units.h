@@ -103,9 +103,7 @@ MK_INLINE float scale_of(const uint2& scales, uint g) {
 }
 
 // added is a sum and a group's product, times its scale if it has one.
-template <class Q> MK_INLINE auto added(float sum, float product, const Q& w, uint g) -> decltype(scale_of(w.scales, g)) {
-	return fmaf(product, scale_of(w.scales, g), sum);
-}
+template <class Q> MK_INLINE float added(float sum, float product, const Q& w, uint g) { return fmaf(product, scale_of(w.scales, g), sum); }
 MK_INLINE float added(float sum, float product, const OctetsF16&, uint) { return sum + product; }
 
 template <uint ROWS, uint PANELS, int PARTS, bool APART, class Q>
