@@ -39,7 +39,8 @@ func TestParsePTX(t *testing.T) {
 		t.Errorf("second: got %q", text)
 	}
 	for _, c := range []struct{ from, to string }{
-		{"first_param_0[40]", "first_param_0[300]"}, {".param .u64 first_param_1", ".param .u32 first_param_1"},
+		{"first_param_0[40]", "first_param_0[300]"}, {"first_param_0[40]", "first_param_0[42]"}, {"first_param_0[40]", "first_param_0[0]"},
+		{".param .u64 first_param_1", ".param .u32 first_param_1"},
 		{".param .align 4 .b8 first_param_0[40]", ".param .u64 first_param_0"}, {")\n", "\n"}, {"\n}", "\n"},
 	} {
 		if _, err := parsePTX(strings.ReplaceAll(twoKernels, c.from, c.to)); err == nil {

@@ -62,8 +62,8 @@ func parameters(list string) (s signature, err error) {
 		}
 		switch _, size, array := strings.Cut(strings.TrimSuffix(words[len(words)-1], "]"), "["); {
 		case i == 0 && array:
-			if s.constantBytes, err = strconv.Atoi(size); err != nil || s.constantBytes < 1 || s.constantBytes > driver.MaxConstants {
-				return s, fmt.Errorf("got %q bytes of constants, want 1 to %d", size, driver.MaxConstants)
+			if s.constantBytes, err = strconv.Atoi(size); err != nil || s.constantBytes < 4 || s.constantBytes > driver.MaxConstants || s.constantBytes%4 != 0 {
+				return s, fmt.Errorf("got %q bytes of constants, want whole words of four, at most %d bytes", size, driver.MaxConstants)
 			}
 		case i > 0 && words[1] == ".u64":
 			s.buffers++
