@@ -1,7 +1,7 @@
 package metalkern
 
 // A cache holds keys and values in float32, in halves, or in bytes with one float32 scale for each key and each value. All
-// numbers come first, then all scales; both are layer by layer. causal.metal has the order within a layer.
+// numbers come first, then all scales; both are layer by layer. causal_common.metal has the order within a layer.
 
 import (
 	"fmt"

@@ -2,7 +2,7 @@ package metalkern
 
 // CausalAttention over a cache, in one of three ways, by the shape of columns and heads alone: one column of heads of 64 is a
 // step over blocks of columns, perhaps with a join; many are stored first and then go through all blocks in tiles of queries;
-// heads of other sizes are stored, and go through eight queries at a time. See causal.metal.
+// heads of other sizes are stored, and go through eight queries at a time. See causal_common.metal.
 
 import (
 	"math/bits"
@@ -29,7 +29,7 @@ const (
 type causalNames struct{ split, store, fill, tile kernelName }
 
 var (
-	causalPad     = kernelName{"causal", "causal_pad"}
+	causalPad     = kernelName{"causal_fill", "causal_pad"}
 	stepJoin      = kernelName{"causal", "step_join"}
 	causalKernels = [...]causalNames{kern.F32: newCausalNames("f32"), kern.F16: newCausalNames("f16"), kern.Q8: newCausalNames("q8")}
 )
@@ -37,12 +37,12 @@ var (
 func newCausalNames(precision string) causalNames {
 	return causalNames{
 		split: kernelName{"causal", "step_split_" + precision},
-		store: kernelName{"causal", "causal_store_" + precision}, fill: kernelName{"causal", "causal_fill_" + precision},
-		tile: kernelName{"causal", "causal_tile_" + precision},
+		store: kernelName{"causal_fill", "causal_store_" + precision}, fill: kernelName{"causal_fill", "causal_fill_" + precision},
+		tile: kernelName{"causal_fill", "causal_tile_" + precision},
 	}
 }
 
-// causalArgs is CausalArgs of causal.metal.
+// causalArgs is CausalArgs of causal_common.metal.
 type causalArgs struct {
 	rows, columns, heads, depth   uint32
 	chunks, lanes                 uint32

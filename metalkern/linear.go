@@ -11,7 +11,7 @@ import (
 	"segue/weights"
 )
 
-// linearArgs is LinearArgs of linear.metal.
+// linearArgs is LinearArgs of linear_common.metal.
 type linearArgs struct {
 	rows, outputs, inputs uint32
 	padded                uint32
@@ -33,7 +33,7 @@ const (
 	// matvecRows is up to how many rows W is multiplied with rows rather than tiles. Each sixteen rows read it anew, all but
 	// the first from the cache; and a row's bits do not depend on the others.
 	matvecRows = 48
-	// These are BLOCK and SLICES of linear.metal.
+	// These are BLOCK and SLICES of linear_common.metal.
 	blockInputs = 128
 	mostSlices  = 16
 	// These are its EVEN_INPUTS, EVEN_OUTPUTS and EVEN_ROWS: what of a product leaves no rest.
@@ -61,8 +61,8 @@ func newMatvec(rows, panels int) matvec {
 }
 
 var (
-	prepareHalf  = kernelName{"linear", "linear_prepare_half"}
-	prepareFloat = kernelName{"linear", "linear_prepare_float"}
+	prepareHalf  = kernelName{"linear_tile", "linear_prepare_half"}
+	prepareFloat = kernelName{"linear_tile", "linear_prepare_float"}
 )
 
 // linearOperands are those of one op, checked.
@@ -243,7 +243,7 @@ var tiles = [kern.Q4 + 1][]tile{
 }
 
 func newTile(p kern.Precision, rows, outputs int) tile {
-	return tile{rows, outputs, kernelName{"linear", fmt.Sprintf("linear_tile_%v_%dx%d", p, rows, outputs)}}
+	return tile{rows, outputs, kernelName{"linear_tile", fmt.Sprintf("linear_tile_%v_%dx%d", p, rows, outputs)}}
 }
 
 // chooseTile takes the large one, which reads x and W less often, where that leaves at most every other core idle. Where a

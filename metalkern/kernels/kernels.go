@@ -1,11 +1,14 @@
-// Package kernels holds the GPU kernels of metalkern: one file of Metal's language per op, each with common.metal before
-// it. They keep to a part of the language that a C++ compiler also takes behind a few definitions, so that the same text
-// is checked and run on a processor and becomes PTX for NVIDIA's GPUs. common.metal has the rules.
+// Package kernels holds the GPU kernels of metalkern: a file of Metal's language for each op, or two where there is much, with
+// common.metal before it, and before two what they share. They keep to a part of the language that a C++ compiler also takes
+// behind a few definitions, so that the same text is checked and run on a processor and becomes PTX for NVIDIA's GPUs.
+// common.metal has the rules.
 package kernels
 
 import (
 	"embed"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 )
@@ -15,7 +18,7 @@ var files embed.FS
 
 const (
 	ending = ".metal"
-	common = "common"
+	common = "common" // alone, what stands before all; behind an op's name, what stands before its files
 )
 
 // Names are the files, without their ending.
@@ -23,7 +26,7 @@ func Names() []string {
 	entries, _ := files.ReadDir(".") // embedded: cannot fail
 	var names []string
 	for _, e := range entries {
-		if name := strings.TrimSuffix(e.Name(), ending); name != common {
+		if name := strings.TrimSuffix(e.Name(), ending); !strings.HasSuffix(name, common) {
 			names = append(names, name)
 		}
 	}
@@ -36,10 +39,14 @@ func Source(name string) (string, error) {
 	if !slices.Contains(Names(), name) {
 		return "", fmt.Errorf("kernels: got file %q, want one of %s", name, strings.Join(Names(), ", "))
 	}
-	shared, err := files.ReadFile(common + ending)
-	if err != nil {
-		return "", err
+	op, _, _ := strings.Cut(name, "_")
+	var text []byte
+	for _, part := range []string{common, op + "_" + common, name} {
+		b, err := files.ReadFile(part + ending)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		text = append(text, b...)
 	}
-	own, err := files.ReadFile(name + ending)
-	return string(shared) + string(own), err
+	return string(text), nil
 }

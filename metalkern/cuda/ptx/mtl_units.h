@@ -148,7 +148,7 @@ template <uint ROWS, uint PANELS> MK_INLINE void gather(const FragmentSums<ROWS,
 	}
 }
 
-// Tiles of linear.metal for halves in the units' own shape, 16 outputs by 8 rows by 16 inputs: W, of which a lane makes halves in
+// Tiles of linear_tile.metal for halves in the units' own shape, 16 outputs by 8 rows by 16 inputs: W, of which a lane makes halves in
 // registers, is the left operand, and x the right one. Which of a step's 64 inputs are a unit's k-th is free as long as both
 // operands agree: lane 4·g + t has inputs 16·t to 16·t+15 of outputs g, g+8, … and of rows g, g+8, … of x, two pieces of 16
 // bytes, and a product takes four of them. Of its sums a lane has outputs g and g+8, of rows 2·t and the next.
@@ -175,7 +175,7 @@ template <uint OUTPUTS, uint PARTS> MK_INLINE void strip(const UnitTile<OUTPUTS,
 		for (uint e = 0; e < 4; e++) to[(lane % 4 * 2 + e % 2) * stride + 16 * j + e / 2 * 8 + lane / 4] = sums.of[j][i][e];
 }
 
-// Eight numbers of W as halves, with the bits that linear.metal's own have.
+// Eight numbers of W as halves, with the bits that linear_tile.metal's own have.
 MK_INLINE uint4 eight_of_4_bits(uint word, half scale) {
 	const uint later = word >> 8;
 	const uint a = scaled(less(masked(word, 0x000f000f, 0x64006400), 0x64086408), scale);
@@ -294,7 +294,7 @@ MK_INLINE void multiply(
 	until_copied<0>();
 }
 
-// The left operand of causal.metal's products beside halves, 16 rows of N numbers, each as two halves: what the first rounds
+// The left operand of causal_fill.metal's products beside halves, 16 rows of N numbers, each as two halves: what the first rounds
 // away is in the second. Both operands go in the units' own shape, 16×8 sums of 16 products, so the numbers that a lane has of
 // one product are those that it needs for the next.
 #define MK_LEFT_HALF
