@@ -92,11 +92,19 @@ func (r *Report) cells() [][]string {
 // judged says whether quality was measured at all.
 func (r *Report) judged() bool { return len(r.Variants) > 0 && r.Variants[0].Quality != nil }
 
+// timed is a step's time. Of less than a millisecond, where kernels are compared, a hundredth is too coarse.
+func timed(ms float64) string {
+	if ms < 1 {
+		return fmt.Sprintf("%.3f", ms)
+	}
+	return fmt.Sprintf("%.2f", ms)
+}
+
 func (v *Variant) cells(judged bool) []string {
 	line := []string{v.Quantization, v.KVCache, fmt.Sprint(v.Threads), fmt.Sprint(v.Guidance), fmt.Sprint(v.Variations),
 		fmt.Sprintf("%.2f", v.LoadMS/1e3), fmt.Sprintf("%.0f", v.PrefillRate)}
 	for _, step := range v.Steps {
-		line = append(line, fmt.Sprintf("%.2f", step.MS))
+		line = append(line, timed(step.MS))
 	}
 	first := v.Steps[0]
 	line = append(line, fmt.Sprintf("%.1f", float64(first.Bytes)/1e6), fmt.Sprintf("%.0f %%", 100*first.Share),
