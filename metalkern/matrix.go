@@ -138,10 +138,11 @@ type run struct {
 	from, to, row int
 }
 
-// pack rounds the parts into dst, which is zeros, a run at a time on all threads.
+// pack rounds the parts into dst, which is zeros, on all threads: a run at a time, of which each has one at least.
 func (m *matrix) pack(dst []byte, parts []*weights.Tensor) error {
+	threads := runtime.GOMAXPROCS(0)
 	var runs []run
-	row, most := 0, max(1, runBytes/(4*m.cols))
+	row, most := 0, max(1, min(runBytes/(4*m.cols), ceilDiv(m.rows, threads)))
 	for _, part := range parts {
 		part = part.Settled()
 		for from := 0; from < part.Shape[0]; from += most {
@@ -152,7 +153,7 @@ func (m *matrix) pack(dst []byte, parts []*weights.Tensor) error {
 	failed := make([]error, len(runs))
 	var next atomic.Int64
 	var group sync.WaitGroup
-	for range min(len(runs), runtime.GOMAXPROCS(0)) {
+	for range min(len(runs), threads) {
 		group.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(runs)); i = next.Add(1) - 1 {
 				failed[i] = m.packRun(dst, runs[i])
