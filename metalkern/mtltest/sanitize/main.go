@@ -70,6 +70,6 @@ func replay(r mtltest.Recorded, s mtltest.Sanitizer, program string) error {
 	if err != nil {
 		return fmt.Errorf("%s.metal: %w", r.Name, err)
 	}
-	fmt.Printf("sanitize: %-10s %-18s %3d stretches of dispatches, none complained\n", r.Name, s.Name, len(r.Files))
+	fmt.Printf("sanitize: %-11s %-18s %3d stretches of dispatches, none complained\n", r.Name, s.Name, len(r.Files))
 	return nil
 }
