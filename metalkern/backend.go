@@ -48,11 +48,11 @@ func New(device driver.Device) (kern.Backend, error) {
 }
 
 func (b *backend) Device() kern.Device {
-	detail := b.device.Info().Detail // what a driver has to say may come later
+	now := b.device.Info() // what a driver has to say may come later
 	if why := b.copying.Load(); why != nil {
-		detail += fmt.Sprintf(", packed weights are copied (%v)", *why)
+		now.Detail += fmt.Sprintf(", packed weights are copied (%v)", *why)
 	}
-	return kern.Device{Backend: b.info.Backend, Name: b.info.Name, Detail: detail, Memory: b.info.Memory}
+	return kern.Device{Backend: now.Backend, Name: now.Name, Detail: now.Detail, Memory: now.Memory, Settling: now.Settling}
 }
 
 func (b *backend) Allocated() int64 { return b.allocated.Load() }

@@ -2,6 +2,7 @@ package metalkern
 
 import (
 	"testing"
+	"time"
 
 	"segue/metalkern/driver"
 )
@@ -12,7 +13,9 @@ type telling struct {
 	detail string
 }
 
-func (d *telling) Info() driver.Info { return driver.Info{Backend: "telling", Detail: d.detail} }
+func (d *telling) Info() driver.Info {
+	return driver.Info{Backend: "telling", Detail: d.detail, Settling: time.Second}
+}
 
 // A driver's detail is told as it is now, because status asks for it long after the device was opened.
 func TestDetailIsOfNow(t *testing.T) {
@@ -22,8 +25,8 @@ func TestDetailIsOfNow(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer k.Close()
-	if got := k.Device().Detail; got != "all is well" {
-		t.Errorf("got %q", got)
+	if got := k.Device(); got.Detail != "all is well" || got.Settling != time.Second {
+		t.Errorf("got %+v", got)
 	}
 	device.detail = "kernels are not tailored"
 	if got := k.Device().Detail; got != device.detail {

@@ -51,7 +51,8 @@ func (s *session) steps(ctx context.Context, prefix *lm.Prefix, columns int, v *
 		_, err := s.model.LM.Generate(ctx, s.stream, prefix, seeds, prefix.Frames+made, sampling(v.Guidance), clock.tick)
 		return clock.steps(), err
 	}
-	for start := time.Now(); time.Since(start) < s.settling(); {
+	settling := s.backend.Device().Settling
+	for start := time.Now(); time.Since(start) < settling; {
 		if _, err := decode(); err != nil {
 			return err
 		}
@@ -71,14 +72,6 @@ func (s *session) steps(ctx context.Context, prefix *lm.Prefix, columns int, v *
 		Bytes: prefix.StepBytes(s.model.LM, v.Variations, columns), ReadGBps: median(reads) / 1e9,
 	}, median(times)))
 	return nil
-}
-
-// settling is how long steps run before they are timed: kernels of CUDA are compiled anew meanwhile, for the numbers at hand.
-func (s *session) settling() time.Duration {
-	if s.backend.Device().Backend == "cuda" {
-		return 3 * time.Second
-	}
-	return 0
 }
 
 // linears adds a row of a step's linears alone.

@@ -25,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"segue/weights"
 )
@@ -133,6 +134,8 @@ type Device struct {
 	Detail  string // instruction set, threads, driver: what a bug report needs
 	Threads int    // CPU only
 	Memory  int64  // bytes that models may use, 0 if unknown
+	// Settling is how long steps of a new shape have to run until they are as fast as they will be; for the bench.
+	Settling time.Duration
 }
 
 // Backend makes the objects that ops work on. Methods may be called from any goroutine; a Stream

@@ -121,6 +121,9 @@ func dotted(version int) string { return fmt.Sprintf("%d.%d", version/1000, vers
 // Info describes the GPU.
 func (d *Device) Info() driver.Info {
 	info := d.info
+	if tailoring != "no" {
+		info.Settling = settling
+	}
 	if err := d.tailor.failure(); err != nil {
 		info.Detail += fmt.Sprintf("; kernels are not tailored: %v", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"segue/metalkern/driver"
 )
@@ -35,6 +36,8 @@ const (
 	atOnce = "at-once"
 	// settled is how often a graph runs without a change in what of it changes: longer than a block of a cache.
 	settled = 64
+	// settling is how long that and the making of a step's kernels take.
+	settling = 3 * time.Second
 	// mostTailored: a step has some ten different kernels. Who asks for more has numbers that never settle.
 	mostTailored = 256
 )

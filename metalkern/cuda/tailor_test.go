@@ -152,6 +152,19 @@ func (s *stage) taken(t *testing.T, last int) (n int) {
 	return n
 }
 
+// A device takes a while for new work, unless nothing is tailored.
+func TestSettling(t *testing.T) {
+	s, _ := tailors(t, "linear")
+	defer s.finish(t)
+	if got := s.device.Info().Settling; got != settling {
+		t.Errorf("got %v, want %v", got, settling)
+	}
+	tailorWhen(t, "no")
+	if got := s.device.Info().Settling; got != 0 {
+		t.Errorf("nothing is tailored: got %v, want 0", got)
+	}
+}
+
 // Kernels of a graph are tailored once what changes has settled, and run only with what they were made for.
 func TestTailored(t *testing.T) {
 	s, p := tailors(t, "linear")

@@ -9,6 +9,8 @@
 // after it. Commits of one queue run in order, with a barrier between.
 package driver
 
+import "time"
+
 // Device is one GPU. Its methods may be called from any goroutine.
 type Device interface {
 	Info() Info
@@ -35,6 +37,8 @@ type Info struct {
 	Largest int64  // bytes of the largest buffer, 0 if unlimited
 	Unified bool   // the processor reads and writes buffers in place
 	Cores   int    // multiprocessors, 0 if unknown: what splits of work are chosen by
+	// Settling is how long work of a new shape has to be repeated until it is as fast as it will be.
+	Settling time.Duration
 }
 
 // Buffer is a region of device memory. Freeing twice is harmless; a buffer must not be freed while the device may use it.
