@@ -124,9 +124,7 @@ func (d *Device) Info() driver.Info {
 	if tailoring != "no" {
 		info.Settling = settling
 	}
-	if err := d.tailor.failure(); err != nil {
-		info.Detail += fmt.Sprintf("; kernels are not tailored: %v", err)
-	}
+	info.Detail += d.tailor.detail()
 	return info
 }
 

@@ -166,6 +166,19 @@ func (t *tailor) failure() error {
 	return t.err
 }
 
+// detail is what a device has to say of it: nothing, or why kernels go on as they are.
+func (t *tailor) detail() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.err != nil:
+		return fmt.Sprintf("; kernels are not tailored: %v", t.err)
+	case len(t.all) >= mostTailored:
+		return fmt.Sprintf("; %d kernels are tailored, no more will be until the next start", len(t.all))
+	}
+	return ""
+}
+
 // now has a launch run the tailored kernel, which is made first.
 func (t *tailor) now(d *dispatch, l *launch) error {
 	k := t.known(cutOf(d, 0))

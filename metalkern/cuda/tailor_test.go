@@ -208,12 +208,18 @@ func TestTailoredAreNotTooMany(t *testing.T) {
 	s, p := tailors(t, "linear")
 	defer s.finish(t)
 	const nodes = mostTailored + 20
+	if detail := s.device.Info().Detail; strings.Contains(detail, "no more") {
+		t.Errorf("before there are any the device says %q", detail)
+	}
 	for range settled + 4 {
 		s.many(t, p, nodes, 0, 0)
 		s.awaitOrders()
 	}
 	if n := s.taken(t, nodes); n != mostTailored {
 		t.Errorf("%d tailored kernels ran, want %d", n, mostTailored)
+	}
+	if detail := s.device.Info().Detail; !strings.Contains(detail, "no more") {
+		t.Errorf("the device says %q", detail)
 	}
 }
 
