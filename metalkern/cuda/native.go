@@ -231,6 +231,7 @@ func (n *native) compile(ptx string) (cubin string, err error) {
 	}()
 	const isPTX = 1
 	text, name := terminated(ptx), terminated("kernel")
+	// Eight arguments are more than a frame has.
 	code, _, _ := purego.SyscallN(n.addresses[cuLinkAddData], linker, isPTX, pointer(text), uintptr(len(ptx)+1), pointer(name), 0, 0, 0)
 	runtime.KeepAlive(text)
 	runtime.KeepAlive(name)

@@ -28,8 +28,8 @@ import (
 // and for graphs from their second run on, which wait for it.
 var tailoring = "yes"
 
-// stepFiles have the kernels of a step, which are many and short. Others work long for what they are told once; and beside the
-// compilation of a codec's thirty its part of a request took half as long again.
+// stepFiles have the kernels of a step, which are many and short, and run a thousand times in a request. A prefill's, a codec's
+// and a text's run once, long for what they are told, and would be compiled for a request that is over by then.
 var stepFiles = []string{"attention", "causal", "embed", "linear", "sample"}
 
 const (
