@@ -151,6 +151,11 @@ template <uint ROWS, uint PANELS> static inline void clear(thread RowSums<ROWS, 
 
 template <uint ROWS> static inline void take(thread Rows<ROWS>& rows, RowShare<ROWS> share, uint) { rows.share = share; }
 
+// lane_of is the lane that has a row's piece of a group.
+template <uint ROWS> static inline ushort lane_of(uint row, uint group, uint lane) {
+    return ushort((row + OF_SET(ROWS) * (group / PIECES(ROWS))) * 4 + lane % 4);
+}
+
 // multiply adds the products of a block of x with one of each panel of W.
 template <uint ROWS, uint PANELS, class Q>
 static inline void multiply(thread RowSums<ROWS, PANELS>& sums, Rows<ROWS> rows, thread const Q (&w)[PANELS], uint lane) {

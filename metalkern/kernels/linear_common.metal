@@ -37,11 +37,8 @@ static inline bool even(constant LinearArgs& a, uint what) { return (SETTLED(a.e
 #define OF_SET(ROWS) ((ROWS) > 8 ? 8 : (ROWS))
 #define PIECES(ROWS) (OF_SET(ROWS) > 1 ? OF_SET(ROWS) / 2 : 1)
 
-// The first group of which a lane has a piece, and the lane that has a row's piece of a group.
+// The first group of which a lane has a piece.
 template <uint ROWS> static inline uint first_group(uint lane) { return lane / 4 / OF_SET(ROWS) * PIECES(ROWS) % GROUPS; }
-template <uint ROWS> static inline ushort lane_of(uint row, uint group, uint lane) {
-    return ushort((row + OF_SET(ROWS) * (group / PIECES(ROWS))) * 4 + lane % 4);
-}
 
 // A row share is what a lane has of a block of x.
 template <uint ROWS> struct RowShare { float4 x[SETS(ROWS)][PIECES(ROWS)][2]; };
