@@ -138,7 +138,7 @@ type run struct {
 	from, to, row int
 }
 
-// pack rounds the parts into dst, which is zeros, on all threads: a run at a time, of which each has one at least.
+// pack rounds the parts into dst, which is zeros, a run at a time on all threads. Runs are short enough for each to have one.
 func (m *matrix) pack(dst []byte, parts []*weights.Tensor) error {
 	threads := runtime.GOMAXPROCS(0)
 	var runs []run

@@ -45,7 +45,7 @@ func sampleRows() []row {
 	return rows
 }
 
-// sampleRow wants probabilities, too, or codes alone, for which a backend may have a shorter way.
+// sampleRow wants probabilities, too, or codes alone, as a step does.
 func sampleRow(name string, a kern.Sample, probs bool) row {
 	return row{name: name, build: func(f *fixture) call {
 		a := a
