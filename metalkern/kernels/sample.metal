@@ -1,11 +1,14 @@
 // Sample: one threadgroup draws the code of one variation and codebook.
 //
-//   logits ── guidance, temperature ──► keys ── top-k ──► least ── top-p ──► least ── Gumbel or greedy ──► code
+//   logits ── guidance, temperature ──► keys ──────────────────────────── Gumbel or greedy ──► winner ── one of K? ──► code
+//                                          └─ top-k ──► least ── top-p ──► least ──┘ └─ no: least ──┘
 //
 // Entries are ordered by one number each (rank): the greater logit first, then the lower index. Ranks differ, so "the K
-// largest" is "all ranks from a least one on", and that is found by counting: a round counts at four places and leaves a
-// fifth of where the least one may be; mostly under 7 rounds, and no sorting. A thread has entries by fours, as a call of
-// Philox gives noise for; that does not wait for the logits. Nothing needs atomics or another threadgroup.
+// largest" is "all ranks from a least one on". Mostly it need not be known: who wins among more than the K largest, and is one
+// of them, wins among them. Whoever is not has no one of them below it, and the next draw is among the ranks above: one or two
+// draws. Top-p, and whoever wants probabilities, must know it, and it is found by counting: a round counts at four places and
+// leaves a fifth of where the least one may be; mostly under 7 rounds, and no sorting. A thread has entries by fours, as a call
+// of Philox gives noise for; that does not wait for the logits. Nothing needs atomics or another threadgroup.
 
 struct SampleArgs {
     ulong forced;      // bit q: the cell is outside the frames and takes the special code
@@ -203,13 +206,58 @@ static inline float4 sample_noise(constant SampleArgs& a, device const int* seed
     return float4(sample_gumbel(words.x), sample_gumbel(words.y), sample_gumbel(words.z), sample_gumbel(words.w));
 }
 
-// sample_greatest is the greatest of each number of the threadgroup, for all.
-static inline uint2 sample_greatest(uint2 v, threadgroup uint2* slots, uint lane, uint sg, uint sgs) {
-    v = uint2(simd_max(v.x), simd_max(v.y));
-    if (lane == 0) slots[sg] = v;
+// sample_ends are the least and the greatest of all keys.
+static inline uint2 sample_ends(threadgroup const uint* keys, uint entries, threadgroup uint2* slots, uint thread_index, uint threads,
+                         uint lane, uint sg, uint sgs) {
+    uint2 most = uint2(0u); // of what keys lack, and of keys
+    for (uint e = 4 * thread_index; e < entries; e += 4 * threads) {
+        const uint4 four = sample_four(keys, e);
+        UNROLL for (uint i = 0; i < 4; i++) {
+            if (e + i < entries) most = uint2(max(most.x, ~four[i]), max(most.y, four[i]));
+        }
+    }
+    most = uint2(simd_max(most.x), simd_max(most.y));
+    if (lane == 0) slots[sg] = most;
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    v = lane < sgs ? slots[lane] : uint2(0u);
-    return uint2(simd_max(v.x), simd_max(v.y));
+    most = lane < sgs ? slots[lane] : uint2(0u);
+    return uint2(~simd_max(most.x), simd_max(most.y));
+}
+
+// sample_better is the best of a simdgroup: the greatest score, then the lowest entry.
+static inline uint2 sample_better(uint2 v) {
+    const uint score = simd_max(v.x);
+    return uint2(score, simd_min(v.x == score ? v.y : uint(SAMPLE_ENTRIES)));
+}
+
+// sample_winner is the entry with the greatest score among the ranks from least on, the lowest of several; SAMPLE_ENTRIES where
+// there is none. noise is that of the thread's first entries.
+static inline uint sample_winner(constant SampleArgs& a, threadgroup const uint* keys, ulong least, float4 noise, device const int* seed, uint q,
+                         threadgroup uint2* slots, uint thread_index, uint threads, uint lane, uint sg, uint sgs) {
+    uint2 best = uint2(0u, SAMPLE_ENTRIES); // score, entry
+    for (uint start = 4 * thread_index; start < a.entries; start += 4 * threads) {
+        if (start != 4 * thread_index) noise = sample_noise(a, seed, start, q);
+        const uint4 four = sample_four(keys, start);
+        UNROLL for (uint i = 0; i < 4; i++) {
+            const uint e = start + i, score = sample_key(sample_value(four[i]) + noise[i]);
+            const bool kept = e < a.entries && sample_rank(four[i], e) >= least;
+            if (kept && (best.y == SAMPLE_ENTRIES || score > best.x)) best = uint2(score, e);
+        }
+    }
+    best = sample_better(best);
+    if (lane == 0) slots[sg] = best;
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    return sample_better(lane < sgs ? slots[lane] : uint2(0u, SAMPLE_ENTRIES)).y;
+}
+
+// sample_above counts the ranks above one.
+static inline uint sample_above(threadgroup const uint* keys, uint entries, ulong rank, threadgroup uint2* slots, uint thread_index,
+                         uint threads, uint lane, uint sg, uint sgs) {
+    uint above = 0;
+    for (uint e = 4 * thread_index; e < entries; e += 4 * threads) {
+        const uint4 four = sample_four(keys, e);
+        UNROLL for (uint i = 0; i < 4; i++) above += e + i < entries && sample_rank(four[i], e + i) > rank ? 1u : 0u;
+    }
+    return sample_count(uint2(above, 0u), slots, lane, sg, sgs).x;
 }
 
 kernel void sample_draw(
@@ -228,9 +276,7 @@ kernel void sample_draw(
     TG_ARRAY(uint, keys, SAMPLE_ENTRIES);
     TG_ARRAY(uint2, counts, 2 * SAMPLE_SIMDGROUPS);
     TG_ARRAY(float, totals, 2 * SAMPLE_SIMDGROUPS);
-    TG_ARRAY(uint2, ends, SAMPLE_SIMDGROUPS);
-    TG_ARRAY(uint, scores, SAMPLE_SIMDGROUPS);
-    TG_ARRAY(uint, winners, SAMPLE_SIMDGROUPS);
+    TG_ARRAY(uint2, slots, SAMPLE_SIMDGROUPS);
     const uint q = group.x, variation = group.y, threads = size.x, n = a.entries;
     const bool open = ((a.open >> q) & 1) != 0;
     if (a.late != 0) AFTER_EARLIER;
@@ -244,7 +290,6 @@ kernel void sample_draw(
     const uint row = a.group > 1 ? variation : 0;
     device const float* conditional = logits + (row * a.books + q) * n;
     device const float* unconditional = conditional + a.group * a.books * n;
-    uint2 both = uint2(0u); // the greatest of what the keys lack, and of the keys
     for (uint start = 4 * thread_index; start < n; start += 4 * threads) {
         float4 l = load4(conditional, start, n, a.vector);
         if (a.guidance != 1.0f) {
@@ -252,21 +297,16 @@ kernel void sample_draw(
             UNROLL for (uint i = 0; i < 4; i++) l[i] = fma(a.guidance, l[i] - u[i], u[i]);
         }
         uint4 four = uint4(0u);
-        UNROLL for (uint i = 0; i < 4; i++) {
-            const bool there = start + i < n;
-            const uint key = sample_key(l[i] / a.temperature);
-            four[i] = there ? key : 0u;
-            both = uint2(max(both.x, there ? ~key : 0u), max(both.y, four[i]));
-        }
+        UNROLL for (uint i = 0; i < 4; i++) four[i] = start + i < n ? sample_key(l[i] / a.temperature) : 0u;
         *reinterpret_cast<threadgroup uint4*>(keys + start) = four;
     }
-    both = sample_greatest(both, ends, lane, sg, sgs); // its barrier is that of keys
-    const uint low = ~both.x, high = both.y;
 
+    const bool few = a.topk > 0 && a.topk < n, known = a.topp < 1.0f || a.probs != 0;
     ulong least = 0;
-    if (a.topk > 0 && a.topk < n) least = sample_topk(keys, n, a.topk, low, high + 1, counts, thread_index, threads, lane, sg, sgs);
-    if (a.topp < 1.0f || a.probs != 0) {
-        const float top = sample_value(high);
+    if (known) {
+        const uint2 ends = sample_ends(keys, n, slots, thread_index, threads, lane, sg, sgs); // its barrier is that of keys
+        if (few) least = sample_topk(keys, n, a.topk, ends.x, ends.y + 1, counts, thread_index, threads, lane, sg, sgs);
+        const float top = sample_value(ends.y);
         if (a.topp < 1.0f) least = sample_topp(keys, n, least, a.topp, top, totals, thread_index, threads, lane, sg, sgs);
         if (a.probs != 0) {
             // The last round of top-p is still being read from the first half of totals.
@@ -276,24 +316,13 @@ kernel void sample_draw(
     }
     if (!open) return;
 
-    // The winner has the greatest score, then the lowest entry; SAMPLE_ENTRIES is none.
-    uint score = 0, winner = SAMPLE_ENTRIES;
-    for (uint start = 4 * thread_index; start < n; start += 4 * threads) {
-        if (start != 4 * thread_index) noise = sample_noise(a, seeds + 2 * variation, start, q);
-        const uint4 four = sample_four(keys, start);
-        UNROLL for (uint i = 0; i < 4; i++) {
-            const uint e = start + i, key = sample_key(sample_value(four[i]) + noise[i]);
-            const bool kept = e < n && sample_rank(four[i], e) >= least;
-            if (kept && (winner == SAMPLE_ENTRIES || key > score)) { score = key; winner = e; }
-        }
+    uint winner;
+    for (;;) {
+        winner = sample_winner(a, keys, least, noise, seeds + 2 * variation, q, slots, thread_index, threads, lane, sg, sgs);
+        if (!few || known) break;
+        const ulong rank = sample_rank(keys[winner], winner);
+        if (sample_above(keys, n, rank, counts, thread_index, threads, lane, sg, sgs) < a.topk) break;
+        least = rank + 1;
     }
-    const uint best = simd_max(score);
-    winner = simd_min(score == best ? winner : uint(SAMPLE_ENTRIES));
-    if (lane == 0) { scores[sg] = best; winners[sg] = winner; }
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    if (sg > 0) return;
-    score = lane < sgs ? scores[lane] : 0u;
-    winner = lane < sgs ? winners[lane] : uint(SAMPLE_ENTRIES);
-    winner = simd_min(score == simd_max(score) ? winner : uint(SAMPLE_ENTRIES));
-    if (lane == 0) *code = winner == SAMPLE_ENTRIES ? 0 : int(winner);
+    if (thread_index == 0) *code = winner == SAMPLE_ENTRIES ? 0 : int(winner);
 }
