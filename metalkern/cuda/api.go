@@ -40,7 +40,7 @@ type api interface {
 	record(event, stream) error
 	waitEvent(event) error
 
-	launch(l *launch, s stream) error
+	launch(l *launch, s stream, early bool) error // early: it may start before the last one of the stream has ended
 	newGraph() (graph, error)
 	addKernel(g graph, after []node, l *launch) (node, error)
 	canOverlap() bool                                            // whether addEarlyKernel works
@@ -72,6 +72,7 @@ type launch struct {
 	function   function
 	groups     [3]uint32
 	threads    uint32 // a row
+	room       uint32 // see room.go
 	parameters [1 + maxBindings]unsafe.Pointer
 }
 
@@ -79,9 +80,10 @@ type attribute int32
 
 const (
 	attributeMultiprocessors attribute = 16
-	attributeIntegrated      attribute = 18
 	attributeMajor           attribute = 75
 	attributeMinor           attribute = 76
+	attributeCoreBytes       attribute = 81  // of a multiprocessor's memory that can be threadgroups'
+	attributeReservedBytes   attribute = 111 // of it, that the driver takes for each threadgroup
 )
 
 type functionAttribute int32

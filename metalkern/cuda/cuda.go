@@ -32,7 +32,9 @@ type Device struct {
 	context context
 	info    driver.Info
 	overlap bool // see overlap.go
-	tailor  tailor
+	// Of a core: its memory that can be threadgroups', and what of it the driver takes for each.
+	coreBytes, reservedBytes int
+	tailor                   tailor
 
 	allocated atomic.Int64
 	mu        sync.Mutex // guards what follows
@@ -96,20 +98,22 @@ func (d *Device) examine() error {
 	if err != nil {
 		return err
 	}
-	var numbers [4]int
-	for i, a := range []attribute{attributeMajor, attributeMinor, attributeMultiprocessors, attributeIntegrated} {
-		if numbers[i], err = d.api.deviceAttribute(device, a); err != nil {
+	var major, minor, cores int
+	for a, number := range map[attribute]*int{
+		attributeMajor: &major, attributeMinor: &minor, attributeMultiprocessors: &cores,
+		attributeCoreBytes: &d.coreBytes, attributeReservedBytes: &d.reservedBytes,
+	} {
+		if *number, err = d.api.deviceAttribute(device, a); err != nil {
 			return err
 		}
 	}
-	major, minor := numbers[0], numbers[1]
 	d.overlap = major >= overlapMajor && d.api.canOverlap() && overlapping == "yes"
 	if major < oldestMajor {
 		return fmt.Errorf("%s has compute capability %d.%d, want %d.0 or later", name, major, minor, oldestMajor)
 	}
 	memory, err := d.api.deviceMemory(device)
 	d.info = driver.Info{
-		Backend: "cuda", Name: name, Memory: memory, Cores: numbers[2],
+		Backend: "cuda", Name: name, Memory: memory, Cores: cores,
 		Detail: fmt.Sprintf("compute capability %d.%d, driver for CUDA %s", major, minor, dotted(version)),
 	}
 	return err

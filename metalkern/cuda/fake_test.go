@@ -22,6 +22,7 @@ type fake struct {
 	last                uintptr
 	memory              map[address][]byte
 	functions           map[function]signature
+	carved              map[function]int // percent
 	graphs              map[graph]*fakeGraph
 	executables         map[executable]*fakeGraph
 	streams             map[stream][]func() // put off
@@ -37,6 +38,7 @@ type ran struct {
 	function  function
 	groups    [3]uint32
 	threads   uint32
+	room      uint32
 	constants string
 	bindings  string
 }
@@ -56,7 +58,7 @@ func newFake() *fake {
 	return &fake{
 		version: 12040, count: 1, major: 9, handles: map[uintptr]string{}, last: 100, memory: map[address][]byte{},
 		texts: map[module]string{}, signatures: map[string]signature{}, programs: map[function]string{},
-		functions: map[function]signature{}, graphs: map[graph]*fakeGraph{}, executables: map[executable]*fakeGraph{},
+		functions: map[function]signature{}, carved: map[function]int{}, graphs: map[graph]*fakeGraph{}, executables: map[executable]*fakeGraph{},
 		streams: map[stream][]func(){}, failing: map[string]error{}, loaded: func(string) {},
 	}
 }
@@ -107,7 +109,9 @@ func (f *fake) loadModule(ptx string) (module, error) {
 func (f *fake) compile(ptx string) (string, error) { return ptx, f.failing["compile"] }
 
 func (f *fake) deviceAttribute(_ int, a attribute) (int, error) {
-	return map[attribute]int{attributeMajor: f.major, attributeMultiprocessors: 132}[a], nil
+	return map[attribute]int{
+		attributeMajor: f.major, attributeMultiprocessors: 132, attributeCoreBytes: 228 << 10, attributeReservedBytes: 1 << 10,
+	}[a], nil
 }
 
 func (f *fake) function(m module, name string) (function, error) {
@@ -121,7 +125,12 @@ func (f *fake) function(m module, name string) (function, error) {
 
 func (f *fake) functionAttribute(function, functionAttribute) (int, error) { return 256, nil }
 
-func (f *fake) setFunctionAttribute(function, functionAttribute, int) error { return nil }
+func (f *fake) setFunctionAttribute(made function, a functionAttribute, value int) error {
+	if a == functionCarveOut {
+		f.carved[made] = value
+	}
+	return f.failing["setFunctionAttribute"]
+}
 
 func (f *fake) allocate(bytes int64) (address, error) {
 	if err := f.failing["allocate"]; err != nil {
@@ -201,7 +210,7 @@ func (f *fake) copied(l *launch) ran {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := f.functions[l.function]
-	r := ran{function: l.function, groups: l.groups, threads: l.threads}
+	r := ran{function: l.function, groups: l.groups, threads: l.threads, room: l.room}
 	r.constants = string(unsafe.Slice((*byte)(l.parameters[0]), s.constantBytes))
 	for i := range s.buffers {
 		r.bindings += fmt.Sprint(*(*address)(l.parameters[1+i]), " ")
@@ -209,11 +218,14 @@ func (f *fake) copied(l *launch) ran {
 	return r
 }
 
-func (f *fake) launch(l *launch, s stream) error {
+func (f *fake) launch(l *launch, s stream, early bool) error {
 	if err := f.failing["launch"]; err != nil {
 		return err
 	}
 	f.launches++
+	if early {
+		f.early++
+	}
 	r := f.copied(l)
 	return f.later(s, func() { f.ran = append(f.ran, r) })
 }

@@ -39,6 +39,7 @@ type pipeline struct {
 	name       string
 	module     module
 	function   function
+	ownBytes   int // of threadgroup memory
 	maxThreads int
 }
 
@@ -144,28 +145,19 @@ func (p *pipeline) load(ptx string) (err error) {
 	if p.module, err = a.loadModule(ptx); err != nil {
 		return err
 	}
-	if p.function, err = p.of.device.function(p.module, p.name); err == nil {
+	if p.function, err = a.function(p.module, p.name); err == nil {
 		p.maxThreads, err = a.functionAttribute(p.function, functionMaxThreads)
+	}
+	if err == nil {
+		p.ownBytes, err = a.functionAttribute(p.function, functionSharedBytes)
+	}
+	if err == nil {
+		err = p.divide(p.function)
 	}
 	if err != nil {
 		_ = a.unloadModule(p.module) // the first error is the one to tell
 	}
 	return err
-}
-
-// function finds a kernel of a module. Those with little threadgroup memory, as all of a step's, have a core's memory divided in
-// the same way, so that one need not wait until another is gone and it is divided anew.
-func (d *Device) function(m module, name string) (function, error) {
-	const little, half = 24 << 10, 50 // bytes, percent
-	f, err := d.api.function(m, name)
-	if err != nil {
-		return 0, err
-	}
-	bytes, err := d.api.functionAttribute(f, functionSharedBytes)
-	if err == nil && bytes <= little {
-		err = d.api.setFunctionAttribute(f, functionCarveOut, half)
-	}
-	return f, err
 }
 
 // unload gives all kernels back. The context is current.

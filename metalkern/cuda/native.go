@@ -37,8 +37,15 @@ type launchConfig struct {
 	groups, threads [3]uint32
 	sharedBytes     uint32
 	stream          stream
-	attributes      uintptr
+	attributes      *launchAttribute
 	attributeCount  uint32
+}
+
+// launchAttribute is the driver's CUlaunchAttribute, of which a value has 64 bytes at most.
+type launchAttribute struct {
+	id, _ int32
+	value int32
+	_     [60]byte
 }
 
 // kernelNode is the driver's CUDA_KERNEL_NODE_PARAMS in its first version, which the functions without a suffix take.

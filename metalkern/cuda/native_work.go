@@ -59,11 +59,25 @@ func (n *native) destroyEvent(e event) error     { return n.do(cuEventDestroy, u
 func (n *native) record(e event, s stream) error { return n.do(cuEventRecord, uintptr(e), uintptr(s)) }
 func (n *native) waitEvent(e event) error        { return n.do(cuEventSynchronize, uintptr(e)) }
 
-func (n *native) launch(l *launch, s stream) error {
+// allowEarly is what a launch is told so that it need not wait for the end of the last one of its stream.
+var allowEarly = &launchAttribute{id: 6, value: 1}
+
+func (n *native) launch(l *launch, s stream, early bool) error {
 	f := n.frame()
 	defer n.frames.Put(f)
-	f.config = launchConfig{groups: l.groups, threads: [3]uint32{l.threads, 1, 1}, stream: s}
+	f.config = launchConfig{groups: l.groups, threads: [3]uint32{l.threads, 1, 1}, sharedBytes: l.room, stream: s}
+	if early {
+		f.config.attributes, f.config.attributeCount = allowEarly, 1
+	}
 	return n.with(f, cuLaunchKernelEx, uintptr(unsafe.Pointer(&f.config)), uintptr(l.function), uintptr(unsafe.Pointer(&l.parameters)), 0)
+}
+
+// node is the launch as a graph's.
+func (l *launch) node() kernelNode {
+	return kernelNode{
+		function: l.function, groups: l.groups, threads: [3]uint32{l.threads, 1, 1}, sharedBytes: l.room,
+		parameters: unsafe.Pointer(&l.parameters),
+	}
 }
 
 func (n *native) newGraph() (graph, error) {
@@ -74,7 +88,7 @@ func (n *native) newGraph() (graph, error) {
 func (n *native) addKernel(g graph, after []node, l *launch) (node, error) {
 	f := n.frame()
 	defer n.frames.Put(f)
-	f.node = kernelNode{function: l.function, groups: l.groups, threads: [3]uint32{l.threads, 1, 1}, parameters: unsafe.Pointer(&l.parameters)}
+	f.node = l.node()
 	f.out = 0
 	err := n.with(f, cuGraphAddKernelNode, uintptr(unsafe.Pointer(&f.out)), uintptr(g), first(after), uintptr(len(after)), uintptr(unsafe.Pointer(&f.node)))
 	runtime.KeepAlive(after)
@@ -123,7 +137,7 @@ func (n *native) instantiate(g graph) (executable, error) {
 func (n *native) setKernel(e executable, k node, l *launch) error {
 	f := n.frame()
 	defer n.frames.Put(f)
-	f.node = kernelNode{function: l.function, groups: l.groups, threads: [3]uint32{l.threads, 1, 1}, parameters: unsafe.Pointer(&l.parameters)}
+	f.node = l.node()
 	return n.with(f, cuGraphExecKernelNodeSetParams, uintptr(e), uintptr(k), uintptr(unsafe.Pointer(&f.node)))
 }
 

@@ -2,14 +2,14 @@ package cuda
 
 import "strings"
 
-// From Hopper on, a kernel of a graph may start while the one before it ends: its threadgroups are placed, its parameters
+// From Hopper on, a kernel may start while the one before it ends: its threadgroups are placed, its parameters
 // and the first weights read; then it waits until all of the earlier kernel is done and visible. In a step of a few hundred
 // short kernels one after another that hides most of the time between them.
 //
 // The kernels need two instructions for it, which older GPUs do not have; so they are put into the text for those that do:
 // the wait where the text says AFTER_EARLIER, else at the beginning. Every kernel waits, so one that has ended has seen all
-// before it end. What it reads before it waits is weights, or what nothing in the same graph writes: a graph itself waits for
-// all before it.
+// before it end. What it reads before it waits is weights, or what nothing that is handed over with it writes: the first of
+// these, or their graph, waits for all before.
 const overlapMajor = 9
 
 // overlapping is for measuring: go build -ldflags '-X segue/metalkern/cuda.overlapping=no'.

@@ -50,7 +50,7 @@ func equal(a, b []address) bool {
 
 // set points a launch at d, which must stay where it is until the launch is made.
 func (l *launch) set(d *dispatch) {
-	l.function, l.groups, l.threads = d.pipeline.function, d.groups, d.threads
+	l.function, l.groups, l.threads, l.room = d.pipeline.function, d.groups, d.threads, d.pipeline.room(d.groups)
 	l.parameters[0] = unsafe.Pointer(&d.constants)
 	for i := range d.bindingCount {
 		l.parameters[1+i] = unsafe.Pointer(&d.bindings[i])
@@ -187,7 +187,8 @@ func (q *queue) submit() error {
 				return err
 			}
 		}
-		if err := q.device.api.launch(q.launch, q.stream); err != nil {
+		early := q.replay.overlap && i > 0 // the first waits for all that was handed over before
+		if err := q.device.api.launch(q.launch, q.stream, early); err != nil {
 			return fmt.Errorf("cuda: launch of %s over %v threadgroups of %d threads: %w", recorded[i].pipeline.name, recorded[i].groups, recorded[i].threads, err)
 		}
 	}

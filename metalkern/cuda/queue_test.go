@@ -30,8 +30,8 @@ func newStage(t testing.TB) *stage {
 	if s.device, err = open(s.fake); err != nil {
 		t.Fatal(err)
 	}
-	l := &library{device: s.device, name: "test", pipelines: map[boundedKernel]*pipeline{}, program: program{entries: map[string]entry{}}}
-	s.device.libraries["test"] = l
+	l := &library{device: s.device, name: "sample", pipelines: map[boundedKernel]*pipeline{}, program: program{entries: map[string]entry{}}}
+	s.device.libraries[l.name] = l
 	for i := range 5 {
 		name := fmt.Sprintf("kernel%d", i)
 		l.program.entries[name] = entry{signature{8 * (i + 1), i}, "(\n)\n{\n\tret;\n}\n"}
@@ -91,14 +91,15 @@ func (s *stage) random(kernel int) ran {
 	p := s.kernels[kernel]
 	constants := make([]byte, p.constantBytes)
 	constants[rand.IntN(len(constants))] = byte(rand.Uint32())
-	r := ran{function: p.function, groups: [3]uint32{1 + rand.Uint32N(2), 1, 1}, threads: 32, constants: string(constants)}
+	r := ran{function: p.function, groups: [3]uint32{1 + rand.Uint32N(2), 1, 1 + rand.Uint32N(200)}, threads: 32, constants: string(constants)}
+	r.room = p.room(r.groups)
 	var bindings []driver.Binding
 	for range p.buffers {
 		b := driver.Binding{Buffer: s.buffers[rand.IntN(3)], Offset: 4 * rand.Int64N(256)}
 		bindings = append(bindings, b)
 		r.bindings += fmt.Sprint(b.Buffer.(*buffer).at+address(b.Offset), " ")
 	}
-	s.queue.Dispatch(p, driver.Size{X: int(r.groups[0]), Y: 1, Z: 1}, 32, constants, bindings)
+	s.queue.Dispatch(p, driver.Size{X: int(r.groups[0]), Y: 1, Z: int(r.groups[2])}, 32, constants, bindings)
 	return r
 }
 
@@ -180,12 +181,13 @@ func (s *stage) step(i int) (driver.Fence, error) {
 	return s.queue.Commit()
 }
 
-// The first step is launched kernel by kernel, the others are a graph in which one node is set anew.
+// The first step is launched kernel by kernel, the others are a graph in which one node is set anew. All but a step's first
+// kernel may start early.
 func TestStepsAreReplayed(t *testing.T) {
 	s := newStage(t)
 	s.steps(t, 10)
-	if s.launches != 6 || s.graphRuns != 9 || s.settings != 8 || s.early != 5 {
-		t.Errorf("got %d launches, %d graphs, %d settings, %d early kernels, want 6, 9, 8, 5", s.launches, s.graphRuns, s.settings, s.early)
+	if s.launches != 6 || s.graphRuns != 9 || s.settings != 8 || s.early != 5+5 {
+		t.Errorf("got %d launches, %d graphs, %d settings, %d early kernels, want 6, 9, 8, 10", s.launches, s.graphRuns, s.settings, s.early)
 	}
 	if err := s.queue.Wait(10); err != nil {
 		t.Fatal(err)
@@ -198,10 +200,27 @@ func TestStepsAreReplayed(t *testing.T) {
 	s.finish(t)
 }
 
+// A sequence of thousands is launched kernel by kernel each time.
+func TestLongSequencesAreNoGraph(t *testing.T) {
+	s := newStage(t)
+	for range 3 {
+		for range longest + 1 {
+			s.random(1)
+		}
+		if _, err := s.queue.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.launches != 3*(longest+1) || s.graphRuns != 0 {
+		t.Errorf("got %d launches, %d graphs, want %d, 0", s.launches, s.graphRuns, 3*(longest+1))
+	}
+	s.finish(t)
+}
+
 // quiet is a driver that does nothing and allocates nothing.
 type quiet struct{ *fake }
 
-func (quiet) launch(*launch, stream) error              { return nil }
+func (quiet) launch(*launch, stream, bool) error        { return nil }
 func (quiet) launchGraph(executable, stream) error      { return nil }
 func (quiet) setKernel(executable, node, *launch) error { return nil }
 func (quiet) waitEvent(event) error                     { return nil }

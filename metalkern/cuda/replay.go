@@ -23,6 +23,8 @@ type replay struct {
 const (
 	// shortest is the length from which a graph is worth its making.
 	shortest = 4
+	// longest is the length up to which it is: a codec's recurrence is thousands of kernels, which one request runs once.
+	longest = 512
 	// tapeCount: a step, its prefill, text and codec make less than ten, and each costs little.
 	tapeCount = 16
 	// widestJoin is how many kernels beside each other are named one by one as what the next ones wait for.
@@ -59,7 +61,7 @@ type beat struct {
 
 // run starts the graph of a sequence, or says that there is none yet.
 func (r *replay) run(sequence []dispatch, l *launch, s stream) (ready bool, err error) {
-	if len(sequence) < shortest {
+	if len(sequence) < shortest || len(sequence) > longest {
 		return false, nil
 	}
 	t, err := r.find(sequence, s)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,10 +26,6 @@ import (
 // tailoring is for measuring and for tests: go build -ldflags '-X segue/metalkern/cuda.tailoring=no'. At once: for every launch,
 // and for graphs from their second run on, which wait for it.
 var tailoring = "yes"
-
-// stepFiles have the kernels of a step, which are many and short, and run a thousand times in a request. A prefill's, a codec's
-// and a text's run once, long for what they are told, and would be compiled for a request that is over by then.
-var stepFiles = []string{"attention", "causal", "embed", "linear", "sample"}
 
 const (
 	atOnce = "at-once"
@@ -123,9 +118,10 @@ func (t *tailor) order(nodes []taped) *order {
 	return o
 }
 
-// known is the kernel of a cut, made or not; nil if it is no step's, or there are too many.
+// known is the kernel of a cut, made or not; nil if it is no step's, and would be compiled for a request that is over by then, or
+// there are too many.
 func (t *tailor) known(c cut) *tailored {
-	if !slices.Contains(stepFiles, c.pipeline.of.name) {
+	if !c.pipeline.ofStep() {
 		return nil
 	}
 	t.mu.Lock()
@@ -226,7 +222,10 @@ func (d *Device) make(k *tailored) error {
 	if err != nil {
 		return fmt.Errorf("cuda: kernel %s, tailored: %w", p.name, err)
 	}
-	f, err := d.function(k.module, p.name)
+	f, err := d.api.function(k.module, p.name)
+	if err == nil {
+		err = p.divide(f)
+	}
 	if err != nil {
 		return errors.Join(err, d.api.unloadModule(k.module))
 	}

@@ -1,0 +1,61 @@
+package cuda
+
+import "slices"
+
+// A kernel that starts early finds the one before it at work, and the device puts its threadgroups wherever a core has room:
+// 128 of them on 90 of 132 cores, up to four on one, for which all the others wait in the end. So each threadgroup of a step's
+// kernels takes more of a core's threadgroup memory than it needs, as much as leaves a core room for twice its share of them:
+// for its share of this kernel and of the next.
+//
+//	a core's 64 KB, 128 threadgroups on 132 cores:  │ 32 of one │ 32 of another, or of the next kernel │
+//	a core's 64 KB, 256 threadgroups on 132 cores:  │ 16 │ 16 │ 16 │ 16 │
+//
+// All of a step's kernels have a core's memory divided in the same way, so that none need wait until it is divided anew. What
+// is not threadgroups' is cache.
+
+// stepFiles have the kernels of a step, which are many and short, and run a thousand times in a request. A prefill's, a codec's
+// and a text's run once, and long.
+var stepFiles = []string{"attention", "causal", "embed", "linear", "sample"}
+
+const (
+	// stepBytes of a core's memory are for threadgroups in a step.
+	stepBytes = 64 << 10
+	// littleBytes: kernels with more than these of their own want as much of a core as there is.
+	littleBytes = 24 << 10
+	// littlePercent of a core's memory are for threadgroups of other kernels with little.
+	littlePercent = 50
+)
+
+// ofStep says whether a kernel is a step's.
+func (p *pipeline) ofStep() bool { return slices.Contains(stepFiles, p.of.name) }
+
+// carveOut is which part of a core's memory threadgroups of a kernel should have, in percent; none: that is left to the driver.
+func (p *pipeline) carveOut() (percent int, some bool) {
+	switch {
+	case p.ownBytes > littleBytes:
+		return 0, false
+	case p.ofStep():
+		return 100 * stepBytes / max(stepBytes, p.of.device.coreBytes), true
+	}
+	return littlePercent, true
+}
+
+// divide tells the driver how a core's memory is to be divided for a kernel, which is the pipeline's or stands in for it.
+func (p *pipeline) divide(f function) error {
+	percent, some := p.carveOut()
+	if !some {
+		return nil
+	}
+	return p.of.device.api.setFunctionAttribute(f, functionCarveOut, percent)
+}
+
+// room is how many bytes each threadgroup of a launch takes beside its kernel's own.
+func (p *pipeline) room(groups [3]uint32) uint32 {
+	if !p.ofStep() || p.ownBytes > littleBytes {
+		return 0
+	}
+	const unit = 128 // in which the device gives it
+	all, cores := int(groups[0])*int(groups[1])*int(groups[2]), max(1, p.of.device.info.Cores)
+	share := (all + cores - 1) / cores
+	return uint32(max(0, stepBytes/2/share-p.ownBytes-p.of.device.reservedBytes) / unit * unit)
+}
