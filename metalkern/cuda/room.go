@@ -20,38 +20,26 @@ var stepFiles = []string{"attention", "causal", "embed", "linear", "sample"}
 const (
 	// stepBytes of a core's memory are for threadgroups in a step.
 	stepBytes = 64 << 10
-	// littleBytes: kernels with more than these of their own want as much of a core as there is.
+	// littleBytes is what a kernel of a step has of its own at most; one with more gets what the driver thinks best.
 	littleBytes = 24 << 10
-	// littlePercent of a core's memory are for threadgroups of other kernels with little.
-	littlePercent = 50
 )
 
 // ofStep says whether a kernel is a step's.
-func (p *pipeline) ofStep() bool { return slices.Contains(stepFiles, p.of.name) }
-
-// carveOut is which part of a core's memory threadgroups of a kernel should have, in percent; none: that is left to the driver.
-func (p *pipeline) carveOut() (percent int, some bool) {
-	switch {
-	case p.ownBytes > littleBytes:
-		return 0, false
-	case p.ofStep():
-		return 100 * stepBytes / max(stepBytes, p.of.device.coreBytes), true
-	}
-	return littlePercent, true
+func (p *pipeline) ofStep() bool {
+	return slices.Contains(stepFiles, p.of.name) && p.ownBytes <= littleBytes
 }
 
 // divide tells the driver how a core's memory is to be divided for a kernel, which is the pipeline's or stands in for it.
 func (p *pipeline) divide(f function) error {
-	percent, some := p.carveOut()
-	if !some {
+	if !p.ofStep() {
 		return nil
 	}
-	return p.of.device.api.setFunctionAttribute(f, functionCarveOut, percent)
+	return p.of.device.api.setFunctionAttribute(f, functionCarveOut, 100*stepBytes/max(stepBytes, p.of.device.coreBytes))
 }
 
 // room is how many bytes each threadgroup of a launch takes beside its kernel's own.
 func (p *pipeline) room(groups [3]uint32) uint32 {
-	if !p.ofStep() || p.ownBytes > littleBytes {
+	if !p.ofStep() {
 		return 0
 	}
 	const unit = 128 // in which the device gives it

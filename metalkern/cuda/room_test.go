@@ -10,31 +10,26 @@ func TestRoom(t *testing.T) {
 		file    string
 		own     int
 		groups  [3]uint32
-		carved  int // percent, -1 for none
 		room    uint32
-		atOnce  uint32 // how many a core then has room for, if that is bounded
+		atOnce  int // a core has room for so many; 0: that is not bounded
 		because string
 	}{
-		{"linear", 17 << 10, [3]uint32{128, 1, 1}, 28, 14 << 10, 2, "a core's share is one"},
-		{"linear", 0, [3]uint32{1, 1, 1}, 28, 31 << 10, 2, "a core's share is one"},
-		{"linear", 0, [3]uint32{11, 4, 3}, 28, 31 << 10, 2, "a core's share is one"},
-		{"linear", 0, [3]uint32{133, 1, 1}, 28, 15 << 10, 4, "some cores' is two"},
-		{"linear", 100, [3]uint32{256, 1, 1}, 28, 15232, 4, "most cores' is two; whole units"},
-		{"linear", 17 << 10, [3]uint32{256, 1, 1}, 28, 0, 0, "the kernel's own is more"},
-		{"linear", 0, [3]uint32{1<<31 - 1, 65535, 1}, 28, 0, 0, "there are too many"},
-		{"linear", 25 << 10, [3]uint32{128, 1, 1}, -1, 0, 0, "the kernel wants what there is"},
-		{"conv", 17 << 10, [3]uint32{128, 1, 1}, 50, 0, 0, "no step has it"},
+		{"linear", 17 << 10, [3]uint32{128, 1, 1}, 14 << 10, 2, "a core's share is one"},
+		{"linear", 0, [3]uint32{1, 1, 1}, 31 << 10, 2, "a core's share is one"},
+		{"linear", 0, [3]uint32{11, 4, 3}, 31 << 10, 2, "a core's share is one"},
+		{"linear", 0, [3]uint32{133, 1, 1}, 15 << 10, 4, "some cores' is two"},
+		{"linear", 100, [3]uint32{256, 1, 1}, 15232, 4, "most cores' is two; whole units"},
+		{"linear", 17 << 10, [3]uint32{256, 1, 1}, 0, 0, "the kernel's own is more"},
+		{"linear", 0, [3]uint32{1<<31 - 1, 65535, 1}, 0, 0, "there are too many"},
+		{"linear", 25 << 10, [3]uint32{128, 1, 1}, 0, 0, "the kernel wants what there is"},
+		{"conv", 17 << 10, [3]uint32{128, 1, 1}, 0, 0, "no step has it"},
 	} {
 		p := &pipeline{of: &library{device: d, name: c.file}, ownBytes: c.own}
-		percent, some := p.carveOut()
-		if !some {
-			percent = -1
-		}
 		room := p.room(c.groups)
-		if percent != c.carved || room != c.room {
-			t.Errorf("%s with %d bytes, groups %v: got %d %%, %d bytes, want %d %%, %d: %s", c.file, c.own, c.groups, percent, room, c.carved, c.room, c.because)
+		if room != c.room {
+			t.Errorf("%s with %d bytes, groups %v: got %d bytes, want %d: %s", c.file, c.own, c.groups, room, c.room, c.because)
 		}
-		if each := uint32(c.own+d.reservedBytes) + room; c.atOnce > 0 && stepBytes/each != c.atOnce {
+		if each := c.own + d.reservedBytes + int(room); c.atOnce > 0 && stepBytes/each != c.atOnce {
 			t.Errorf("%s, groups %v: a core has room for %d, want %d: %s", c.file, c.groups, stepBytes/each, c.atOnce, c.because)
 		}
 	}
@@ -59,5 +54,14 @@ func TestTailoredRoom(t *testing.T) {
 	}
 	if last.room == 0 || last.room != general.room(last.groups) {
 		t.Errorf("got %d bytes, want %d", last.room, general.room(last.groups))
+	}
+}
+
+// How a core's memory is divided is the driver's business for kernels that no step has.
+func TestOthersAreNotDivided(t *testing.T) {
+	s, p := tailors(t, "conv")
+	defer s.finish(t)
+	if percent, some := s.carved[p.(*pipeline).function]; some {
+		t.Errorf("got %d %%", percent)
 	}
 }
