@@ -16,6 +16,14 @@ func median[T time.Duration | float64](list []T) T {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
+func mean(list []time.Duration) time.Duration {
+	var sum time.Duration
+	for _, d := range list {
+		sum += d
+	}
+	return sum / time.Duration(len(list))
+}
+
 // enough is how long one thing is measured before fewer repeats will do.
 const enough = 5 * time.Second
 

@@ -42,7 +42,8 @@ func (s *session) atContext(ctx context.Context, text *lm.Condition, guided bool
 	return nil
 }
 
-// steps adds a row of steps to v, with a read of memory after each round of them.
+// steps adds a row of steps to v, with a read of memory after each round of them. A round counts as its mean: a host that hears
+// late of one step hears of the next ones all at once, and half of all single steps may seem shorter than any is.
 func (s *session) steps(ctx context.Context, prefix *lm.Prefix, columns int, v *Variant) error {
 	made := max(1, warmSteps+timedSteps-s.model.Config.Decoder.MaxDelay())
 	seeds := s.seeds(v.Variations)
@@ -64,7 +65,7 @@ func (s *session) steps(ctx context.Context, prefix *lm.Prefix, columns int, v *
 		if err != nil {
 			return err
 		}
-		times = append(times, steps[warmSteps-1:]...)
+		times = append(times, mean(steps[warmSteps-1:]))
 		reads = append(reads, s.read())
 	}
 	v.Steps = append(v.Steps, s.add(Row{

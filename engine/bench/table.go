@@ -121,7 +121,7 @@ func (v *Variant) cells(judged bool) []string {
 // legend explains the columns that need it.
 func (r *Report) legend() []string {
 	lines := []string{
-		"ms @N: median of a step that sees N columns, 50 to a second. read, share: bytes of the first of them, and how much of a plain",
+		"ms @N: a step that sees N columns, 50 to a second: the median of rounds of steps. read, share: bytes of the first of them, and how much of a plain",
 		fmt.Sprintf("read's speed that is. × real time: a whole request, %g s after a prompt of %g s, the model loaded. memory: peak of the process.",
 			r.Settings.Seconds, r.Settings.PromptSeconds),
 	}
