@@ -2,7 +2,8 @@ package rpc
 
 // Bytes in, frames out. Two framings: one JSON message per line, or Content-Length headers as editors send them; the
 // first byte tells which. A frame over the limit is skipped, never held. A bad header block is answered once, and
-// reading goes on at the next Content-Length line: a host's slip must not end the worker.
+// reading goes on at the next Content-Length, be it glued to the end of a body that was longer than announced: a host's
+// slip must not end the worker.
 
 import (
 	"bufio"
@@ -48,7 +49,8 @@ func (e badFrame) Error() string { return string(e) }
 type frames struct {
 	r       *bufio.Reader
 	framing Framing
-	lost    bool // in a bad header block: skip to the next Content-Length
+	lost    bool   // in a bad header block: skip to the next Content-Length
+	glued   string // a Content-Length that was found behind something else, to be read next
 }
 
 func newFrames(r io.Reader, framing Framing) *frames {
@@ -121,12 +123,11 @@ func (f *frames) nextHeader() ([]byte, error) {
 func (f *frames) header() (int64, error) {
 	length := int64(-1)
 	for {
-		raw, err := f.line(maxHeaderLine)
-		if err != nil && err != errTooLarge {
+		line, err := f.headerLine()
+		if err != nil {
 			return 0, err
 		}
-		line := strings.TrimSpace(string(raw))
-		if line == "" && err == nil {
+		if line == "" {
 			if length >= 0 {
 				return length, nil
 			}
@@ -134,6 +135,9 @@ func (f *frames) header() (int64, error) {
 		}
 		name, value, ok := strings.Cut(line, ":")
 		name = strings.TrimSpace(name)
+		if f.lost || !headerName(name) {
+			line, f.glued = unglue(line)
+		}
 		switch {
 		case strings.EqualFold(name, "Content-Length"):
 			// 31 bits: more is a slip, and skipping that much would look like a worker that hangs.
@@ -151,6 +155,34 @@ func (f *frames) header() (int64, error) {
 		f.lost = true
 		return 0, badFrame(fmt.Sprintf("header: got %.60q, want Content-Length: and the number of bytes", line))
 	}
+}
+
+// headerLine is the next line without blanks around it; of one that is far too long, its end.
+func (f *frames) headerLine() (string, error) {
+	if line := f.glued; line != "" {
+		f.glued = ""
+		return line, nil
+	}
+	var line []byte
+	for {
+		part, err := f.r.ReadSlice('\n')
+		line = append(line, part...)
+		line = append(line[:0], line[max(0, len(line)-maxHeaderLine):]...)
+		if err != bufio.ErrBufferFull {
+			return strings.TrimSpace(string(line)), err
+		}
+	}
+}
+
+// unglue cuts a line before the last Content-Length in it that does not stand at its beginning.
+func unglue(line string) (before, glued string) {
+	const header = "Content-Length:"
+	for at := len(line) - len(header); at > 0; at-- {
+		if strings.EqualFold(line[at:at+len(header)], header) {
+			return line[:at], line[at:]
+		}
+	}
+	return line, ""
 }
 
 func headerName(s string) bool {

@@ -225,6 +225,10 @@ func TestHeaders(t *testing.T) {
 		{"absurd", "Content-Length: 99999999999999\r\n\r\n" + body + "\r\n", `null -32700 parse`},
 		{"no length", "Content-Type: x\r\n\r\n" + body + "\r\n", `null -32700 parse`},
 		{"too short", "Content-Length: 10\r\n\r\n" + body + "\r\n", `null -32700 parse; null -32700 parse`},
+		{"too short, glued", "Content-Length: 10\r\n\r\n" + body, `null -32700 parse; null -32700 parse`},
+		{"not a number, glued", "Content-Length: many\r\n\r\n" + body, `null -32700 parse`},
+		{"twice too short, glued", strings.Repeat("Content-Length: 10\r\n\r\n"+body, 2), `null -32700 parse; null -32700 parse; null -32700 parse; null -32700 parse`},
+		{"long and too short, glued", "content-length: 10\r\n\r\n{" + strings.Repeat("é", 10*maxHeaderLine) + "}", `null -32700 parse; null -32700 parse`},
 		{"too large", withHeader(strings.Repeat(" ", maxMessage+1)), `null -32600 request.invalid`},
 	}
 	for _, test := range tests {
