@@ -109,14 +109,7 @@ func (s *server) shutdown(call, *None) (Null, error) {
 }
 
 func (s *server) exit(call, *None) (Null, error) {
-	code := 1
-	if s.shut {
-		code = 0
-	}
-	select {
-	case s.exits <- code:
-	default: // asked for already
-	}
+	s.leaving = true
 	return Null{}, nil
 }
 

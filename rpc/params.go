@@ -127,11 +127,7 @@ func fill(values map[string]any, params any, strict bool) []*engine.Error {
 // explain makes our errors of mapstructure's texts: it has no other form of them.
 func explain(text string, params reflect.Type) []*engine.Error {
 	if _, names, ok := strings.Cut(text, "' has invalid keys: "); ok {
-		var problems []*engine.Error
-		for name := range strings.SplitSeq(names, ", ") {
-			problems = append(problems, engine.Errorf(engine.BadParam, name, "%.60s: unknown parameter%s", name, similar(name, params)))
-		}
-		return problems
+		return unknown(strings.Split(names, ", "), params)
 	}
 	rest, ok := strings.CutPrefix(text, "error decoding '")
 	name, detail, cut := strings.Cut(rest, "': ")
@@ -139,6 +135,20 @@ func explain(text string, params reflect.Type) []*engine.Error {
 		return []*engine.Error{engine.Errorf(engine.BadParam, "", "params: %s", text)}
 	}
 	return []*engine.Error{engine.Errorf(engine.BadParam, name, "%s: %s", name, detail)}
+}
+
+// namedUnknowns is how many unknown parameters an answer names: a message of nothing else has a hundred thousand.
+const namedUnknowns = 16
+
+func unknown(names []string, params reflect.Type) (problems []*engine.Error) {
+	for _, name := range names[:min(len(names), namedUnknowns)] {
+		short := fmt.Sprintf("%.60s", name)
+		problems = append(problems, engine.Errorf(engine.BadParam, short, "%s: unknown parameter%s", short, similar(name, params)))
+	}
+	if more := len(names) - namedUnknowns; more > 0 {
+		problems = append(problems, engine.Errorf(engine.BadParam, "", "and %d more unknown parameters", more))
+	}
+	return problems
 }
 
 // similar proposes a name that differs in case or punctuation only, as prompt_seconds does from promptSeconds.

@@ -3,6 +3,7 @@ package rpc
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
 	"strings"
@@ -100,6 +101,22 @@ func TestParamsRefused(t *testing.T) {
 		if _, err := decodeJob(t, "generate", test.text); err == nil || err.Error() != test.detail {
 			t.Errorf("%s:\n got %v\nwant %s", test.text, err, test.detail)
 		}
+	}
+}
+
+// A message full of unknown parameters is answered in few words, and soon.
+func TestManyUnknownParams(t *testing.T) {
+	var text strings.Builder
+	for i := range 100_000 {
+		fmt.Fprintf(&text, `,"%0100d":1`, i)
+	}
+	_, err := decodeJob(t, "generate", "{"+text.String()[1:]+"}")
+	if err == nil {
+		t.Fatal("got no error")
+	}
+	answer := wireError(err)
+	if n := len(answer.Message) + len(*answer.Data); n > 16<<10 || !strings.Contains(answer.Message, "and 99984 more unknown parameters") {
+		t.Errorf("got %d bytes: %.400s", n, answer.Message)
 	}
 }
 

@@ -68,6 +68,7 @@ type server struct {
 
 	requests    int          // so far; the reading goroutine's own
 	shut        bool         // after shutdown; the reading goroutine's own
+	leaving     bool         // after exit; the reading goroutine's own
 	hostProcess atomic.Int64 // 0: not told
 }
 
@@ -173,6 +174,21 @@ func (s *server) Handle(_ context.Context, conn *jsonrpc2.Conn, req *jsonrpc2.Re
 		s.reply(conn, req.ID, result, nil)
 	case err != nil:
 		s.options.Log.Warn("notification not obeyed", "method", req.Method, "error", err)
+	}
+	if s.leaving {
+		s.leave() // not before exit has its answer
+	}
+}
+
+// leave has the worker end.
+func (s *server) leave() {
+	code := 1
+	if s.shut {
+		code = 0
+	}
+	select {
+	case s.exits <- code:
+	default: // asked for already
 	}
 }
 

@@ -17,6 +17,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sourcegraph/jsonrpc2"
+
 	"segue/engine"
 )
 
@@ -55,6 +57,7 @@ func TestLifecycle(t *testing.T) {
 		{"end of input", request("1", "ping", "{}"), "1 ok", 0},
 		{"no input", "", "", 0},
 		{"exit", exit, "", 1},
+		{"exit with an id", request("1", "exit", "{}"), "1 ok", 1},
 		{"shutdown and exit", request("1", "shutdown", "{}") + "\n" + exit, "1 ok", 0},
 		{"after shutdown", request("1", "shutdown", "null") + "\n" + request("2", "ping", "{}") + "\n" + exit, "1 ok; 2 -32600 request.invalid", 0},
 		{"initialize", request("1", "initialize", `{"protocolVersion":"1","processId":null,"rootUri":"x"}`) + "\n" + `{"jsonrpc":"2.0","method":"initialized","params":{}}`, "1 ok", 0},
@@ -82,6 +85,35 @@ func TestLifecycle(t *testing.T) {
 				t.Errorf("got %q and exit code %d, want %q and %d", got, code, test.want, test.code)
 			}
 		})
+	}
+}
+
+// watcher is a connection that notes whether the worker was leaving when it was written to.
+type watcher struct {
+	server  *server
+	closed  chan struct{}
+	leaving []bool
+}
+
+func (w *watcher) WriteObject(any) error {
+	w.leaving = append(w.leaving, len(w.server.exits) > 0)
+	return nil
+}
+
+func (w *watcher) ReadObject(any) error { <-w.closed; return io.EOF }
+func (w *watcher) Close() error         { close(w.closed); return nil }
+
+func TestExitIsAnsweredBeforeTheWorkerLeaves(t *testing.T) {
+	s := &server{options: Options{Log: slog.New(slog.DiscardHandler)}, exits: make(chan int, 1), table: map[string]*method{}}
+	for _, m := range methods() {
+		s.table[m.name] = &m
+	}
+	w := &watcher{server: s, closed: make(chan struct{})}
+	conn := jsonrpc2.NewConn(t.Context(), w, s)
+	defer conn.Close()
+	s.Handle(t.Context(), conn, &jsonrpc2.Request{Method: "exit", ID: jsonrpc2.ID{Num: 1}})
+	if len(w.leaving) != 1 || w.leaving[0] || len(s.exits) != 1 {
+		t.Errorf("got answers with the worker leaving %v, then %d codes, want one answer before, then one code", w.leaving, len(s.exits))
 	}
 }
 

@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	// maxBatch bounds what one message can ask for: a batch of two-byte messages would be answered fifty-fold.
-	maxBatch = 1024
+	// maxBatch bounds what one message can ask for: the answers of a batch are held until all are there, and rpc.discover has one of
+	// 43 KB.
+	maxBatch = 100
 
 	// flushLimit is how long a host that reads nothing is waited for, once all its requests are answered.
 	flushLimit = 2 * time.Second
