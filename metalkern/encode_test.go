@@ -126,6 +126,36 @@ func TestLayerDispatches(t *testing.T) {
 	}
 }
 
+// TestFreshNorm: a product does not read a norm's weights before kernels that write them have ended.
+func TestFreshNorm(t *testing.T) {
+	device := &blank{}
+	k, err := New(device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := k.Stream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLayer(t, k)
+	product := func() int {
+		before := device.dispatches
+		s.Linear(kern.Linear{Dst: l.qkv, X: l.x, W: l.wqkv, Rows: 2, Norm: l.norm})
+		return device.dispatches - before
+	}
+	for _, written := range []kern.Slice{l.norm.Weight, l.norm.Bias} {
+		plain := product()
+		s.Copy(written, l.hidden.At(0, written.N))
+		fresh := product()
+		if _, err := s.Submit(); err != nil {
+			t.Fatal(err)
+		}
+		if after := product(); plain != 1 || fresh != 2 || after != 1 {
+			t.Errorf("got %d dispatches, with weights just written %d, in the next submission %d, want 1, 2, 1", plain, fresh, after)
+		}
+	}
+}
+
 // BenchmarkRecordLayer is what recording costs before a driver sees it; a step of the small model has 24 such layers.
 func BenchmarkRecordLayer(b *testing.B) {
 	k, err := New(&blank{})

@@ -140,8 +140,8 @@ func (s *stream) matvec(o *linearOperands, m *matvec) {
 	}
 	threads = p.threads(threads)
 	args, x := o.linearArgs, o.x
-	// A kernel normalises what its simdgroups hold whole.
-	if o.vector == 0 || o.norm != uint32(kern.NoNorm) && (o.blocks > 1 || int(o.slices)*simdWidth > threads) {
+	// A kernel normalises what its simdgroups hold whole, by weights that it reads before the kernels before it have ended.
+	if o.vector == 0 || o.norm != uint32(kern.NoNorm) && (o.blocks > 1 || int(o.slices)*simdWidth > threads || s.fresh.has(o.weight) || s.fresh.has(o.shift)) {
 		x, _ = s.prepare(o, prepareFloat, 4)
 		args.inputs, args.stride, args.norm = o.padded, o.padded, uint32(kern.NoNorm)
 	}

@@ -69,7 +69,7 @@ func open(a api) (*Device, error) {
 		return nil, fmt.Errorf("cuda: %w: %w", kern.ErrUnavailable, err)
 	}
 	if err := d.enter(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, a.releaseContext(device))
 	}
 	defer leave()
 	if d.stream, err = a.newStream(); err != nil {

@@ -29,6 +29,7 @@ type fake struct {
 	ran                 []ran
 	launches, graphRuns int
 	settings, early     int
+	released            int              // contexts
 	failing             map[string]error // by call
 	loaded              func(ptx string)
 }
@@ -86,7 +87,7 @@ func (f *fake) deviceCount() (int, error)            { return f.count, nil }
 func (f *fake) deviceName(int) (string, error)       { return "Fake GPU", nil }
 func (f *fake) deviceMemory(int) (int64, error)      { return 1 << 30, nil }
 func (f *fake) retainContext(int) (context, error)   { return context(f.handle("context")), nil }
-func (f *fake) releaseContext(int) error             { return nil }
+func (f *fake) releaseContext(int) error             { f.released++; return nil }
 func (f *fake) setCurrent(context) error             { return f.failing["setCurrent"] }
 func (f *fake) unloadModule(m module) error          { return f.gone(uintptr(m), "module") }
 func (f *fake) newStream() (stream, error)           { return stream(f.handle("stream")), nil }
@@ -277,6 +278,9 @@ func (f *fake) setKernel(e executable, n node, l *launch) error {
 	f.settings++
 	for i := range f.executables[e].nodes {
 		if f.executables[e].nodes[i].id == n {
+			if err := f.failing["setKernel"]; err != nil {
+				return err
+			}
 			f.executables[e].nodes[i].kernel = f.copied(l)
 			return nil
 		}

@@ -194,6 +194,9 @@ type compiler struct {
 	log     [8192]byte
 }
 
+// newCompiler is on the heap, where the driver finds its options again in later calls.
+//
+//go:noinline
 func newCompiler() *compiler {
 	c := &compiler{options: [2]int32{optionErrorLog, optionErrorLogBytes}}
 	c.values = [2]uintptr{pointer(&c.log[0]), uintptr(len(c.log) - 1)}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"segue/engine/kern"
 	"segue/metalkern/driver"
@@ -373,6 +375,66 @@ func TestGraphFails(t *testing.T) {
 		s.steps(t, 2)
 		s.finish(t)
 	}
+}
+
+// A node that could not be set is set the next time.
+func TestSettingFails(t *testing.T) {
+	s := newStage(t)
+	s.steps(t, 3)
+	s.failing["setKernel"] = &Error{Call: "cuGraphExecKernelNodeSetParams", Code: 2, Name: "CUDA_ERROR_OUT_OF_MEMORY", Text: "out of memory"}
+	if _, err := s.step(7); err == nil || !strings.Contains(err.Error(), "setting kernel2 in a graph") {
+		t.Errorf("got %v", err)
+	}
+	clear(s.failing)
+	if err := s.queue.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.step(7); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.queue.Wait(s.queue.committed); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.ran[len(s.ran)-4].constants[0]; got != 7 {
+		t.Errorf("the step ran with the constants of step %d", got)
+	}
+	s.finish(t)
+}
+
+// A device that cannot be opened leaves no context behind.
+func TestOpenFails(t *testing.T) {
+	f := newFake()
+	f.failing["setCurrent"] = &Error{Call: "cuCtxSetCurrent", Code: 201, Name: "CUDA_ERROR_INVALID_CONTEXT", Text: "invalid device context"}
+	if _, err := open(f); err == nil || f.released != 1 {
+		t.Errorf("got %v and %d contexts released, want an error and one", err, f.released)
+	}
+}
+
+// The driver keeps the addresses of a compiler's options and log, whatever the stack of the caller does.
+func TestCompilerStaysInPlace(t *testing.T) {
+	done := make(chan bool)
+	go func() {
+		c := newCompiler()
+		options := uintptr(unsafe.Pointer(&c.options))
+		deep(100)
+		done <- c.values[0] == pointer(&c.log[0]) && options == uintptr(unsafe.Pointer(&c.options))
+		runtime.KeepAlive(c)
+	}()
+	if !<-done {
+		t.Error("a compiler has moved")
+	}
+}
+
+// deep uses a kilobyte of stack for each level.
+//
+//go:noinline
+func deep(levels int) byte {
+	var room [1024]byte
+	room[levels] = byte(levels)
+	if levels == 0 {
+		return room[0]
+	}
+	return room[levels] + deep(levels-1)
 }
 
 func TestOpen(t *testing.T) {

@@ -82,6 +82,7 @@ func (r *replay) run(sequence []dispatch, l *launch, s stream) (ready bool, err 
 		t.change(n, d)
 		n.launch(l)
 		if err := r.api.setKernel(t.executable, n.node, l); err != nil {
+			n.stale = true // it is what it was
 			return false, fmt.Errorf("cuda: setting %s in a graph: %w", d.pipeline.name, err)
 		}
 	}

@@ -194,6 +194,9 @@ func (c *caller) errorPlace() uintptr {
 	return uintptr(unsafe.Pointer(&c.err))
 }
 
+// cString is a copy of a text with a zero after it, on the heap.
+//
+//go:noinline
 func cString(s string) *byte {
 	b := make([]byte, len(s)+1)
 	copy(b, s)
