@@ -113,8 +113,12 @@ func (c *Client) checkRoom(transfers []*transfer) error {
 	}
 	needed := int64(0)
 	for _, t := range transfers {
+		blob := t.plan.blob(t.file.hash)
+		if _, err := os.Stat(blob); err == nil {
+			continue // another snapshot has it: it is only linked
+		}
 		needed += t.file.size
-		if info, err := os.Stat(t.plan.blob(t.file.hash) + ".incomplete"); err == nil {
+		if info, err := os.Stat(blob + ".incomplete"); err == nil {
 			needed -= min(info.Size(), t.file.size)
 		}
 	}

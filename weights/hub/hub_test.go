@@ -570,8 +570,16 @@ func TestDiskProblems(t *testing.T) {
 		w.Header().Set("X-Linked-Size", fmt.Sprint(int64(1)<<61))
 		return true
 	}
-	if _, err := pull(t, s.client(t)); err == nil || !strings.Contains(err.Error(), "make room") {
+	c := s.client(t)
+	if _, err := pull(t, c); err == nil || !strings.Contains(err.Error(), "make room") {
 		t.Errorf("no room: got %v", err)
+	}
+	blob := (&Plan{Repo: "someone/music", cache: c.cache}).blob(strings.Repeat("a", 64))
+	if err := errors.Join(os.MkdirAll(filepath.Dir(blob), 0o777), os.WriteFile(blob, []byte("of another snapshot"), 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pull(t, c); err != nil {
+		t.Errorf("no room, but the blob is there: got %v", err)
 	}
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

@@ -214,6 +214,7 @@ func write(ctx context.Context, dir string, key Key, model string, tensors []*we
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
+	removeStale(dir, key) // now, as the room is about to be needed
 	temporary, err := os.CreateTemp(dir, key.file()+".*"+unfinished)
 	if err != nil {
 		return err
@@ -235,8 +236,10 @@ func write(ctx context.Context, dir string, key Key, model string, tensors []*we
 		return err
 	}
 	path := filepath.Join(dir, key.file())
-	err = os.Rename(temporary.Name(), path)
-	if f, found, openErr := readKey(path); err != nil && openErr == nil {
+	if err = os.Rename(temporary.Name(), path); err == nil {
+		return nil
+	}
+	if f, found, openErr := readKey(path); openErr == nil {
 		f.Close() // Windows refuses to replace a file that another process, which was faster, has mapped
 		if found.identity() == key.identity() {
 			return os.Remove(temporary.Name())

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -314,6 +315,34 @@ func TestShared(t *testing.T) {
 	}
 }
 
+// A save leaves no mapping behind: it would hold the disk space of a file that is removed.
+func TestUnmapped(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("this system does not list mappings in a file")
+	}
+	w := newWorld(t)
+	mapped := func() bool {
+		maps, err := os.ReadFile("/proc/self/maps")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes.Contains(maps, []byte(w.Dir()))
+	}
+	key := w.key(t, "decoder", "q4")
+	w.fill(t, key)
+	if mapped() {
+		t.Error("after a save and a close the file is mapped")
+	}
+	s := w.Shelf(key, "", false)
+	s.Take("tensor 5+é", 100_000)
+	if !mapped() {
+		t.Error("an open file is not mapped: the test looks for the wrong name")
+	}
+	if err := s.Close(); err != nil || mapped() {
+		t.Errorf("got %v, or the file is mapped after its close", err)
+	}
+}
+
 // What is kept outlasts its shelf and goes with the last who keeps it; a shelf without a file has nothing to keep.
 func TestKeep(t *testing.T) {
 	w := newWorld(t)
@@ -409,6 +438,24 @@ func TestSettle(t *testing.T) {
 	}
 	close(stop)
 	group.Wait()
+}
+
+// A save removes what killed writers of its key have left, and nothing of those that may still write.
+func TestKilledWriters(t *testing.T) {
+	w := newWorld(t)
+	key, other := w.key(t, "decoder", "q4"), w.key(t, "decoder", "q8")
+	w.fill(t, other)
+	dead, alive, foreign := key.file()+".1"+unfinished, key.file()+".2"+unfinished, other.file()+".3"+unfinished
+	for name, age := range map[string]time.Duration{dead: 2 * staleWriter, alive: 0, foreign: 2 * staleWriter} {
+		path := filepath.Join(w.Dir(), name)
+		if err := errors.Join(os.WriteFile(path, []byte("half a file"), 0o666), os.Chtimes(path, time.Now(), time.Now().Add(-age))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.fill(t, key)
+	if got, want := w.files(t), []string{key.file(), alive, other.file(), foreign}; !slices.Equal(got, slices.Sorted(slices.Values(want))) {
+		t.Errorf("got %v, want %v", got, want)
+	}
 }
 
 func TestPrune(t *testing.T) {

@@ -57,6 +57,19 @@ func (c *Cache) Entries(layout string, unused time.Duration) []Entry {
 	return list
 }
 
+// removeStale deletes what killed writers of a key have left. Each is as large as the file, and few ever prune.
+func removeStale(dir string, key Key) {
+	files, _ := os.ReadDir(dir) // what cannot be listed or removed is left to Remove
+	for _, file := range files {
+		if !strings.HasPrefix(file.Name(), key.file()+".") || !strings.HasSuffix(file.Name(), unfinished) {
+			continue
+		}
+		if info, err := file.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > staleWriter {
+			_ = os.Remove(filepath.Join(dir, file.Name()))
+		}
+	}
+}
+
 // Bytes is the size of all files, without a look into them.
 func (c *Cache) Bytes() (total int64) {
 	files, _ := os.ReadDir(c.dir) // no folder, no files
