@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"segue/engine/cpukern"
@@ -73,6 +75,16 @@ func TestBudget(t *testing.T) {
 }
 
 // A report is written without a device too: it says why there is none.
+// A doctor who is called away has found no fault.
+func TestDoctorStopped(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := signalError{syscall.SIGTERM}
+	cancel(stop)
+	if err := (&diagnosis{OK: true}).examine(ctx, &machineFlags{device: "cpu", threads: 1}); !errors.Is(err, stop) {
+		t.Errorf("got %v, want %v", err, stop)
+	}
+}
+
 func TestDoctorReport(t *testing.T) {
 	all := slices.Clone(backends)
 	defer func() { copy(backends, all) }()

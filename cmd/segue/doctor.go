@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,7 +14,7 @@ import (
 )
 
 const aboutDoctor = `Checks what segue needs on this machine and says what it found: the device, memory, where models and caches are, and a
-self-test that makes one second of sound with the bundled model. Exits 1 if the self-test fails.
+self-test that makes one second of sound with the bundled model. Exits 1 if any of this fails, but not for a model that cannot be used.
 
 With --report every op is also compared with its formula on the device and timed at the shapes of the published models, a GPU's
 linears with every kernel that there is for them, which takes minutes, and all that is found goes to a file. For the first on a new kind of GPU: segue doctor --device metal --report metal.txt
@@ -32,8 +33,13 @@ type finding struct {
 }
 
 func (d *diagnosis) add(name string, ok bool, format string, args ...any) {
-	d.Checks = append(d.Checks, finding{name, ok, fmt.Sprintf(format, args...)})
+	d.note(name, ok, format, args...)
 	d.OK = d.OK && ok
+}
+
+// note adds what the machine is none the worse for.
+func (d *diagnosis) note(name string, ok bool, format string, args ...any) {
+	d.Checks = append(d.Checks, finding{name, ok, fmt.Sprintf(format, args...)})
 }
 
 func runDoctor(ctx context.Context, env *environment, args []string) error {
@@ -47,7 +53,9 @@ func runDoctor(ctx context.Context, env *environment, args []string) error {
 	}
 	d := &diagnosis{OK: true}
 	d.add("version", true, "segue %s %s/%s %s", version(), runtime.GOOS, runtime.GOARCH, runtime.Version())
-	d.examine(ctx, &machine)
+	if err := d.examine(ctx, &machine); err != nil {
+		return err
+	}
 	if *report != "" {
 		if err := d.report(ctx, env, &machine, *report); err != nil {
 			return err
@@ -76,12 +84,16 @@ func (d *diagnosis) print(w io.Writer) {
 	}
 }
 
-// examine opens the engine and tries it out.
-func (d *diagnosis) examine(ctx context.Context, machine *machineFlags) {
+// examine opens the engine and tries it out. What fails is a finding; an error is that it was not asked rightly, or was stopped.
+func (d *diagnosis) examine(ctx context.Context, machine *machineFlags) error {
 	e, err := machine.openEngine()
-	if err != nil {
+	var usage usageError
+	switch {
+	case errors.As(err, &usage):
+		return err
+	case err != nil:
 		d.add("device", false, "%v", err)
-		return
+		return nil
 	}
 	defer e.Close()
 	status := e.Status()
@@ -102,10 +114,11 @@ func (d *diagnosis) examine(ctx context.Context, machine *machineFlags) {
 		if m.Source == "catalog" {
 			continue // not here, which is fine
 		}
-		d.add("model", m.Problem == "", "%s (%s, %s) %s", m.Name, m.Source, megabytes(m.Bytes), m.Problem)
+		d.note("model", m.Problem == "", "%s (%s, %s) %s", m.Name, m.Source, megabytes(m.Bytes), m.Problem)
 	}
 	d.selfTest(ctx, e)
 	d.add("memory", true, "%s held by the process, %s by models and caches", megabytes(e.Status().MemoryBytes), megabytes(e.Status().DeviceBytes))
+	return context.Cause(ctx)
 }
 
 func (d *diagnosis) folder(name, dir string) {

@@ -18,10 +18,11 @@ func runPrune(ctx context.Context, env *environment, args []string) error {
 	set.Float64Var(&o.UnusedDays, "unused-days", o.UnusedDays, "`N` what was not used for so many days goes too; 0: all")
 	set.BoolVar(&o.DryRun, "dry-run", false, "only tell what would go")
 	asJSON := set.Bool("json", false, "print as JSON")
+	machine := machineFlags{threads: 1}
+	machine.registerDevice(set)
 	if err := parseOnly(set, args); err != nil {
 		return err
 	}
-	machine := machineFlags{device: "auto", threads: 1}
 	return machine.withEngine(ctx, func(e *engine.Engine) error {
 		result, err := e.Prune(ctx, o)
 		switch {

@@ -270,6 +270,12 @@ func TestNodeExample(t *testing.T) {
 
 func TestCommandLine(t *testing.T) {
 	dir := folder(t)
+	if err := os.MkdirAll(filepath.Join(dir, "broken", "odd"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "broken", "odd", "state_dict.bin"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	goldens, err := filepath.Abs("../../testdata/goldens")
 	if err != nil {
 		t.Fatal(err)
@@ -304,7 +310,9 @@ func TestCommandLine(t *testing.T) {
 		{"verify " + goldens + "/mono-audiocraft --base " + goldens + "/mono --golden " + goldens + "/mono/golden.safetensors --json", 0, `"pass": true`, ""},
 		{"verify " + dir, 1, "", "golden"},
 		{"doctor", 0, "same bytes: true", ""},
+		{"doctor --device cpu --models broken", 0, "FAIL  model      odd", ""},
 		{"doctor --device cpu", 0, "choice     asked for\n", ""},
+		{"doctor --device tin", 2, "", `--device: got "tin"`},
 		{"schema", 0, `"openrpc"`, ""},
 		{"version", 0, "segue ", ""},
 		{"version please", 2, "", "please"},
