@@ -201,28 +201,30 @@ func (r *run) writeOriginal(ctx context.Context, o *output, f audio.Format) (wri
 	s := r.source
 	exact := exactly(s.info.Bits, f.Bits) && f.Rate == s.info.Rate && f.Channels == s.info.Channels
 	dither := !exact && f.Bits != "32f" // which would cut floats at full scale
-	write := func(planar [][]float32) error {
-		planar = audio.Mix(planar, f.Channels)
-		written += int64(len(planar[0]))
-		return o.writer.Write(audio.Interleave(planar), dither)
+	write := func(interleaved []float32) error {
+		written += int64(len(interleaved) / f.Channels)
+		if err := o.writer.Write(interleaved, dither); err != nil {
+			return outputError(o.field, o.path, err)
+		}
+		return nil
 	}
+	mix := func(planar [][]float32) error { return write(audio.Interleave(audio.Mix(planar, f.Channels))) }
 	converter := audio.NewResampler(s.info.Rate, f.Rate, s.info.Channels)
 	err = s.reader.Blocks(0, s.seam, func(block []float32) error {
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case f.Rate != s.info.Rate:
-			return converter.Write(block, write)
+			return converter.Write(block, mix)
 		case f.Channels != s.info.Channels:
-			return write(audio.Deinterleave(block, s.info.Channels))
+			return mix(audio.Deinterleave(block, s.info.Channels))
 		}
-		written += int64(len(block) / f.Channels)
-		return o.writer.Write(block, dither)
+		return write(block)
 	})
 	if err == nil {
-		err = converter.Flush(write)
+		err = converter.Flush(mix)
 	}
-	return written, copyError(s, o, err)
+	return written, copyError(s, err)
 }
 
 // exactly says whether every sample of the source's format is one of the output's.
@@ -230,16 +232,12 @@ func exactly(source, output string) bool {
 	return source != "" && (source == output || output == "32f" || source == "16" && output == "24")
 }
 
-// copyError tells an error of the input from one of the output.
-func copyError(s *source, o *output, err error) error {
-	var format *audio.FormatError
-	if err == nil {
-		return nil
+// copyError blames the source for all but what the output has been blamed for.
+func copyError(s *source, err error) error {
+	if _, known := err.(*Error); err == nil || known {
+		return err
 	}
-	if errors.As(err, &format) {
-		return audioError(s.field, s.path, err)
-	}
-	return outputError(o.field, o.path, err)
+	return audioError(s.field, s.path, err)
 }
 
 // silenceDB is the peak below which a take counts as silent.
