@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"segue/engine/kern"
 	"segue/engine/lm"
 	"segue/weights/packed"
 )
@@ -126,8 +127,8 @@ type length struct{ prompt, made int }
 
 func (l length) total() int { return l.prompt + l.made }
 
-// length fits the job into the model's window. One frame more than asked is made where there is room, so that resampling
-// has something to look ahead to.
+// length fits the job into the model's window, and to a melody model its text too. One frame more than asked is made where
+// there is room, so that resampling has something to look ahead to.
 func (r *run) length() (length, error) {
 	m := r.model.model
 	var l length
@@ -153,7 +154,11 @@ func (r *run) length() (length, error) {
 		return l, err
 	}
 	l.made = int(made)
-	if l.total() < window {
+	tokens, err := m.Tokens(r.job.Text, l.total())
+	if err != nil {
+		return l, &Error{Kind: BadParam, Field: "text", Detail: err.Error(), Err: err}
+	}
+	if l.total() < window && len(tokens) < m.Config.Decoder.MaxTokens(l.total()) {
 		l.made++
 	}
 	return l, nil
@@ -163,7 +168,7 @@ func (r *run) length() (length, error) {
 func (r *run) decode(ctx context.Context, p *prompt, l length) ([][]int32, error) {
 	seeds := make([]uint64, r.job.Variations)
 	for i := range seeds {
-		seeds[i] = uint64(r.job.Seed) + uint64(i)
+		seeds[i] = uint64(r.job.takeSeed(i))
 	}
 	how := lm.Sampling{
 		Guidance: float32(r.sampling.Guidance), Temperature: float32(r.sampling.Temperature),
@@ -222,7 +227,22 @@ func runError(ctx context.Context, err error) error {
 	if _, known := err.(*Error); known {
 		return err
 	}
-	return &Error{Kind: DeviceFailed, Detail: err.Error(), Err: err}
+	kind, known := deviceKind(err)
+	if !known {
+		kind = DeviceFailed
+	}
+	return &Error{Kind: kind, Detail: err.Error(), Err: err}
+}
+
+// deviceKind is the kind of an error that is the device's.
+func deviceKind(err error) (kind Kind, known bool) {
+	switch {
+	case errors.Is(err, kern.ErrMemory):
+		return OutOfMemory, true
+	case errors.Is(err, kern.ErrDevice):
+		return DeviceFailed, true
+	}
+	return "", false
 }
 
 // drawSeed returns a seed that is short enough to read aloud.

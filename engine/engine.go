@@ -49,7 +49,7 @@ type Engine struct {
 
 	device sync.Mutex // held by the job that has the device: guards stream and the models' insides
 
-	loading sync.Mutex // held while a model comes to the device
+	loading turn // of whoever brings a model to the device
 
 	mu       sync.Mutex // guards resident and its models' uses
 	resident map[residentKey]*resident
@@ -78,7 +78,7 @@ func Open(o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{options: o, stream: stream, resident: map[residentKey]*resident{}, ending: make(chan struct{})}
+	e := &Engine{options: o, stream: stream, loading: newTurn(), resident: map[residentKey]*resident{}, ending: make(chan struct{})}
 	e.saving, e.stopSaving = context.WithCancelCause(context.Background())
 	if o.Packed != "" {
 		e.packed = packed.NewCache(o.Packed, o.Log)
@@ -90,11 +90,12 @@ func Open(o Options) (*Engine, error) {
 // Close waits for the running job and load, and a little for packed weights that are being written; it unloads
 // everything and closes the backend.
 func (e *Engine) Close() error {
-	e.endSaves()
+	defer e.endSaves()()
 	e.device.Lock()
 	defer e.device.Unlock()
-	e.loading.Lock()
-	defer e.loading.Unlock()
+	_ = e.loading.take(context.Background()) // never ends
+	defer e.loading.give()
+	e.saves.Wait() // a load that was under way may have begun more
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var errs []error
@@ -104,6 +105,23 @@ func (e *Engine) Close() error {
 	}
 	return errors.Join(append(errs, e.stream.Close(), e.options.Backend.Close())...)
 }
+
+// turn belongs to one at a time; who waits for it may give up.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+// take waits for the turn; if ctx ends first, it returns the cause.
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (t turn) give() { <-t }
 
 // Status tells what is held. It never waits for a job.
 func (e *Engine) Status() Status {

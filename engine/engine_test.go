@@ -629,8 +629,10 @@ func TestModels(t *testing.T) {
 		if status := w.engine.Status(); len(status.Models) != 1 || status.CachedPrompts != 1 || status.CachedTexts != 1 {
 			t.Errorf("%s: got status %+v", name, status)
 		}
-		if err := errors.Join(w.engine.Unload(context.Background(), name), w.engine.Unload(context.Background(), name)); err != nil {
-			t.Errorf("unload %s: %v", name, err)
+		for range 2 {
+			if unloaded, err := w.engine.Unload(context.Background(), name); err != nil || unloaded != info.Name {
+				t.Errorf("unload %s: got %q, %v, want %q", name, unloaded, err, info.Name)
+			}
 		}
 	}
 	if len(w.engine.Status().Models) != 0 {
@@ -869,7 +871,8 @@ func TestModelsComeAndGoWhileAJobRuns(t *testing.T) {
 		}
 		once.Do(func() {
 			_, loadErr := w.engine.Load(context.Background(), engine.ModelOptions{Model: "stereo"}, quiet)
-			if err := errors.Join(loadErr, w.engine.Unload(context.Background(), "mono")); err != nil {
+			_, unloadErr := w.engine.Unload(context.Background(), "mono")
+			if err := errors.Join(loadErr, unloadErr); err != nil {
 				t.Error(err)
 			}
 			if models := w.engine.Status().Models; len(models) != 1 || models[0].Name != "stereo" {

@@ -156,6 +156,9 @@ func modelError(l location, err error) error {
 		return err
 	}
 	kind := ModelInvalid
+	if luck, known := deviceKind(err); known {
+		kind = luck
+	}
 	var needed *weights.BaseError
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, weights.ErrNoCheckpoint) || errors.As(err, &needed) {
 		kind = ModelMissing

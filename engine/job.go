@@ -10,7 +10,7 @@ type Job struct {
 	MelodyPath string `json:"melodyPath,omitempty" doc:"audio file whose melody to follow, from its start; melody models only"`
 
 	Seed       int64 `json:"seed,omitempty" doc:"seed of the first variation, 0 to 2^53-1; -1 or absent: drawn; always echoed" min:"-1" max:"9007199254740991"`
-	Variations int   `json:"variations,omitempty" doc:"takes to make at once, 1 to 16; take i has seed+i" min:"1" max:"16"`
+	Variations int   `json:"variations,omitempty" doc:"takes to make at once, 1 to 16; take i has seed+i, and 0 follows the largest seed" min:"1" max:"16"`
 
 	PromptSeconds float64 `json:"promptSeconds,omitempty" doc:"seconds of the file that the model hears; a shorter file is used whole" above:"0"`
 	PromptFrom    string  `json:"promptFrom,omitempty" doc:"end: hear the end of the file and continue there; start: hear its start and continue after promptSeconds" enum:"end,start"`
@@ -55,6 +55,9 @@ func NewJob() Job {
 		Include: "continuation", CrossfadeMS: 10, Level: "match",
 	}
 }
+
+// takeSeed is the seed of take i. 0 follows the largest, so that each can be asked for again.
+func (j *Job) takeSeed(i int) int64 { return (j.Seed + int64(i)) % (1 << 53) }
 
 // Result is what a finished Job answers. Every path is absolute and names a whole, synced file.
 type Result struct {

@@ -106,7 +106,7 @@ func (r *run) outputStem() (dir, stem string, err error) {
 
 // nameOutput names variation i. An asked-for path is taken as it is; in a folder a free name is found.
 func (r *run) nameOutput(dir, extension string, i int) output {
-	o := output{field: "outputDir", seed: r.job.Seed + int64(i)}
+	o := output{field: "outputDir", seed: r.job.takeSeed(i)}
 	switch {
 	case r.job.OutputPath != "":
 		o.field = "outputPath"

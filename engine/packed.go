@@ -156,12 +156,11 @@ func (e *Engine) pause(d time.Duration) {
 	}
 }
 
-// endSaves waits for what is being written, but not for long.
-func (e *Engine) endSaves() {
+// endSaves has what is being written end soon; the limit holds until stop is called.
+func (e *Engine) endSaves() (stop func()) {
 	close(e.ending)
 	timer := time.AfterFunc(saveLimit, func() { e.stopSaving(errors.New("segue is ending")) })
-	defer timer.Stop()
-	e.saves.Wait()
+	return func() { timer.Stop() }
 }
 
 // countPacked notes how much the cache holds, for Status, which must not wait for a disk.

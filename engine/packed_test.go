@@ -211,7 +211,7 @@ func TestPackedSharedMemory(t *testing.T) {
 		t.Errorf("the second: holds %d more bytes, want less than its %d", held, own)
 	}
 	for _, model := range []string{"mono", "mono-audiocraft"} {
-		if err := w.engine.Unload(t.Context(), model); err != nil {
+		if _, err := w.engine.Unload(t.Context(), model); err != nil {
 			t.Error(err)
 		}
 	}

@@ -4,12 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"math"
 
 	"segue/engine/audio"
 	"segue/engine/lm"
-	"segue/engine/musicgen"
 )
 
 // condition is a text that the model has read, or a melody that it has heard; the cache owns it.
@@ -154,9 +152,6 @@ func (r *run) condition(ctx context.Context, t told) (*condition, error) {
 		return found, nil
 	}
 	c, err := r.model.model.Condition(ctx, r.engine.stream, t.text, t.chroma)
-	if errors.Is(err, musicgen.ErrText) {
-		return nil, &Error{Kind: BadParam, Field: "text", Detail: err.Error(), Err: err}
-	}
 	if err != nil || c == nil {
 		return nil, err
 	}

@@ -94,8 +94,10 @@ func (e *Engine) acquire(ctx context.Context, o ModelOptions) (*resident, error)
 	if r := e.use(key); r != nil {
 		return r, nil
 	}
-	e.loading.Lock() // one at a time: two of them would overrun the memory budget together
-	defer e.loading.Unlock()
+	if err := e.loading.take(ctx); err != nil { // two at a time would overrun the memory budget together
+		return nil, err
+	}
+	defer e.loading.give()
 	if r := e.use(key); r != nil {
 		return r, nil
 	}
@@ -235,18 +237,18 @@ func (e *Engine) evict() *resident {
 	return oldest
 }
 
-// Unload frees a model in all its precisions; one that a job is using goes when the job is done. Unloading what is not
-// loaded is harmless.
-func (e *Engine) Unload(_ context.Context, name string) error {
+// Unload frees a model in all its precisions, and tells its name; one that a job is using goes when the job is done. Unloading
+// what is not loaded is harmless.
+func (e *Engine) Unload(_ context.Context, name string) (string, error) {
 	l, err := e.find(name)
 	if err != nil {
-		return err
+		return "", err
 	}
 	var errs []error
 	for _, r := range e.release(l.key()) {
 		errs = append(errs, r.close())
 	}
-	return errors.Join(errs...)
+	return l.name, errors.Join(errs...)
 }
 
 // release takes every precision of a model out of the resident ones, and returns those that nobody uses.

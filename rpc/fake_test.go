@@ -66,7 +66,7 @@ func (e *fakeEngine) Load(ctx context.Context, o engine.ModelOptions, report fun
 	return engine.ModelInfo{Name: "tiny", Source: "bundled", Layout: "huggingface", Resident: true}, nil
 }
 
-func (e *fakeEngine) Unload(context.Context, string) error { return nil }
+func (e *fakeEngine) Unload(context.Context, string) (string, error) { return "found", nil }
 
 func (e *fakeEngine) Pull(ctx context.Context, name, _ string, report func(engine.Progress)) (engine.ModelInfo, error) {
 	report(engine.Progress{Stage: engine.StageDownload, Fraction: 0.5, Bytes: 5, TotalBytes: 10, BytesPerSecond: 2})

@@ -147,7 +147,8 @@ func (s *server) pruneModels(c call, p *engine.PruneOptions) (engine.PruneResult
 }
 
 func (s *server) unloadModel(c call, p *ModelParams) (UnloadResult, error) {
-	return UnloadResult{Model: p.Model}, s.engine.Unload(c.ctx, p.Model)
+	name, err := s.engine.Unload(c.ctx, p.Model)
+	return UnloadResult{Model: name}, err
 }
 
 func (s *server) status(call, *None) (StatusResult, error) {

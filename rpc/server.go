@@ -38,7 +38,7 @@ type Engine interface {
 	Models(ctx context.Context) ([]engine.ModelInfo, error)
 	Model(ctx context.Context, name string) (engine.ModelInfo, error)
 	Load(ctx context.Context, o engine.ModelOptions, report func(engine.Progress)) (engine.ModelInfo, error)
-	Unload(ctx context.Context, name string) error
+	Unload(ctx context.Context, name string) (unloaded string, err error)
 	Pull(ctx context.Context, name, revision string, report func(engine.Progress)) (engine.ModelInfo, error)
 	Prune(ctx context.Context, o engine.PruneOptions) (engine.PruneResult, error)
 	// Status must not wait for a job.

@@ -39,11 +39,11 @@ type lstm struct {
 	bias          kern.Slice  // [4W]
 }
 
-// Load uploads the weights. They must be complete: ask the Binder for its error first. precision is that of the LSTM's
+// Load uploads the weights, until ctx ends. They must be complete: ask the Binder for its error first. precision is that of the LSTM's
 // matrices; convolutions run in float32.
-func Load(k kern.Backend, c Config, w *Weights, precision kern.Precision) (*Codec, error) {
+func Load(ctx context.Context, k kern.Backend, c Config, w *Weights, precision kern.Precision) (*Codec, error) {
 	codec := &Codec{backend: k, config: c, chunk: chunkFrames}
-	l := &loader{kern.Uploader{Backend: k}, c, precision}
+	l := &loader{kern.Uploader{Context: ctx, Backend: k}, c, precision}
 	codec.encoder, codec.encoderLSTM, codec.encoderOut = l.stack(w.encoder), l.lstm(w.encoderLSTM), l.conv(w.encoderOut)
 	codec.decoderIn, codec.decoderLSTM, codec.decoder = l.conv(w.decoderIn), l.lstm(w.decoderLSTM), l.stack(w.decoder)
 	codec.books = l.books(w.books)

@@ -35,7 +35,7 @@ func load(t testing.TB, k kern.Backend, c Config, w *Weights) *Codec {
 
 func loadAs(t testing.TB, k kern.Backend, c Config, w *Weights, p kern.Precision) *Codec {
 	t.Helper()
-	codec, err := Load(k, c, w, p)
+	codec, err := Load(t.Context(), k, c, w, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func TestMemory(t *testing.T) {
 	config := small()
 	k, _ := open(t)
 	before := k.Allocated()
-	codec, err := Load(k, config, bind(&chance{}, config), kern.Stored)
+	codec, err := Load(t.Context(), k, config, bind(&chance{}, config), kern.Stored)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ func loadGoldenAs(t testing.TB, k kern.Backend, variant string, p kern.Precision
 	if err := b.Err(); err != nil {
 		t.Fatal(err)
 	}
-	codec, err := Load(k, config, w, p)
+	codec, err := Load(t.Context(), k, config, w, p)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func FuzzConv(f *testing.F) {
 		if !ok || n == 0 {
 			t.Skip()
 		}
-		l := &loader{Uploader: kern.Uploader{Backend: k}, config: c}
+		l := &loader{Uploader: kern.Uploader{Context: t.Context(), Backend: k}, config: c}
 		v := l.conv(w)
 		if l.Err != nil {
 			t.Fatal(l.Err)

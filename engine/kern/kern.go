@@ -33,6 +33,13 @@ import (
 // ErrUnavailable is wrapped by a backend's Open where the machine lacks what the backend needs.
 var ErrUnavailable = errors.New("device unavailable")
 
+// A backend's errors wrap ErrMemory where the device has no room for what was asked, and ErrDevice where the device failed,
+// whatever was asked.
+var (
+	ErrMemory = errors.New("not enough device memory")
+	ErrDevice = errors.New("device failed")
+)
+
 // An Object is what a backend makes: it holds device memory until it is freed, and only that backend can look inside.
 type Object interface {
 	Bytes() int64

@@ -1,11 +1,16 @@
 package kern
 
-import "segue/weights"
+import (
+	"context"
+
+	"segue/weights"
+)
 
 // An Uploader puts a model's tensors on a backend. It keeps what it made, for the model to weigh and to free, and the first error,
-// after which it makes nothing: so a load reads as a list of tensors and looks at Err once, at its end. What the methods return
+// or why its context ended, after which it makes nothing: so a load reads as a list of tensors and looks at Err once, at its end. What the methods return
 // after an error must not be used.
 type Uploader struct {
+	Context context.Context // ends the uploading
 	Backend Backend
 	Made    []Object
 	Err     error
@@ -33,6 +38,9 @@ func (u *Uploader) Filter(t *weights.Tensor, transposed bool) Filter {
 }
 
 func upload[T Object](u *Uploader, backend func() (T, error)) (made T) {
+	if u.Err == nil && u.Context.Err() != nil {
+		u.Err = context.Cause(u.Context)
+	}
 	if u.Err != nil {
 		return made
 	}

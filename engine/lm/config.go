@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 )
 
 // Config is the decoder section of config.json, checked.
@@ -48,10 +49,27 @@ func (c Config) MaxDelay() int {
 // Columns is the length of the delayed sequence of frames frames.
 func (c Config) Columns(frames int) int { return frames + c.MaxDelay() + 1 }
 
-// MaxFrames is the longest sequence, prompt included, that the position table and the training window allow.
+// MaxFrames is the longest sequence, prompt included, that the position table and the training window allow. To a melody
+// model a text may leave less: see MaxTokens.
 func (c Config) MaxFrames(frameRate float64) int {
 	// The last column is produced but never fed, so it needs no position.
-	return min(c.Positions-c.ChromaRows-c.MaxDelay(), int(c.Window*frameRate+0.5))
+	return min(c.Positions-fewestLeading(c.ChromaRows)-c.MaxDelay(), int(c.Window*frameRate+0.5))
+}
+
+// MaxTokens is the longest text that the position table allows beside frames frames: in a melody model it stands before them.
+func (c Config) MaxTokens(frames int) int {
+	if c.Chroma == 0 {
+		return math.MaxInt
+	}
+	return c.Positions - c.ChromaRows - c.MaxDelay() - frames
+}
+
+// fewestLeading is how many rows stand before the first column at least: a melody model's chroma, and one where a text would be.
+func fewestLeading(chromaRows int) int {
+	if chromaRows == 0 {
+		return 0
+	}
+	return chromaRows + 1
 }
 
 type section struct {
@@ -160,7 +178,7 @@ func (s *section) checkDelays(melody melodySection) error {
 	var w wanted
 	w.check(s.Delays == nil || len(s.Delays) == s.Codebooks, "delays: got %d, want one for each of %d codebooks", len(s.Delays), s.Codebooks)
 	for _, d := range s.delays() {
-		w.check(inRange(d, 0, 256) && d < s.Positions-melody.Rows, "delays: got %d, want 0 to 256, and less than the positions", d)
+		w.check(inRange(d, 0, 256) && d < s.Positions-fewestLeading(melody.Rows), "delays: got %d, want 0 to 256, and less than the positions", d)
 	}
 	return errors.Join(w...)
 }

@@ -27,6 +27,31 @@ func TestParseConfig(t *testing.T) {
 	}
 }
 
+// In a melody model chroma and text stand before the frames, and take positions from them; no text takes one, too.
+func TestMelodyPositions(t *testing.T) {
+	parse := func(positions string) Config {
+		t.Helper()
+		c, err := ParseConfig(json.RawMessage(strings.NewReplacer("musicgen_decoder", melodyType, "2048,\"act", positions+",\"act").Replace(published)), json.RawMessage(`{}`), 768)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	if c := parse("2048"); c.MaxFrames(50) != 1500 || c.MaxTokens(1500) != 310 {
+		t.Errorf("got %d frames, and %d tokens beside them, want 1500 and 310", c.MaxFrames(50), c.MaxTokens(1500))
+	}
+	for positions, want := range map[string]int{"1740": 1500, "1739": 1500, "1738": 1499, "600": 361} {
+		c := parse(positions)
+		frames := c.MaxFrames(50)
+		if rows := c.ChromaRows + 1 + c.Columns(frames) - 1; frames != want || rows > c.Positions {
+			t.Errorf("%s positions: got %d frames, which take %d positions, want %d", positions, frames, rows, want)
+		}
+	}
+	if c, err := ParseConfig(json.RawMessage(published), nil, 768); err != nil || c.MaxTokens(2045) < 1<<20 {
+		t.Errorf("without a melody: got at most %d tokens, %v, want any number", c.MaxTokens(2045), err)
+	}
+}
+
 func TestParseConfigNamesEveryProblem(t *testing.T) {
 	_, err := ParseConfig(json.RawMessage(`{"hidden_size":7,"activation_function":"relu","scale_embedding":true,"audio_channels":3}`), nil, 0)
 	if err == nil {
@@ -93,6 +118,7 @@ func FuzzParseConfig(f *testing.F) {
 	f.Add([]byte(strings.Replace(published, "musicgen_decoder", melodyType, 1)), []byte(`{"num_chroma":12,"chroma_length":235}`))
 	f.Add([]byte(strings.Replace(published, `"vocab_size"`, `"delays":[0,9,0,250],"segment_duration":0.5,"vocab_size"`, 1)), []byte(`null`))
 	f.Add([]byte(strings.Replace(published, `"max_position_embeddings":2048`, `"max_position_embeddings":16,"delays":[0,0,0,16]`, 1)), []byte(`null`))
+	f.Add([]byte(strings.NewReplacer("musicgen_decoder", melodyType, `"max_position_embeddings":2048`, `"max_position_embeddings":16,"delays":[0,0,0,7]`).Replace(published)), []byte(`{"chroma_length":8}`))
 	f.Add([]byte(strings.NewReplacer(`"max_position_embeddings":2048`, `"max_position_embeddings":16`, `"num_codebooks":4`, `"num_codebooks":64`).Replace(published)), []byte(`null`))
 	f.Add([]byte(strings.NewReplacer(`"hidden_size":1024`, `"hidden_size":2`, `"num_attention_heads":16`, `"num_attention_heads":1`).Replace(published)), []byte(`null`))
 	f.Fuzz(func(t *testing.T, raw, top []byte) {

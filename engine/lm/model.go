@@ -1,6 +1,7 @@
 package lm
 
 import (
+	"context"
 	"segue/engine/kern"
 	"segue/weights"
 )
@@ -41,10 +42,10 @@ type layer struct {
 	fc1, fc2                       kern.Matrix // [FFN, D], [D, FFN]
 }
 
-// Load uploads a decoder. The tensors are no longer needed when it returns, unless the backend keeps views of the file.
-func Load(backend kern.Backend, c Config, w *Weights, p Precisions) (*Model, error) {
+// Load uploads a decoder, until ctx ends. The tensors are no longer needed when it returns, unless the backend keeps views of the file.
+func Load(ctx context.Context, backend kern.Backend, c Config, w *Weights, p Precisions) (*Model, error) {
 	m := &Model{Config: c, backend: backend, cached: p.Cache}
-	u := uploader{kern.Uploader{Backend: backend}, p.Linears}
+	u := uploader{kern.Uploader{Context: ctx, Backend: backend}, p.Linears}
 	for _, t := range w.Embed {
 		m.embed = append(m.embed, u.Table(p.Embeddings, t))
 	}

@@ -132,16 +132,13 @@ func (m *Model) load(ctx context.Context, backends Backends, c *weights.Checkpoi
 	if err = binder.Err(); err != nil {
 		return err
 	}
-	if m.Text, err = t5.Load(backends.Text, m.Config.Text, text, p.Text); err != nil {
+	if m.Text, err = t5.Load(ctx, backends.Text, m.Config.Text, text, p.Text); err != nil {
 		return err
 	}
-	if m.Codec, err = encodec.Load(backends.Codec, m.Config.Codec, codec, p.Codec); err != nil {
+	if m.Codec, err = encodec.Load(ctx, backends.Codec, m.Config.Codec, codec, p.Codec); err != nil {
 		return err
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	m.LM, err = lm.Load(backends.Decoder, m.Config.Decoder, decoder, p.Decoder)
+	m.LM, err = lm.Load(ctx, backends.Decoder, m.Config.Decoder, decoder, p.Decoder)
 	return err
 }
 
@@ -186,15 +183,12 @@ func (m *Model) Melody() bool { return m.Config.Decoder.Chroma > 0 }
 // Condition makes the decoder's condition of a text, "" for none, and for a melody model of a melody's chroma, nil for
 // none. It is nil where there is nothing to tell. The caller frees it.
 func (m *Model) Condition(ctx context.Context, s kern.Stream, text string, chroma []float32) (*lm.Condition, error) {
-	if text == "" {
+	ids, err := m.Tokens(text, 0)
+	if err != nil {
+		return nil, err
+	}
+	if len(ids) == 0 {
 		return m.LM.Condition(s, nil, chroma)
-	}
-	if m.Tokenizer == nil {
-		return nil, fmt.Errorf("%w: the model has neither tokenizer.json nor spiece.model; put one of them into its folder, or leave the text out", ErrText)
-	}
-	ids := m.Tokenizer.Encode(text)
-	if len(ids) > maxTokens {
-		return nil, fmt.Errorf("%w: got %d tokens, want at most %d; say it shorter", ErrText, len(ids), maxTokens)
 	}
 	states, err := m.Text.Encode(ctx, s, ids)
 	if err != nil {
@@ -202,6 +196,25 @@ func (m *Model) Condition(ctx context.Context, s kern.Stream, text string, chrom
 	}
 	defer states.Free()
 	return m.LM.Condition(s, states, chroma)
+}
+
+// Tokens reads a text that is to go with frames frames, prompt included; "" has no tokens.
+func (m *Model) Tokens(text string, frames int) ([]int32, error) {
+	if text == "" {
+		return nil, nil
+	}
+	if m.Tokenizer == nil {
+		return nil, fmt.Errorf("%w: the model has neither tokenizer.json nor spiece.model; put one of them into its folder, or leave the text out", ErrText)
+	}
+	most, cure := maxTokens, "say it shorter"
+	if room := m.Config.Decoder.MaxTokens(frames); room < most {
+		most, cure = room, "say it shorter, or ask for less music: a melody model holds both in one window"
+	}
+	ids := m.Tokenizer.Encode(text)
+	if len(ids) > most {
+		return nil, fmt.Errorf("%w: got %d tokens, want at most %d; %s", ErrText, len(ids), most, cure)
+	}
+	return ids, nil
 }
 
 // Encode turns audio, one slice for each of the model's channels, into codes [Q][frames].

@@ -37,10 +37,10 @@ type block struct {
 	qkv, o, wi, wo           kern.Matrix // [3·I, D], [D, I], [F, D], [D, F]
 }
 
-// Load uploads the weights. Their checkpoint must stay open as long as the encoder: a backend may read the mapped file.
+// Load uploads the weights, until ctx ends. Their checkpoint must stay open as long as the encoder: a backend may read the mapped file.
 // precision is that of the linear weights.
-func Load(k kern.Backend, c Config, w *Weights, precision kern.Precision) (*Encoder, error) {
-	u := uploader{kern.Uploader{Backend: k}, precision, float32(c.LayerNormEpsilon)}
+func Load(ctx context.Context, k kern.Backend, c Config, w *Weights, precision kern.Precision) (*Encoder, error) {
+	u := uploader{kern.Uploader{Context: ctx, Backend: k}, precision, float32(c.LayerNormEpsilon)}
 	e := &Encoder{
 		backend: k, config: c,
 		shared:       []kern.Matrix{u.Table(kern.Stored, w.Shared)},

@@ -40,7 +40,7 @@ func benchEncoder(b *testing.B, config Config, w *Weights, p kern.Precision, ids
 	if err != nil {
 		b.Fatal(err)
 	}
-	encoder, err := Load(backend, config, w, p)
+	encoder, err := Load(b.Context(), backend, config, w, p)
 	if err != nil {
 		b.Fatal(err)
 	}

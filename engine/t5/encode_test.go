@@ -48,7 +48,7 @@ func load(t *testing.T, variant string) machine {
 	if m.stream, err = m.backend.Stream(); err != nil {
 		t.Fatal(err)
 	}
-	if m.encoder, err = Load(m.backend, config, w, kern.Stored); err != nil {
+	if m.encoder, err = Load(t.Context(), m.backend, config, w, kern.Stored); err != nil {
 		t.Fatal(err)
 	}
 	return m
@@ -178,7 +178,7 @@ func TestLoadFails(t *testing.T) {
 		AttentionNorm: zeros(2), Q: zeros(2, 2), K: zeros(2, 3), V: zeros(2, 2), // k has too many columns
 		O: zeros(2, 2), DenseNorm: zeros(2), WI: zeros(2, 2), WO: zeros(2, 2),
 	}}}
-	if _, err := Load(backend, c, w, kern.Stored); err == nil {
+	if _, err := Load(t.Context(), backend, c, w, kern.Stored); err == nil {
 		t.Fatal("got no error")
 	}
 	if held := backend.Allocated(); held != 0 {

@@ -3,6 +3,8 @@ package cuda
 import (
 	"fmt"
 	"unsafe"
+
+	"segue/engine/kern"
 )
 
 // api is what this package uses of NVIDIA's driver interface; names and order of arguments follow it. native calls the
@@ -109,6 +111,16 @@ func (e *Error) Error() string {
 		s += "\n" + e.Log
 	}
 	return s
+}
+
+const outOfMemory = 2 // CUDA_ERROR_OUT_OF_MEMORY
+
+// Is says which kind of kern's errors it is.
+func (e *Error) Is(target error) bool {
+	if e.Code == outOfMemory {
+		return target == kern.ErrMemory
+	}
+	return target == kern.ErrDevice
 }
 
 // lost says whether every later call would fail too: errors of a running kernel take the context with them.

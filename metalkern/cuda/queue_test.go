@@ -410,6 +410,16 @@ func TestOpenFails(t *testing.T) {
 	}
 }
 
+// Whoever loads a model learns whether the device has no room for it, or has failed.
+func TestErrorKinds(t *testing.T) {
+	for code, want := range map[int]error{2: kern.ErrMemory, 700: kern.ErrDevice} {
+		err := fmt.Errorf("matrix: %w", &Error{Call: "cuMemAlloc_v2", Code: code})
+		if errors.Is(err, kern.ErrMemory) != (want == kern.ErrMemory) || errors.Is(err, kern.ErrDevice) != (want == kern.ErrDevice) {
+			t.Errorf("code %d is not %v alone", code, want)
+		}
+	}
+}
+
 // The driver keeps the addresses of a compiler's options and log, whatever the stack of the caller does.
 func TestCompilerStaysInPlace(t *testing.T) {
 	done := make(chan bool)

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"segue/engine/kern"
 	"segue/metalkern/driver"
 )
 
@@ -68,8 +69,8 @@ func (d *device) Wrap(memory []byte) (driver.Buffer, error) {
 // take takes a new object, which is nil where Metal has refused.
 func (b *buffer) take(c *caller, made id, refusal string) error {
 	if made == 0 {
-		return fmt.Errorf("metal: buffer of %d bytes: %s (%d bytes are held, the GPU recommends at most %d)",
-			b.bytes, refusal, b.device.Allocated(), b.device.info.Memory)
+		return fmt.Errorf("metal: buffer of %d bytes: %s (%d bytes are held, the GPU recommends at most %d): %w",
+			b.bytes, refusal, b.device.Allocated(), b.device.info.Memory, kern.ErrMemory)
 	}
 	if err := c.verify(made, "MTLBuffer", "NSObject"); err != nil {
 		return err

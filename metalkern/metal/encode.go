@@ -7,6 +7,7 @@ import (
 	"time"
 	"unsafe"
 
+	"segue/engine/kern"
 	"segue/metalkern/driver"
 )
 
@@ -108,7 +109,7 @@ func (q *queue) settle(c *caller, fence driver.Fence) error {
 		command := q.inFlight[n].command
 		c.send(command, commandWait)
 		if status := c.send(command, commandStatus); status != statusCompleted && q.failed == nil {
-			q.failed = fmt.Errorf("metal: the GPU failed (status %d): %s", status, c.failure(id(c.send(command, commandError))))
+			q.failed = fmt.Errorf("metal: %w (status %d): %s", kern.ErrDevice, status, c.failure(id(c.send(command, commandError))))
 		}
 		q.busy += time.Duration((c.seconds(command, commandEnd) - c.seconds(command, commandStart)) * float64(time.Second))
 		c.send(command, objectRelease)

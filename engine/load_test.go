@@ -1,0 +1,133 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"segue/engine"
+	"segue/engine/kern"
+	"segue/weights"
+)
+
+// hooked is a device that calls a function before each matrix.
+type hooked struct {
+	kern.Backend
+	matrix func() error
+}
+
+func (b hooked) Matrix(p kern.Precision, parts ...*weights.Tensor) (kern.Matrix, error) {
+	if err := b.matrix(); err != nil {
+		return nil, err
+	}
+	return b.Backend.Matrix(p, parts...)
+}
+
+var errGivenUp = errors.New("given up")
+
+// A load that is cancelled brings no more of its model to the device.
+func TestCancelledLoad(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	made := 0
+	w := newWorld(t, engine.Options{ModelsDir: goldensDir(t), Backend: hooked{openBackend(t), func() error {
+		if made++; made == 3 {
+			cancel(errGivenUp)
+		}
+		return nil
+	}}})
+	if _, err := w.engine.Load(ctx, engine.ModelOptions{Model: "mono"}, quiet); !errors.Is(err, errGivenUp) {
+		t.Errorf("got %v, want %v", err, errGivenUp)
+	}
+	if made != 3 || w.backend.Allocated() != 0 {
+		t.Errorf("got %d matrices and %d bytes held, want 3, 0", made, w.backend.Allocated())
+	}
+}
+
+// Who waits for another's load can give up.
+func TestCancelBehindAnotherLoad(t *testing.T) {
+	begun, release := make(chan bool), make(chan bool)
+	first := true
+	w := newWorld(t, engine.Options{ModelsDir: goldensDir(t), Backend: hooked{openBackend(t), func() error {
+		if first {
+			first = false
+			begun <- true
+			<-release
+		}
+		return nil
+	}}})
+	done := make(chan error)
+	go func() {
+		_, err := w.engine.Load(t.Context(), engine.ModelOptions{Model: "mono"}, quiet)
+		done <- err
+	}()
+	<-begun
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Millisecond, errGivenUp)
+	defer cancel()
+	if _, err := w.engine.Load(ctx, engine.ModelOptions{Model: "stereo"}, quiet); !errors.Is(err, errGivenUp) {
+		t.Errorf("got %v, want %v", err, errGivenUp)
+	}
+	close(release)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// A device without room, or one that fails, does not mean that the model is damaged.
+func TestDeviceFailsLoad(t *testing.T) {
+	for kind, failure := range map[engine.Kind]error{engine.OutOfMemory: kern.ErrMemory, engine.DeviceFailed: kern.ErrDevice, engine.ModelInvalid: errors.New("odd")} {
+		w := newWorld(t, engine.Options{ModelsDir: goldensDir(t), Backend: hooked{openBackend(t), func() error { return failure }}})
+		_, err := w.engine.Load(t.Context(), engine.ModelOptions{Model: "mono"}, quiet)
+		var e *engine.Error
+		if !errors.As(err, &e) || e.Kind != kind || !strings.Contains(e.Detail, "mono") {
+			t.Errorf("%v: got %v, want kind %s", failure, err, kind)
+		}
+	}
+}
+
+// gate is a log that holds up its first line about packing.
+type gate struct{ reached, release chan bool }
+
+func (g *gate) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), packedAnew) {
+		select {
+		case g.reached <- true:
+			<-g.release
+		default:
+		}
+	}
+	return len(p), nil
+}
+
+// An engine that is closed while a model is on its way lets go of it when all that reads it has ended.
+func TestCloseDuringLoad(t *testing.T) {
+	for range 10 {
+		s := newShop(t)
+		g := &gate{make(chan bool), make(chan bool)}
+		backend := openBackend(t)
+		e, err := engine.Open(engine.Options{Backend: backend, ModelsDir: s.models, Packed: s.packed, WorkDir: t.TempDir(), Log: slog.New(slog.NewTextHandler(g, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		loaded, closed := make(chan error), make(chan error)
+		go func() {
+			_, err := e.Load(context.Background(), engine.ModelOptions{Model: "mono", Quantization: "q4"}, quiet)
+			loaded <- err
+		}()
+		<-g.reached
+		go func() { closed <- e.Close() }()
+		time.Sleep(5 * time.Millisecond) // so that Close waits for the load
+		close(g.release)
+		if err := errors.Join(<-loaded, <-closed); err != nil {
+			t.Error(err)
+		}
+		if backend.Allocated() != 0 {
+			t.Errorf("%d bytes outlive the engine", backend.Allocated())
+		}
+	}
+}
+
+func goldensDir(t *testing.T) string { return filepath.Dir(golden(t, "mono")) }
