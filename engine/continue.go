@@ -198,6 +198,11 @@ func (r *run) finish(l length) {
 	if r.source != nil {
 		res.Prompt.Seconds = float64(l.prompt) / r.model.model.FrameRate()
 	}
+	for _, s := range []*source{r.source, r.melody} {
+		if s != nil {
+			res.Warnings = append(res.Warnings, s.warnings()...)
+		}
+	}
 	t.TotalMS = milliseconds(time.Since(r.started))
 	if t.Steps > 0 {
 		t.StepMS = math.Round(t.DecodeMS/float64(t.Steps)*1e3) / 1e3

@@ -52,7 +52,7 @@ func (e *Engine) find(name string) (location, error) {
 	if there {
 		return folder, nil
 	}
-	return location{}, Errorf(ModelUnknown, "model", "model: got %q, which is neither a folder nor a known name; here are %s; segue pull gets others, by organisation/name",
+	return location{}, Errorf(ModelUnknown, "model", "model: got %q, which is neither a folder nor a known name; here are %s; segue pull gets others, by organisation/name or one of the short names that segue models lists",
 		name, strings.Join(e.names(), ", "))
 }
 

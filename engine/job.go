@@ -19,7 +19,7 @@ type Job struct {
 	SamplingOptions `json:",squash"`
 	Greedy          bool `json:"greedy,omitempty" doc:"always take the likeliest code; the seed has no effect; absent: no, whatever the model says"`
 
-	OutputDir   string  `json:"outputDir,omitempty" doc:"folder for the new files; absent: beside the input (continue), or the worker's folder (generate)"`
+	OutputDir   string  `json:"outputDir,omitempty" doc:"folder for the new files; absent: beside the input (continue), or where segue was started (generate)"`
 	OutputPath  string  `json:"outputPath,omitempty" doc:"the new file's own path; with variations, -2, -3 … go before the extension"`
 	Format      string  `json:"format,omitempty" doc:"file format: wav or flac; absent: from outputPath's extension, else wav" enum:"wav,flac"`
 	Bits        Bits    `json:"bits,omitempty" doc:"sample format: 16, 24 or 32f; absent: the source's where it is one of these, 32f for one of 64-bit floats, else 24" enum:"16,24,32f"`
@@ -68,6 +68,7 @@ type Result struct {
 	Device       string   `json:"device"`
 	Sampling     Sampling `json:"sampling"` // that the job named, or else the model
 	Timing       Timing   `json:"timing"`
+	Warnings     []string `json:"warnings,omitempty"` // what is odd about the input, which was used all the same
 }
 
 // Output is one file made. Its seed alone gives the same bytes again.

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -175,9 +176,12 @@ func sameFile(a, b string) bool {
 
 // outputError gives an error met while writing its kind.
 func outputError(field, path string, err error) error {
-	kind := OutputUnwritable
-	if errors.Is(err, audio.ErrExists) {
-		kind = OutputExists
+	kind, detail := OutputUnwritable, field+": "+err.Error()
+	switch {
+	case errors.Is(err, audio.ErrExists):
+		kind, detail = OutputExists, field+": "+path+" is there already, want another name, or overwrite"
+	case errors.Is(err, fs.ErrNotExist):
+		detail = field + ": there is no folder " + filepath.Dir(path) + "; make it first"
 	}
 	var unsupported *audio.UnsupportedError
 	if errors.As(err, &unsupported) {
@@ -186,5 +190,5 @@ func outputError(field, path string, err error) error {
 			field = "format" // that is what does not go with bits or channels
 		}
 	}
-	return &Error{Kind: kind, Field: field, Path: path, Detail: field + ": " + err.Error(), Err: err}
+	return &Error{Kind: kind, Field: field, Path: path, Detail: detail, Err: err}
 }

@@ -33,6 +33,14 @@ func (r *run) openSources() (err error) {
 	return nil
 }
 
+// warnings are what is odd about the file.
+func (s *source) warnings() (list []string) {
+	for _, w := range s.info.Warnings {
+		list = append(list, s.field+": "+w)
+	}
+	return list
+}
+
 // openSource opens the file that a parameter names, nil where it names none.
 func (e *Engine) openSource(field, name string) (*source, error) {
 	if name == "" {

@@ -52,6 +52,9 @@ func runJob(ctx context.Context, env *environment, args []string, job *engine.Jo
 	if err != nil {
 		return err
 	}
+	if job.Path == "-" || job.OutputPath == "-" {
+		return usageError{name + ": got -, want a file's path: segue reads music from its end, and writes files whole"}
+	}
 	if err := job.Validate(); err != nil { // before a model is loaded
 		return usageError{err.Error()}
 	}
@@ -62,16 +65,21 @@ func runJob(ctx context.Context, env *environment, args []string, job *engine.Jo
 		if err != nil {
 			return err
 		}
-		return printResult(env.stdout, result, *asJSON)
+		if *asJSON {
+			return printJSON(env.stdout, result)
+		}
+		return printResult(env, result)
 	})
 }
 
-func printResult(w io.Writer, r engine.Result, asJSON bool) error {
-	if asJSON {
-		return printJSON(w, r)
+// printResult prints what a script wants to stdout, and to stderr what a person wants to know beside it.
+func printResult(env *environment, r engine.Result) error {
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(env.stderr, "%s\n", asFlags(warning))
 	}
 	for _, o := range r.Outputs {
-		if _, err := fmt.Fprintln(w, o.Path); err != nil {
+		fmt.Fprintf(env.stderr, "seed %d\n", o.Seed)
+		if _, err := fmt.Fprintln(env.stdout, o.Path); err != nil {
 			return err
 		}
 	}

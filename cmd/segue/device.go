@@ -52,6 +52,8 @@ func (m *machineFlags) openBackend() (backend kern.Backend, choice string, err e
 			return backend, strings.Join(append(skipped, b.name+": the first that is there"), "; "), nil
 		case m.device != "auto":
 			return nil, "", fmt.Errorf("--device %s: %w", b.name, err)
+		case b.name == "cpu":
+			return nil, "", fmt.Errorf("cpu: %w", err)
 		case !errors.Is(err, kern.ErrUnavailable):
 			return nil, "", fmt.Errorf("%s: %w (--device cpu does without it)", b.name, err)
 		}

@@ -67,7 +67,8 @@ func parse(set *flag.FlagSet, args []string) (positional []string, err error) {
 				help()
 				return nil, exitError(0)
 			}
-			return nil, usageError{fmt.Sprintf("%s: %v (segue %s --help tells the flags)", set.Name(), err, set.Name())}
+			said := oneDash.ReplaceAllString(err.Error(), "${1}--$2")
+			return nil, usageError{fmt.Sprintf("%s: %s (segue %s --help tells the flags)", set.Name(), said, set.Name())}
 		}
 		args = set.Args()
 		if len(args) == 0 {
@@ -138,6 +139,25 @@ func documentation(f reflect.StructField) string {
 		return "`WORD` " + doc
 	}
 	return "`N` " + doc
+}
+
+// oneDash is a flag as package flag writes it.
+var oneDash = regexp.MustCompile(`(^|[ :])-([a-z])`)
+
+// parameters are those of a job that are no words, and so can be told from words.
+var parameters = func() *regexp.Regexp {
+	var names []string
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[engine.Job]()) {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); !field.Anonymous && name != kebab(name) {
+			names = append(names, name)
+		}
+	}
+	return regexp.MustCompile(`\b(` + strings.Join(names, "|") + `)\b`)
+}()
+
+// asFlags calls parameters what they are called on the command line.
+func asFlags(text string) string {
+	return parameters.ReplaceAllStringFunc(text, func(name string) string { return "--" + kebab(name) })
 }
 
 func kebab(name string) string {
@@ -283,3 +303,12 @@ func (m *machineFlags) withEngine(ctx context.Context, fn func(*engine.Engine) e
 }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// columns of the terminal that stderr is; 80 where it does not say.
+func columns() int {
+	width, _, err := term.GetSize(int(os.Stderr.Fd()))
+	if err != nil || width < 1 {
+		return 80
+	}
+	return width
+}

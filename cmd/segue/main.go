@@ -15,6 +15,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"segue/engine"
 )
 
 // command is one subcommand.
@@ -44,7 +46,8 @@ var commands = []command{
 type environment struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	terminal       bool // stderr is one
+	terminal       bool       // stderr is one
+	columns        func() int // of it
 }
 
 // Exit codes beside 0 and 1.
@@ -74,7 +77,7 @@ func main() {
 	os.Stdout = os.Stderr     // a stray print must never corrupt the protocol
 	log.SetOutput(io.Discard) // the FLAC library logs every odd sample rate
 	signal.Ignore(syscall.SIGPIPE)
-	env := &environment{stdin: os.Stdin, stdout: stdout, stderr: os.Stderr, terminal: isTerminal(os.Stderr)}
+	env := &environment{stdin: os.Stdin, stdout: stdout, stderr: os.Stderr, terminal: isTerminal(os.Stderr), columns: columns}
 	ctx, stop := withSignals(context.Background())
 	code := dispatch(ctx, env, os.Args[1:])
 	stop()
@@ -102,9 +105,15 @@ func dispatch(ctx context.Context, env *environment, args []string) int {
 		return exitUsage
 	}
 	name := args[0]
-	if name == "help" || name == "-h" || name == "--help" {
-		printUsage(env.stdout)
-		return 0
+	switch name {
+	case "help", "-h", "--help":
+		if len(args) == 1 {
+			printUsage(env.stdout)
+			return 0
+		}
+		name, args = args[1], []string{args[1], "--help"}
+	case "-v", "--version":
+		name = "version"
 	}
 	for _, c := range commands {
 		if c.name == name {
@@ -121,6 +130,7 @@ func exitCode(ctx context.Context, env *environment, c command, err error) int {
 	var exit exitError
 	var usage usageError
 	var bySignal signalError
+	var refused *engine.Error
 	switch {
 	case err == nil:
 		return 0
@@ -133,8 +143,14 @@ func exitCode(ctx context.Context, env *environment, c command, err error) int {
 		}
 		return exitInterrupt
 	case errors.As(err, &usage):
-		fmt.Fprintf(env.stderr, "segue: %s\n", usage.message)
+		fmt.Fprintf(env.stderr, "segue: %s\n", asFlags(usage.message))
 		return exitUsage
+	case errors.As(err, &refused):
+		fmt.Fprintf(env.stderr, "segue: %s\n", asFlags(err.Error()))
+		if refused.Kind == engine.BadParam || refused.Kind == engine.Unsupported {
+			return exitUsage
+		}
+		return 1
 	}
 	fmt.Fprintf(env.stderr, "segue: %v\n", err)
 	return 1

@@ -9,7 +9,8 @@ import (
 )
 
 const aboutModels = `Lists the models that can be used by name, in the order in which names are looked up: the bundled one, the folders in
-the models folder, the MusicGen models in the Hugging Face cache. A path to a folder works too.
+the models folder, the MusicGen models in the Hugging Face cache. A path to a folder works too. What the catalog has beside
+these, segue pull brings by its short name.
 
 segue models prune removes what segue has kept of models that are gone, changed or long unused; --help tells more.
 `

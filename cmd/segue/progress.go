@@ -13,6 +13,7 @@ import (
 type progressBar struct {
 	out      io.Writer
 	terminal bool
+	columns  func() int // of the terminal
 	drawn    time.Time
 	stage    engine.Stage
 	tenths   int
@@ -21,7 +22,7 @@ type progressBar struct {
 const barWidth = 32
 
 func newProgressBar(env *environment) *progressBar {
-	return &progressBar{out: env.stderr, terminal: env.terminal, tenths: -1}
+	return &progressBar{out: env.stderr, terminal: env.terminal, columns: env.columns, tenths: -1}
 }
 
 func (b *progressBar) report(p engine.Progress) {
@@ -33,17 +34,30 @@ func (b *progressBar) report(p engine.Progress) {
 		return
 	}
 	b.stage, b.drawn = p.Stage, time.Now()
-	full := int(p.Fraction * barWidth)
-	eta := ""
+	fmt.Fprint(b.out, "\r\x1b[K"+barLine(p, b.columns()-1))
+}
+
+// barLine is a bar and words that fit into so many columns: a longer line could not be drawn over.
+func barLine(p engine.Progress, columns int) string {
+	words := fmt.Sprintf("%3.0f %%", p.Fraction*100)
+	switch {
+	case p.TotalBytes > 0:
+		words += fmt.Sprintf("  %s of %s, %s/s", megabytes(p.Bytes), megabytes(p.TotalBytes), megabytes(int64(p.BytesPerSecond)))
+	case p.Stage != engine.StageDownload:
+		words += fmt.Sprintf("  %.1f s of music", p.Seconds)
+	}
 	if p.ETASeconds >= 1 {
-		eta = fmt.Sprintf("  %.0f s left", p.ETASeconds)
+		words += fmt.Sprintf("  %.0f s left", p.ETASeconds)
 	}
-	what := fmt.Sprintf("%.1f s of music", p.Seconds)
-	if p.TotalBytes > 0 {
-		what = fmt.Sprintf("%s of %s, %s/s", megabytes(p.Bytes), megabytes(p.TotalBytes), megabytes(int64(p.BytesPerSecond)))
+	line, bar := fmt.Sprintf("%-8s ", p.Stage), ""
+	if width := min(barWidth, columns-len(line)-len(words)-len("[] ")); width >= 4 {
+		full := int(p.Fraction * float64(width))
+		bar = "[" + strings.Repeat("█", full) + strings.Repeat("░", width-full) + "] "
 	}
-	fmt.Fprintf(b.out, "\r\x1b[K%-8s [%s%s] %3.0f %%  %s%s",
-		p.Stage, strings.Repeat("█", full), strings.Repeat("░", barWidth-full), p.Fraction*100, what, eta)
+	if line += bar + words; bar == "" {
+		line = line[:min(len(line), max(0, columns))]
+	}
+	return line
 }
 
 func (b *progressBar) line(p engine.Progress) {

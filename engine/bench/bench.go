@@ -151,6 +151,9 @@ func (b *bench) open(ctx context.Context, backend kern.Backend, p musicgen.Preci
 	if s.stream, err = backend.Stream(); err == nil {
 		s.prompt, err = b.readPrompt(s.model)
 	}
+	if err == nil {
+		err = s.fits()
+	}
 	if err != nil {
 		return nil, 0, errors.Join(err, s.close())
 	}

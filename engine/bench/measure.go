@@ -155,6 +155,16 @@ func (s *session) measurePrefill(ctx context.Context, text *lm.Condition, guidan
 	return row.ColumnsPerSecond, nil
 }
 
+// fits says whether a request's prompt and music go into the model's window.
+func (s *session) fits() error {
+	if made, longest := s.newFrames(), s.model.MaxFrames(); s.prompt.frames+made > longest {
+		rate := s.model.FrameRate()
+		return fmt.Errorf("bench: seconds: got %g after a prompt of %g, want %g at most in all, the window of the model",
+			float64(made)/rate, float64(s.prompt.frames)/rate, float64(longest)/rate)
+	}
+	return nil
+}
+
 // contexts are the places to measure steps at, checked against the model's window.
 func (s *session) contexts() ([]int, error) {
 	longest := s.model.MaxFrames()
