@@ -26,7 +26,11 @@ type stream struct {
 	keys     [][]uint64     // by thread, for Sample
 	counters []atomic.Int32 // of one op
 
-	// One task per op, so that handing it to the pool allocates nothing.
+	tasks
+}
+
+// tasks are one per op, so that handing it to the pool allocates nothing. Each keeps its last operands until forget.
+type tasks struct {
 	linear    linearTask
 	quantize  quantizeTask
 	norm      normTask
@@ -52,7 +56,16 @@ func newStream(b *backend) *stream {
 
 func (s *stream) Submit() (kern.Fence, error) {
 	s.fence++
+	s.forget()
 	return s.fence, s.Err()
+}
+
+// forget lets go of the last operands, whose memory would outlive their buffers.
+func (s *stream) forget() {
+	tables := s.embed.tables
+	clear(tables)
+	s.tasks = tasks{}
+	s.embed.tables = tables[:0]
 }
 
 func (s *stream) Wait(f kern.Fence) error {
