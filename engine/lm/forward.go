@@ -73,7 +73,8 @@ func (m *Model) enter(s kern.Stream, p *pass, x kern.Slice) {
 //	x = Σ_q E_q[code] + position
 //	x = x + Out·CausalAttention(LN(x));  x = x + Out·Attention(LN(x), text);  x = x + W2·gelu(W1·LN(x))
 //
-// ctx is looked at before each layer of a pass over many columns; a single step is over sooner than it could matter.
+// A pass over many columns is handed over in pieces, and ctx is looked at before each layer; a single step is over sooner than
+// it could matter.
 func (m *Model) forward(ctx context.Context, s kern.Stream, p *pass) error {
 	c := &m.Config
 	n := p.rows * p.length()
@@ -83,6 +84,7 @@ func (m *Model) forward(ctx context.Context, s kern.Stream, p *pass) error {
 	hidden := kern.All(m.state.hidden).At(0, n*c.FFN)
 	scale := float32(1 / math.Sqrt(float64(c.HeadDim())))
 
+	var piece piece
 	m.enter(s, p, x)
 	for i := range m.layers {
 		if p.columns > 1 && ctx.Err() != nil {
@@ -104,8 +106,38 @@ func (m *Model) forward(ctx context.Context, s kern.Stream, p *pass) error {
 		}
 		s.Linear(kern.Linear{Dst: hidden, X: x, W: l.fc1, Rows: n, Norm: l.finalNorm, Act: kern.GELU})
 		s.Linear(kern.Linear{Dst: x, X: hidden, W: l.fc2, Rows: n, Residual: x})
+		if p.columns > 1 {
+			if err := piece.add(s, int64(n)*int64(c.Width)*int64(8*c.Width+2*c.FFN)); err != nil {
+				return err
+			}
+		}
 	}
 	return s.Err()
+}
+
+// pieceWork is how many multiplications a device is handed at once: some tenths of a second for a small GPU. One that draws the
+// screen, too, has work ended that takes seconds.
+var pieceWork int64 = 1 << 39
+
+// piece is what was recorded since the device was last handed something.
+type piece struct {
+	work   int64
+	before kern.Fence // of the last one
+}
+
+// add counts work, and hands over what is enough. The device has one piece to do while another is recorded, so that who cancels
+// does not wait for more.
+func (p *piece) add(s kern.Stream, work int64) error {
+	if p.work += work; p.work < pieceWork {
+		return nil
+	}
+	fence, err := s.Submit()
+	if err != nil {
+		return err
+	}
+	err = s.Wait(p.before)
+	*p = piece{before: fence}
+	return err
 }
 
 // keepLast moves each sequence's last row of some [rows·length, width] to the front.

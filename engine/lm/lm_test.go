@@ -179,6 +179,49 @@ func TestCancelWhileDecoding(t *testing.T) {
 	f.generate(t, p, warm, 10, 1) // and the model still works
 }
 
+// pieces is a stream that counts what it is handed, and can be told to do something then.
+type pieces struct {
+	kern.Stream
+	submitted int
+	then      func()
+}
+
+func (p *pieces) Submit() (kern.Fence, error) {
+	p.submitted++
+	p.then()
+	return p.Stream.Submit()
+}
+
+// A long prefill reaches the device in pieces, and is the same.
+func TestPrefillInPieces(t *testing.T) {
+	f := open(t, "mono", 1)
+	want := f.generate(t, f.prefill(t, nil, 10, true), warm, 20, 1)
+	usual := *lm.PieceWork
+	defer func() { *lm.PieceWork = usual }()
+	layers := f.model.Config.Decoder.Layers
+	for _, c := range []struct {
+		work   int64
+		pieces int
+	}{{usual, 0}, {1, layers}} {
+		*lm.PieceWork = c.work
+		s := &pieces{f.stream, 0, func() {}}
+		g := fixture{f.backend, s, f.model}
+		p := g.prefill(t, nil, 10, true)
+		if s.submitted != c.pieces+2 { // and the ends of layers and logits
+			t.Errorf("got %d pieces, want %d", s.submitted-2, c.pieces)
+		}
+		if got := f.generate(t, p, warm, 20, 1); !slices.EqualFunc(got, want, slices.Equal) {
+			t.Errorf("in %d pieces the music is another", c.pieces)
+		}
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	stop := errors.New("enough")
+	s := &pieces{f.stream, 0, func() { cancel(stop) }}
+	if _, err := f.model.LM.Prefill(ctx, s, nil, make([]int32, 4*10), 10, false); !errors.Is(err, stop) || s.submitted != 1 {
+		t.Errorf("got %v after %d pieces, want %v after 1", err, s.submitted, stop)
+	}
+}
+
 func TestCancelWhilePrefilling(t *testing.T) {
 	f := open(t, "mono", 1)
 	before := f.backend.Allocated()

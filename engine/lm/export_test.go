@@ -1,0 +1,4 @@
+package lm
+
+// PieceWork is pieceWork, for tests.
+var PieceWork = &pieceWork
