@@ -5,8 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"time"
 
-	"segue/engine"
 	"segue/rpc"
 )
 
@@ -34,14 +34,36 @@ func runWorker(ctx context.Context, env *environment, args []string) error {
 	}
 	log := newLog(env.stderr, level)
 	machine.log = log
-	return machine.withEngine(ctx, func(e *engine.Engine) error {
-		code := rpc.Serve(ctx, env.stdin, env.stdout, e, rpc.Options{
-			Framing: framing, Version: version(), Log: log,
-			ParentAlive:  func() bool { return os.Getppid() == parent },
-			ProcessAlive: processAlive,
-		})
-		return workerError(ctx, code)
+	e, err := machine.openEngine()
+	if err != nil {
+		return err
+	}
+	code := rpc.Serve(ctx, env.stdin, env.stdout, e, rpc.Options{
+		Framing: framing, Version: version(), Log: log,
+		ParentAlive:  func() bool { return os.Getppid() == parent },
+		ProcessAlive: processAlive,
 	})
+	closeWithin(closeLimit, e.Close, log)
+	return workerError(ctx, code)
+}
+
+// closeLimit is longer than an engine waits for what it writes. A device that hangs takes longer, and goes with the process.
+const closeLimit = 10 * time.Second
+
+// closeWithin closes the engine, unless that takes too long: a worker must not outlive its host.
+func closeWithin(limit time.Duration, engineClose func() error, log *slog.Logger) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := engineClose(); err != nil {
+			log.Warn("not closed well", "error", err)
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(limit):
+		log.Error("the device does not come back: the worker ends without it", "waited", limit)
+	}
 }
 
 // workerError gives the worker's exit code; a signal's own code wins.
