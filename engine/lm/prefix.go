@@ -2,7 +2,10 @@ package lm
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
+	"slices"
 
 	"segue/engine/kern"
 )
@@ -53,6 +56,9 @@ func (m *Model) Prefill(ctx context.Context, s kern.Stream, condition *Condition
 	return p, nil
 }
 
+// ErrNumbers says that a model's weights are damaged, or too large for their precision.
+var ErrNumbers = errors.New("lm: the model makes logits that are no numbers: its weights hold some that are not, or too large ones for their precision")
+
 // see runs the prompt's columns through the layers and leaves the last column's logits in p.logits.
 func (m *Model) see(ctx context.Context, s kern.Stream, p *Prefix) (kern.Cache, error) {
 	c := &m.Config
@@ -61,11 +67,30 @@ func (m *Model) see(ctx context.Context, s kern.Stream, p *Prefix) (kern.Cache, 
 		return nil, err
 	}
 	m.logits(s, kern.All(p.logits), kern.All(m.state.x).At(0, p.branches*c.Width), p.branches)
-	if err := kern.Finish(s); err != nil {
+	if err := m.check(s, p.logits); err != nil {
 		cache.Free()
 		return nil, err
 	}
 	return cache, nil
+}
+
+// check waits for the first logits and looks at them: draws take what is no number for the least, and would make noise of it.
+func (m *Model) check(s kern.Stream, logits kern.Buffer) error {
+	if err := kern.Finish(s); err != nil {
+		return err
+	}
+	values := make([]float32, logits.Len())
+	if err := s.Download(values, kern.All(logits)); err != nil {
+		return err
+	}
+	if !finite(values) {
+		return ErrNumbers
+	}
+	return nil
+}
+
+func finite(x []float32) bool {
+	return !slices.ContainsFunc(x, func(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) })
 }
 
 // pass feeds grid [Q][columns] to branches rows that start from nothing and returns their cache. See forward for what it leaves.
