@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io/fs"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,12 +69,19 @@ func openBackend(t testing.TB) kern.Backend {
 // tone writes a file of a decaying chord and returns its path.
 func (w world) tone(t testing.TB, name string, f audio.Format, seconds float64) string {
 	t.Helper()
-	frames := int(seconds * float64(f.Rate))
+	return w.file(t, name, f, int(seconds*float64(f.Rate)), func(i, c int) float32 {
+		at := float64(i) / float64(f.Rate)
+		return float32(0.3*math.Sin(2*math.Pi*220*at)+0.2*math.Sin(2*math.Pi*277*at+float64(c))) * float32(1-math.Mod(at, 0.5))
+	})
+}
+
+// file writes frames of what sample gives for each channel, and returns the path.
+func (w world) file(t testing.TB, name string, f audio.Format, frames int, sample func(i, c int) float32) string {
+	t.Helper()
 	x := make([]float32, frames*f.Channels)
 	for i := range frames {
 		for c := range f.Channels {
-			at := float64(i) / float64(f.Rate)
-			x[i*f.Channels+c] = float32(0.3*math.Sin(2*math.Pi*220*at)+0.2*math.Sin(2*math.Pi*277*at+float64(c))) * float32(1-math.Mod(at, 0.5))
+			x[i*f.Channels+c] = sample(i, c)
 		}
 	}
 	path := filepath.Join(w.dir, name)
@@ -189,8 +197,21 @@ func TestFullKeepsTheOriginal(t *testing.T) {
 	}
 }
 
-// Weights that make no music are the model's fault, not that of the file that cannot be written.
+// Weights that make no music are the model's fault, not that of the file that cannot be written; nor do infinities become a
+// file of ones.
 func TestModelWithoutNumbers(t *testing.T) {
+	t.Run("NaN", func(t *testing.T) {
+		modelWithoutNumbers(t, "audio_encoder.decoder.layers.0.", math.NaN(), func(*engine.Job) {})
+	})
+	t.Run("Inf", func(t *testing.T) {
+		modelWithoutNumbers(t, "audio_encoder.decoder.layers.15.conv.bias", math.Inf(1), func(j *engine.Job) { j.Level, j.Bits = "none", "32f" })
+	})
+	t.Run("decoder", func(t *testing.T) {
+		modelWithoutNumbers(t, "decoder.model.decoder.layer_norm.weight", math.NaN(), func(j *engine.Job) { j.Quantization = "none" })
+	})
+}
+
+func modelWithoutNumbers(t *testing.T, where string, number float64, change func(*engine.Job)) {
 	w := newWorld(t, engine.Options{})
 	model := filepath.Join(w.dir, "model")
 	if err := os.CopyFS(model, os.DirFS("../testdata/tiny")); err != nil {
@@ -204,8 +225,8 @@ func TestModelWithoutNumbers(t *testing.T) {
 	var tensors []*weights.Tensor
 	for _, tensor := range f.Tensors {
 		x := tensor.Floats()
-		if strings.HasPrefix(tensor.Name, "audio_encoder.decoder.layers.0.") {
-			x[0] = float32(math.NaN())
+		if strings.HasPrefix(tensor.Name, where) {
+			x[0] = float32(number)
 		}
 		tensors = append(tensors, weights.FromFloats(tensor.Name, x, tensor.Shape...))
 	}
@@ -215,6 +236,7 @@ func TestModelWithoutNumbers(t *testing.T) {
 	}
 	job := engine.NewJob()
 	job.Model, job.Seconds = model, 0.1
+	change(&job)
 	_, err = w.engine.Run(context.Background(), job, quiet)
 	var known *engine.Error
 	if !errors.As(err, &known) || known.Kind != engine.ModelInvalid || known.Field != "model" {
@@ -222,6 +244,59 @@ func TestModelWithoutNumbers(t *testing.T) {
 	}
 	if files := w.files(t); len(files) != 1 {
 		t.Errorf("left behind: %v", files)
+	}
+}
+
+// The new part is as loud as the prompt is in the file, however different its sides are: a model of one channel hears them
+// quieter, or not at all.
+func TestLevelIsThatOfTheFile(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	const rate = 44100
+	random := rand.New(rand.NewPCG(1, 2))
+	draw := func() (x [rate]float32) {
+		for i := range x {
+			x[i] = 0.07 * float32(random.NormFloat64())
+		}
+		return x
+	}
+	left, right := draw(), draw()
+	for name, side := range map[string]func(i int) float32{
+		"dual mono":    func(i int) float32 { return left[i] },
+		"uncorrelated": func(i int) float32 { return right[i] },
+		"opposed":      func(i int) float32 { return -left[i] },
+	} {
+		path := w.file(t, name+".wav", stereo44, rate, func(i, c int) float32 {
+			if c == 0 {
+				return left[i]
+			}
+			return side(i)
+		})
+		x, _ := read(t, path)
+		want, _ := audio.Loudness(audio.Deinterleave(x, 2), rate)
+		o := w.run(t, func(j *engine.Job) { j.Path, j.CrossfadeMS = path, 0 }).Outputs[0]
+		if o.Loudness == nil {
+			t.Errorf("%s: got no loudness, want %.2f LUFS", name, want)
+		} else if math.Abs(*o.Loudness-want) > 0.3 {
+			t.Errorf("%s: got %.2f LUFS, want %.2f", name, *o.Loudness, want)
+		}
+	}
+}
+
+// The fade has the frames that its milliseconds round to.
+func TestFadeLength(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	path := w.file(t, "in.wav", audio.Format{Container: "wav", Bits: "32f", Rate: 44100, Channels: 1}, 44100, func(int, int) float32 { return 1 })
+	var takes [2][]float32
+	for i, fade := range []float64{0, 350} {
+		o := w.run(t, func(j *engine.Job) { j.Path, j.CrossfadeMS, j.Level = path, fade, "none" }).Outputs[0]
+		takes[i], _ = read(t, o.Path)
+	}
+	faded := len(takes[0])
+	for faded > 0 && takes[0][faded-1] == takes[1][faded-1] {
+		faded--
+	}
+	if faded != 15435 {
+		t.Errorf("350 ms fade over %d frames, want 15435", faded)
 	}
 }
 

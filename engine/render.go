@@ -9,7 +9,7 @@ import (
 	"segue/engine/audio"
 )
 
-// From codes to files: decode, level, resample, join at the seam, write, and put all files in place at once.
+// From codes to files: decode, resample, level, join at the seam, write, and put all files in place at once.
 
 // lead is how many frames before the seam are decoded too, so that resampling has something to look back to.
 const lead = 2
@@ -62,22 +62,12 @@ func (r *run) renderTake(ctx context.Context, i int, p *prompt, codes []int32, l
 	return r.timed(&r.result.Timing.WriteMS, func() error { return r.writeTake(ctx, i, p, made, before*model.Codec.Hop()) })
 }
 
-// writeTake levels, resamples and joins one take, and writes it to its file. made begins before samples ahead of the seam.
+// writeTake resamples, levels and joins one take, and writes it to its file. made begins before samples ahead of the seam.
 func (r *run) writeTake(ctx context.Context, i int, p *prompt, made [][]float32, before int) error {
 	format := r.outputFormat()
-	if r.job.Level == "match" {
-		ahead := make([][]float32, len(made))
-		for c := range made {
-			ahead[c] = made[c][before:]
-		}
-		scale(made, float32(audio.MatchGain(p.audio, ahead, r.model.model.Rate())))
-	}
-	fresh, err := r.fit(made, before, format)
+	fresh, err := r.fit(p, made, before, format)
 	if err != nil {
 		return err
-	}
-	if !audio.Finite(fresh) {
-		return Errorf(ModelInvalid, "model", "model %s: made samples that are no numbers, so its weights hold some that are not, or too large ones for their precision", r.model.info.Name)
 	}
 	o := &r.outputs[i]
 	if err := r.create(o, format); err != nil {
@@ -117,6 +107,19 @@ func (r *run) create(o *output, f audio.Format) (err error) {
 	return nil
 }
 
+// match brings new audio to the prompt's loudness. Both are measured as they are in files: mixed down for the model, two sides
+// that differ are quieter than they are to the listener.
+func (r *run) match(p *prompt, fitted [][]float32, f audio.Format) (err error) {
+	heard := audio.NewMeter(f.Rate, f.Channels) // nothing, without a source
+	if r.source != nil {
+		if heard, err = r.source.meter(len(p.audio[0]), r.model.model.Rate(), f.Channels); err != nil {
+			return err
+		}
+	}
+	scale(fitted, float32(audio.MatchGain(heard, fitted, f.Rate)))
+	return nil
+}
+
 func scale(planar [][]float32, gain float32) {
 	for _, channel := range planar {
 		for i := range channel {
@@ -151,8 +154,8 @@ func (r *run) outputFormat() audio.Format {
 	return f
 }
 
-// fit brings new audio to the output's rate, length and channels, and joins its head to what comes before the seam.
-func (r *run) fit(made [][]float32, before int, f audio.Format) ([][]float32, error) {
+// fit brings new audio to the output's rate, length, channels and level, and joins its head to what comes before the seam.
+func (r *run) fit(p *prompt, made [][]float32, before int, f audio.Format) ([][]float32, error) {
 	rate := r.model.model.Rate()
 	frames := r.newFrames(f)
 	skip := int(math.Round(float64(before) * float64(f.Rate) / float64(rate)))
@@ -163,8 +166,16 @@ func (r *run) fit(made [][]float32, before int, f audio.Format) ([][]float32, er
 		copy(fitted[c], resampled[min(skip, len(resampled)):])
 	}
 	fitted = audio.Mix(fitted, f.Channels)
+	if r.job.Level == "match" {
+		if err := r.match(p, fitted, f); err != nil {
+			return nil, err
+		}
+	}
+	if !audio.Finite(fitted) { // asked before the limit, which makes ones of infinities
+		return nil, Errorf(ModelInvalid, "model", "model %s: made samples that are no numbers, so its weights hold some that are not, or too large ones for their precision", r.model.info.Name)
+	}
 	var tail [][]float32
-	if fade := int(r.job.CrossfadeMS / 1000 * float64(f.Rate)); r.source != nil && fade > 0 {
+	if fade := int(math.Round(r.job.CrossfadeMS / 1000 * float64(f.Rate))); r.source != nil && fade > 0 {
 		var err error
 		if tail, err = r.source.tail(fade, f); err != nil {
 			return nil, err
@@ -180,6 +191,20 @@ func (r *run) fit(made [][]float32, before int, f audio.Format) ([][]float32, er
 // newFrames is the exact length of the new part.
 func (r *run) newFrames(f audio.Format) int {
 	return int(math.Round(r.job.Seconds * float64(f.Rate)))
+}
+
+// meter measures what lasts as long before the seam as samples do at rate, in so many channels.
+func (s *source) meter(samples, rate, channels int) (*audio.Meter, error) {
+	n := min(s.seam, int64(math.Round(float64(samples)*float64(s.info.Rate)/float64(rate))))
+	m := audio.NewMeter(s.info.Rate, channels)
+	err := s.reader.Blocks(s.seam-n, n, func(block []float32) error {
+		m.Add(audio.Mix(audio.Deinterleave(block, s.info.Channels), channels))
+		return nil
+	})
+	if err != nil {
+		return nil, audioError(s.field, s.path, err)
+	}
+	return m, nil
 }
 
 // tail returns the last frames frames before the seam in the output's rate and channels.

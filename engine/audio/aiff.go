@@ -100,6 +100,12 @@ func aiffSource(file io.ReaderAt, size int64, common aiffCommon, sound chunk) (I
 	if !validWidth(width, kind.float) {
 		return Info{}, nil, notPlain(fmt.Sprintf("an AIFF of %d-bit samples", common.bits))
 	}
+	// A program that streams or crashed leaves a size of nothing (SSND's head has 8 bytes) or all ones before its sound; so may
+	// an empty file, but with another chunk or nothing behind.
+	end := sound.body + sound.size
+	if (sound.size <= 8 || sound.size == 0xffffffff) && size-end >= 8 && !plausible(file, end, size, binary.BigEndian) {
+		sound.size = size - sound.body
+	}
 	// SSND begins with an offset to the first frame and a block size of no use.
 	head, err := readBody(file, sound, 8, 8)
 	if err != nil {
@@ -111,9 +117,12 @@ func aiffSource(file io.ReaderAt, size int64, common aiffCommon, sound chunk) (I
 	info := Info{Rate: common.rate, Channels: common.channels}
 	info.Encoding, info.Bits = describe(common.bits, kind.float)
 	info.Frames = max(0, min(size, sound.body+sound.size)-start) / src.stride()
-	if declared := common.frames; declared > info.Frames {
+	switch declared := common.frames; {
+	case declared == 0 || declared == 0xffffffff:
+		info.Warnings = append(info.Warnings, "no length in the header (streamed): read to the end of the sound")
+	case declared > info.Frames:
 		info.Warnings = append(info.Warnings, fmt.Sprintf("truncated: %d of %d frames are there", info.Frames, declared))
-	} else {
+	default:
 		info.Frames = declared
 	}
 	return info, src, nil

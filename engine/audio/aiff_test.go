@@ -89,19 +89,59 @@ func TestAIFFTruncated(t *testing.T) {
 	}
 }
 
+// Programs that stream, or crash, fill in neither the size of the sound nor its frames, or only one of them.
+func TestAIFFLyingSizes(t *testing.T) {
+	ints, want := integers(16, 100)
+	file := func(frames, size int) []byte {
+		f := aiff("", 2, 16, 48000, frames, packBE(2, ints...))
+		copy(f[bytes.Index(f, []byte("SSND"))+4:], be32(size))
+		return f
+	}
+	const streamed = "streamed"
+	for name, c := range map[string]struct {
+		file    []byte
+		frames  int64
+		warning string
+	}{
+		"neither, zero":          {file(0, 0), 50, streamed},
+		"neither, head alone":    {file(0, 8), 50, streamed},
+		"neither, all ones":      {file(-1, -1), 50, streamed},
+		"no frames, all ones":    {file(0, -1), 50, streamed},
+		"no frames":              {file(0, 208), 50, streamed},
+		"size 0":                 {file(50, 0), 50, ""},
+		"size of all ones":       {file(50, -1), 50, ""},
+		"size 0, and truncated":  {file(60, 0), 50, "truncated: 50 of 60"},
+		"no frames, more behind": {append(file(0, 208), chunkBE("ANNO", []byte("behind"))...), 50, streamed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := mustOpen(t, write(t, "a.aif", c.file))
+			info := r.Info()
+			if info.Frames != c.frames || (c.warning == "") != (len(info.Warnings) == 0) || !strings.Contains(strings.Join(info.Warnings, "|"), c.warning) {
+				t.Errorf("got %d frames, warnings %q; want %d and %q", info.Frames, info.Warnings, c.frames, c.warning)
+			}
+			if got := mustRead(t, r, 0, info.Frames); !slices.Equal(got, want) {
+				t.Error("samples differ")
+			}
+		})
+	}
+}
+
 func TestAIFFRefused(t *testing.T) {
 	good := aiff("", 2, 16, 48000, 4, make([]byte, 16))
+	empty := aiff("", 2, 16, 48000, 0, nil)
 	for name, c := range map[string]struct {
 		file []byte
 		text string
 	}{
-		"ulaw":      {aiff("ulaw", 1, 8, 8000, 4, make([]byte, 4)), `"ulaw"`},
-		"no sound":  {bytes.Replace(good, []byte("SSND"), []byte("XXXX"), 1), "SSND"},
-		"no common": {bytes.Replace(good, []byte("COMM"), []byte("XXXX"), 1), "COMM"},
-		"0 bits":    {aiff("", 2, 0, 48000, 4, make([]byte, 16)), "0 bits"},
-		"0 frames":  {aiff("", 2, 16, 48000, 0, nil), "no audio"},
-		"1 Hz":      {aiff("", 2, 16, 1, 4, make([]byte, 16)), "1 Hz"},
-		"cut":       {good[:60], "SSND"},
+		"ulaw":                         {aiff("ulaw", 1, 8, 8000, 4, make([]byte, 4)), `"ulaw"`},
+		"no sound":                     {bytes.Replace(good, []byte("SSND"), []byte("XXXX"), 1), "SSND"},
+		"no common":                    {bytes.Replace(good, []byte("COMM"), []byte("XXXX"), 1), "COMM"},
+		"0 bits":                       {aiff("", 2, 0, 48000, 4, make([]byte, 16)), "0 bits"},
+		"0 frames":                     {empty, "no audio"},
+		"0 frames, and a chunk behind": {append(empty, chunkBE("ANNO", []byte("eight or more"))...), "no audio"},
+		"0 frames, and a stray frame":  {append(empty, 1, 2, 3, 4), "no audio"},
+		"1 Hz":                         {aiff("", 2, 16, 1, 4, make([]byte, 16)), "1 Hz"},
+		"cut":                          {good[:60], "SSND"},
 	} {
 		if _, err := Open(write(t, "a.aif", c.file)); err == nil || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: got %v, want %q", name, err, c.text)

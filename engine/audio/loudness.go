@@ -78,6 +78,8 @@ func (m *Meter) endHop() {
 		channel := &m.channels[c]
 		power += channel.weight * channel.sum
 		channel.sum = 0
+		channel.shelf.settle()
+		channel.highpass.settle()
 	}
 	m.hops, m.filled = append(m.hops, power), 0
 }
@@ -140,6 +142,17 @@ func (q *biquad) next(x float64) float64 {
 	q.s1 = q.b1*x - q.a1*y + q.s2
 	q.s2 = q.b2*x - q.a2*y
 	return y
+}
+
+// settle ends what has long faded out: left alone it becomes denormal, and with such numbers silence takes 20 times as long.
+func (q *biquad) settle() {
+	const faded = 1e-30
+	if math.Abs(q.s1) < faded {
+		q.s1 = 0
+	}
+	if math.Abs(q.s2) < faded {
+		q.s2 = 0
+	}
 }
 
 // kWeighting returns the two filters for any rate: the analog prototypes behind the standard's 48 kHz table (a +4 dB

@@ -112,6 +112,11 @@ func TestSeam(t *testing.T) {
 func TestMatchGain(t *testing.T) {
 	const rate = 32000
 	tone := func(amplitude float64) [][]float32 { return [][]float32{sine(500, amplitude, rate, rate)} }
+	heard := func(prompt [][]float32) *Meter {
+		m := NewMeter(rate, 1)
+		m.Add(prompt)
+		return m
+	}
 	for _, c := range []struct{ prompt, made, want float64 }{
 		{0.2, 0.15, 0.2 / 0.15},
 		{0.2, 0.3, 0.2 / 0.3},
@@ -121,17 +126,17 @@ func TestMatchGain(t *testing.T) {
 		{0, 0.5, 1},
 		{0.5, 0, 1},
 	} {
-		if got := MatchGain(tone(c.prompt), tone(c.made), rate); math.Abs(got/c.want-1) > 1e-3 {
+		if got := MatchGain(heard(tone(c.prompt)), tone(c.made), rate); math.Abs(got/c.want-1) > 1e-3 {
 			t.Errorf("%v to %v: got %.4f, want %.4f", c.made, c.prompt, got, c.want)
 		}
 	}
 	short := [][]float32{make([]float32, 100)}
-	if got := MatchGain(short, tone(0.5), rate); got != 1 {
+	if got := MatchGain(heard(short), tone(0.5), rate); got != 1 {
 		t.Errorf("short prompt: got %v, want 1", got)
 	}
 	// The ceiling holds where there is no loudness to match too: nothing else would keep the file from clipping.
 	for name, prompt := range map[string][][]float32{"no prompt": nil, "short prompt": short, "silent prompt": tone(0)} {
-		if got := MatchGain(prompt, tone(2), rate) * 2; math.Abs(got-math.Pow(10, -0.3/20)) > 1e-3 {
+		if got := MatchGain(heard(prompt), tone(2), rate) * 2; math.Abs(got-math.Pow(10, -0.3/20)) > 1e-3 {
 			t.Errorf("%s: got a peak of %v, want the ceiling", name, got)
 		}
 	}
@@ -210,5 +215,17 @@ func TestMeter(t *testing.T) {
 	wantLoudness, _ := Loudness(planar, rate)
 	if peak != wantPeak || loudness != wantLoudness {
 		t.Errorf("got %v dBFS and %v LUFS, want %v and %v", peak, loudness, wantPeak, wantLoudness)
+	}
+}
+
+// Silence after sound costs no more than any other: what the filters remember fades to nothing, not to denormals.
+func TestMeterSettles(t *testing.T) {
+	const rate = 48000
+	meter := NewMeter(rate, 1)
+	meter.Add([][]float32{noise(rate, 0.5)})
+	meter.Add([][]float32{make([]float32, 20*rate)})
+	c := meter.channels[0]
+	if got := [4]float64{c.shelf.s1, c.shelf.s2, c.highpass.s1, c.highpass.s2}; got != [4]float64{} {
+		t.Errorf("20 s after the sound the filters hold %g, want zeros", got)
 	}
 }

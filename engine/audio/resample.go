@@ -90,8 +90,9 @@ type kernel struct {
 	half   int // input samples on each side
 	taps   int // 2·half
 	cutoff float64
-	phases int // of the ratio
-	rows   int // per input sample: phases, or blendRows
+	phases int  // of the ratio
+	rows   int  // per input sample: phases, or blendRows
+	exact  bool // one row for each phase: nothing to blend, even where phases happen to be blendRows
 	table  []float64
 }
 
@@ -103,10 +104,10 @@ func newKernel(from, to int) *kernel {
 	transition := (1 - passband) * lower / 2
 	// Kaiser: half the length in samples for a transition (as a share of the rate) and an attenuation.
 	half := int(math.Ceil((stopbandDB - 7.95) / (14.36 * transition) / 2))
-	k := &kernel{from: from, half: half, taps: 2 * half, cutoff: (1 + passband) / 2 * lower, phases: to, rows: to}
+	k := &kernel{from: from, half: half, taps: 2 * half, cutoff: (1 + passband) / 2 * lower, phases: to, rows: to, exact: true}
 	extra := 0
 	if k.taps*to > maxTable {
-		k.rows, extra = blendRows, 3 // the cubic looks one row back and two ahead
+		k.rows, k.exact, extra = blendRows, false, 3 // the cubic looks one row back and two ahead
 	}
 	k.table = make([]float64, (k.rows+extra)*k.taps)
 	for r := 0; r < k.rows+extra; r++ {
@@ -177,7 +178,7 @@ func (k *kernel) convert(x []float32) []float32 {
 
 // row returns the weights of a phase, blended into scratch where the table has no such row.
 func (k *kernel) row(scratch []float64, phase int) []float64 {
-	if k.rows == k.phases {
+	if k.exact {
 		return k.table[phase*k.taps:][:k.taps]
 	}
 	position := float64(phase) / float64(k.phases) * float64(k.rows)

@@ -18,7 +18,8 @@ func highest(x []float32) float64 { return peak([][]float32{x}) }
 // as the very sine at the new rate, which covers gain, phase, images and position at once.
 func TestResampleQuality(t *testing.T) {
 	for _, c := range [][2]int{{44100, 32000}, {48000, 32000}, {32000, 44100}, {32000, 48000}, {96000, 32000}, {8000, 32000},
-		{384000, 32000}, {32000, 384000}, {44101, 32000}, {32000, 44101}, {47999, 48000}} {
+		{384000, 32000}, {32000, 384000}, {44101, 32000}, {32000, 44101}, {47999, 48000},
+		{383936, 8192}} { // blended, although it has as many phases as there are rows to blend
 		from, to := c[0], c[1]
 		t.Run(fmt.Sprintf("%d to %d", from, to), func(t *testing.T) {
 			t.Parallel()

@@ -41,11 +41,11 @@ const (
 	ceilingDB = -0.3
 )
 
-// MatchGain is the factor that brings made to prompt's loudness: at most ±6 dB, none where either has no loudness, and never
-// so much that made's peak passes -0.3 dBFS.
-func MatchGain(prompt, made [][]float32, rate int) float64 {
+// MatchGain is the factor that brings made to the loudness that prompt has measured: at most ±6 dB, none where either has no
+// loudness, and never so much that made's peak passes -0.3 dBFS.
+func MatchGain(prompt *Meter, made [][]float32, rate int) float64 {
 	gain := 1.0
-	want, ok := Loudness(prompt, rate)
+	want, ok := prompt.Loudness()
 	if got, ok2 := Loudness(made, rate); ok && ok2 {
 		gain = decibels(min(max(want-got, -maxGainDB), maxGainDB))
 	}
