@@ -7,12 +7,14 @@
 //   reinterpret_cast between pointers; .x .y .z .w and [i] of vectors, nothing longer; floats end in f; no narrowing unsaid
 //   barriers and simd_… only where all threads of the threadgroup or simdgroup come by; a simdgroup is 32 threads
 //   no word from one threadgroup to another within a dispatch
+//   an operand that may be dst is read once, by the thread that writes it, before it writes (buffers that overlap are two
+//   arguments)
 // Sums are written with fma, whose rounding no compiler may change, in an order that no number of rows changes.
 #ifndef MK_SHIM
 #include <metal_stdlib>
 #include <metal_simdgroup_matrix>
 using namespace metal;
-#define TG_ARRAY(T, name, n) threadgroup T name[n]
+#define TG_ARRAY(T, name, n) alignas(16) threadgroup T name[n]
 #endif
 
 // UNROLL before a loop over arrays that must stay in registers, ROLLED before one that is to stay a loop.

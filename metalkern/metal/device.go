@@ -30,6 +30,7 @@ const (
 	familyApple7     = 1007
 	languageMetal3   = 3 << 16
 	mathSafe         = 0
+	functionsPrecise = 1
 	storageShared    = 0
 	concurrent       = 1
 	scopeBuffers     = 1

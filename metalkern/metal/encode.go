@@ -56,7 +56,11 @@ func (q *queue) commit(c *caller, b *batch) error {
 	if encoder == 0 {
 		return fmt.Errorf("metal: no compute encoder")
 	}
-	if err := q.verifyOnce(c, encoder, "MTLComputeCommandEncoder", "MTLCommandEncoder"); err != nil {
+	if err := q.verifyOnce(c, encoder, "MTLCommandEncoder"); err != nil {
+		return err
+	}
+	if err := q.verifyOnce(c, encoder, "MTLComputeCommandEncoder"); err != nil {
+		c.send(encoder, encoderEnd) // without it Metal ends the process as the pool frees the encoder
 		return err
 	}
 	q.operations(c, encoder, b)

@@ -47,7 +47,7 @@ kernel void broken(constant Args& a [[buffer(0)]], device uint* y [[buffer(1)]])
 
 func source(name string) (string, error) {
 	switch name {
-	case "add":
+	case "add", "again":
 		return addText, nil
 	case "broken":
 		return brokenText, nil
@@ -420,6 +420,7 @@ func TestFaultsOfAQueue(t *testing.T) {
 		{"command buffer", "no command buffer"},
 		{"encoder", "no compute encoder"},
 		{"execution", "the execution was made to fail"},
+		{"execution for good", "the execution was made to fail"},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
 			b := newBench(t)
@@ -450,6 +451,44 @@ func TestFaultsOfAQueue(t *testing.T) {
 				t.Errorf("after Reset: got %d, want %d", got, before+1)
 			}
 		})
+	}
+}
+
+// An encoder that is freed without its end would end the process on a Mac, and the error with it.
+func TestEncoderOfOtherTypes(t *testing.T) {
+	b := newBench(t)
+	mtltest.Fail("encoder types", 0, 1)
+	b.record()
+	if err := b.queue.Read(make([]byte, 4), driver.Binding{Buffer: b.buffer}); err == nil || !strings.Contains(err.Error(), "memoryBarrierWithScope:: got types") {
+		t.Errorf("got %v, want the method of other types", err)
+	}
+	if err := b.queue.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	b.record()
+	if got := b.value(); got != 1 {
+		t.Errorf("after Reset: got %d, want 1", got)
+	}
+}
+
+// A queue that ignores all after an error is replaced; where none is to be had, the next Reset tries again.
+func TestNoOtherQueue(t *testing.T) {
+	b := newBench(t)
+	mtltest.Fail("execution for good", 0, 1)
+	mtltest.Fail("queue", 0, 1)
+	b.record()
+	if err := b.queue.Read(make([]byte, 4), driver.Binding{Buffer: b.buffer}); err == nil {
+		t.Fatal("got no error")
+	}
+	if err := b.queue.Reset(); err == nil || !strings.Contains(err.Error(), "lost: metal: no command queue") {
+		t.Errorf("Reset: got %v, want to hear that there is no command queue", err)
+	}
+	if err := b.queue.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	b.record()
+	if got := b.value(); got != 1 {
+		t.Errorf("after the second Reset: got %d, want 1", got)
 	}
 }
 
@@ -528,6 +567,21 @@ func addPipeline(d driver.Device) error {
 	}
 	_, err = library.Pipeline("add", 0)
 	return err
+}
+
+// Before macOS 15 one method decides about all arithmetic; the second library must not ask again for those that are missing.
+func TestBeforeMacOS15(t *testing.T) {
+	mtltest.Load(t)
+	mtltest.Fail("math mode", 0, 1000)
+	defer mtltest.Fail("math mode", 0, 0)
+	b := newBench(t)
+	if _, err := b.device.Library("again"); err != nil {
+		t.Fatal(err)
+	}
+	b.record()
+	if got := b.value(); got != 1 {
+		t.Errorf("got %d, want 1", got)
+	}
 }
 
 func TestFindsADevice(t *testing.T) {

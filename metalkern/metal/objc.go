@@ -133,6 +133,9 @@ func (c *caller) verify(object id, owners ...string) error {
 }
 
 func (c *caller) verifyMethod(object id, class uintptr, s selector, m message) error {
+	if c.selectors[s] == 0 {
+		return nil // optional, and missing from an earlier object
+	}
 	method := c.c(c.instanceMethod, class, c.selectors[s])
 	if method == 0 {
 		// A tool between us and Metal, such as a debugger's, may pass messages on to the object behind it.

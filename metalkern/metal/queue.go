@@ -45,14 +45,7 @@ func (d *device) Queue() (driver.Queue, error) {
 		}
 	}
 	q.batch = <-q.free
-	err := d.thread.do(func(c *caller) error {
-		q.id = id(c.send(d.id, deviceNewQueue))
-		if q.id == 0 {
-			return errors.New("metal: no command queue")
-		}
-		return c.verify(q.id, "MTLCommandQueue", "NSObject")
-	})
-	if err != nil {
+	if err := d.thread.do(q.renew); err != nil {
 		return nil, err
 	}
 	d.lock.Lock()
@@ -62,6 +55,16 @@ func (d *device) Queue() (driver.Queue, error) {
 	}
 	d.queues[q] = true
 	return q, nil
+}
+
+// renew takes another command queue of Metal's in place of the last, which is nil at first.
+func (q *queue) renew(c *caller) error {
+	c.send(q.id, objectRelease)
+	q.id = id(c.send(q.device.id, deviceNewQueue))
+	if q.id == 0 {
+		return errors.New("metal: no command queue")
+	}
+	return c.verify(q.id, "MTLCommandQueue", "NSObject")
 }
 
 func (q *queue) fail(err error) {
@@ -192,28 +195,39 @@ func (q *queue) Read(dst []byte, from driver.Binding) error {
 	return nil
 }
 
-// Reset ends with an empty command buffer: if even that fails, the device is lost.
+// Reset ends with an empty command buffer. After a timeout or a page fault Metal may ignore all that comes to the same command
+// queue, so where it fails another is tried: if even that fails, the device is lost.
 func (q *queue) Reset() error {
 	if q.closed {
 		return errors.New("metal: the queue is closed")
 	}
-	q.batch.clear()
-	q.err = nil
-	err := q.device.thread.do(func(c *caller) error {
-		_ = q.settle(c, q.fence) // the failure that is being forgotten
-		q.failed = nil
-		return nil
-	})
-	if err == nil {
-		var f driver.Fence
-		if f, err = q.Commit(); err == nil {
-			err = q.Wait(f)
-		}
+	err := q.restart(func(*caller) error { return nil })
+	if err != nil {
+		err = q.restart(q.renew)
 	}
 	if err != nil {
 		return fmt.Errorf("metal: the device is lost: %w", err)
 	}
 	return nil
+}
+
+// restart forgets what failed, prepares, and waits for an empty command buffer.
+func (q *queue) restart(prepare func(*caller) error) error {
+	q.batch.clear()
+	q.err = nil
+	err := q.device.thread.do(func(c *caller) error {
+		_ = q.settle(c, q.fence) // the failure that is being forgotten
+		q.failed = nil
+		return prepare(c)
+	})
+	if err != nil {
+		return err
+	}
+	f, err := q.Commit()
+	if err != nil {
+		return err
+	}
+	return q.Wait(f)
 }
 
 func (q *queue) Close() error {

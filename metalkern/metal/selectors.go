@@ -34,6 +34,7 @@ const (
 	deviceNewPipeline
 	optionsLanguage
 	optionsMathMode
+	optionsFunctions
 	optionsFastMath
 	libraryNewFunction
 	pipelineMaxThreads
@@ -84,8 +85,9 @@ var messages = [selectorCount]message{
 	deviceNewLibrary:     {"MTLDevice", "newLibraryWithSource:options:error:", "@@:@@^@", false},
 	deviceNewPipeline:    {"MTLDevice", "newComputePipelineStateWithFunction:error:", "@@:@^@", false},
 	optionsLanguage:      {"MTLCompileOptions", "setLanguageVersion:", "v@:Q", false},
-	optionsMathMode:      {"MTLCompileOptions", "setMathMode:", "v@:q", true},        // macOS 15
-	optionsFastMath:      {"MTLCompileOptions", "setFastMathEnabled:", "v@:B", true}, // before
+	optionsMathMode:      {"MTLCompileOptions", "setMathMode:", "v@:q", true},                   // macOS 15
+	optionsFunctions:     {"MTLCompileOptions", "setMathFloatingPointFunctions:", "v@:q", true}, // macOS 15
+	optionsFastMath:      {"MTLCompileOptions", "setFastMathEnabled:", "v@:B", true},            // before
 	libraryNewFunction:   {"MTLLibrary", "newFunctionWithName:", "@@:@", false},
 	pipelineMaxThreads:   {"MTLComputePipelineState", "maxTotalThreadsPerThreadgroup", "Q@:", false},
 	pipelineWidth:        {"MTLComputePipelineState", "threadExecutionWidth", "Q@:", false},

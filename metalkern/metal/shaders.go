@@ -69,7 +69,8 @@ func (d *device) compile(c *caller, name, text string) (id, error) {
 	return library, c.verify(library, "MTLLibrary", "NSObject")
 }
 
-// options ask for arithmetic that keeps NaN and infinity: Metal's own choice does not, and sampling needs both.
+// options ask for arithmetic that keeps NaN and infinity, which sampling needs, and for precise functions such as exp: Metal's
+// own choice is fast in both. Since macOS 15 these are two choices, before they are one.
 func (d *device) options(c *caller) (id, error) {
 	class, err := c.class("MTLCompileOptions")
 	if err != nil {
@@ -86,6 +87,9 @@ func (d *device) options(c *caller) (id, error) {
 	switch {
 	case c.selectors[optionsMathMode] != 0:
 		c.send(options, optionsMathMode, mathSafe)
+		if c.selectors[optionsFunctions] != 0 {
+			c.send(options, optionsFunctions, functionsPrecise)
+		}
 	case c.selectors[optionsFastMath] != 0:
 		c.send(options, optionsFastMath, 0)
 	default:

@@ -108,6 +108,7 @@ var mutants = []struct{ name, sanitizer, old, new, want string }{
 	{"read behind the end of a buffer", address, "i < a.width;", "i <= a.width;", "heap-buffer-overflow"},
 	{"write behind the end of a buffer", address, "row >= a.rows", "row > a.rows", "heap-buffer-overflow"},
 	{"vector at an odd place", address, "x + 4u * lane", "x + 1u + lane", "misaligned"},
+	{"vector of more bytes than an array is aligned to", address, "float total = 0.0f;", "const ulong4 wide = *reinterpret_cast<threadgroup const ulong4*>(part); float total = float(wide.x * 0u);", "misaligned"},
 	{"shift by 35", address, "1u << a.shift", "1u << (a.shift + 32u)", "shift exponent"},
 	{"negative float to unsigned", address, "uint(four.y)", "uint(-1.0f - four.y)", "outside the range"},
 	{"last thread wins", address, "if (tid == 0u) y[row * 2u + pass] = total", "y[row * 2u + pass] = float(tid)", "depends on the order"},

@@ -57,6 +57,7 @@ func newScene(t *testing.T) *scene {
 	s.buffer = send(s.device, "newBufferWithLength:options:", 64, 0)
 	options := send(send(class("MTLCompileOptions"), "alloc"), "init")
 	send(options, "setMathMode:", 0)
+	send(options, "setMathFloatingPointFunctions:", 1)
 	send(options, "setLanguageVersion:", 3<<16)
 	var wrong uintptr
 	library := send(s.device, "newLibraryWithSource:options:error:", nsString(goodText), options, uintptr(unsafe.Pointer(&wrong)))
@@ -168,6 +169,14 @@ var objectBreaches = []breach{
 		send(send(s.device, "newLibraryWithSource:options:error:", nsString(goodText), 0, 0), "release")
 		s.finish()
 	}, "want options"},
+	{"fast functions", func(s *scene) {
+		options := send(send(class("MTLCompileOptions"), "alloc"), "init")
+		send(options, "setMathMode:", 0)
+		send(options, "setLanguageVersion:", 3<<16)
+		send(send(s.device, "newLibraryWithSource:options:error:", nsString(goodText), options, 0), "release")
+		send(options, "release")
+		s.finish()
+	}, "want options with precise functions"},
 }
 
 // Of dispatches, and what is bound for them.

@@ -135,23 +135,34 @@ Pipeline::Pipeline(const Function* f) : Object(pipeline_class()), kernel(f->kern
 
 struct CompileOptions : Object {
 	uint64_t language = 0;
-	int64_t math = -1;
+	int64_t math = -1, functions = 0;  // the fast functions are Metal's own choice
 	CompileOptions();
 };
 static Object* options_make(Object*, Selector) { return new CompileOptions; }
 static void options_language(CompileOptions* o, Selector, uint64_t version) { o->language = version; }
 static void options_math(CompileOptions* o, Selector, int64_t mode) { o->math = mode; }
-static void options_fast(CompileOptions* o, Selector, bool fast) { o->math = fast ? 2 : 0; }
+static void options_functions(CompileOptions* o, Selector, int64_t functions) { o->functions = functions; }
+static void options_fast(CompileOptions* o, Selector, bool fast) {
+	o->math = fast ? 2 : 0;
+	o->functions = fast ? 0 : 1;
+}
+// options_class is that of macOS 13 and 14, newer_options_class that of macOS 15.
 static Class* options_class() {
 	static Class* m = new Class("MTLCompileOptions", nullptr, nullptr, {METHOD("alloc", options_make, "@16@0:8")});
 	static Class* c = new Class("MTLCompileOptions", root(), m, {
 		METHOD("setLanguageVersion:", options_language, "v24@0:8Q16"),
-		METHOD("setMathMode:", options_math, "v24@0:8q16"),
 		METHOD("setFastMathEnabled:", options_fast, "v20@0:8B16"),
 	});
 	return c;
 }
-CompileOptions::CompileOptions() : Object(options_class()) {}
+static Class* newer_options_class() {
+	static Class* c = new Class("StandinCompileOptions", options_class(), meta(), {
+		METHOD("setMathMode:", options_math, "v24@0:8q16"),
+		METHOD("setMathFloatingPointFunctions:", options_functions, "v24@0:8q16"),
+	});
+	return c;
+}
+CompileOptions::CompileOptions() : Object(fails("math mode") ? options_class() : newer_options_class()) {}
 
 // folder is where this library lies, and beside it the program that compiles kernels.
 static std::string folder() {
@@ -185,6 +196,7 @@ static bool compile(const std::string& source, std::string& result) {
 
 static Library* device_library(Object*, Selector, String* source, CompileOptions* options, Error** e) {
 	if (!options || options->math < 0 || options->language == 0) report("newLibraryWithSource: want options with a math mode and a language version");
+	else if (options->functions != 1) report("newLibraryWithSource: want options with precise functions");
 	if (fails("library")) return fail<Library>(e, "program_source:1:1: error: the library was made to fail");
 	std::string result;
 	if (!compile(source->text, result)) return fail<Library>(e, result);
@@ -245,7 +257,8 @@ static Class* command_buffer_class() {
 	});
 	return c;
 }
-CommandBuffer::CommandBuffer() : Object(command_buffer_class()) {}
+CommandBuffer::CommandBuffer(Queue* queue) : Object(command_buffer_class()), queue(queue) { retain(queue); }
+CommandBuffer::~CommandBuffer() { release(queue); }
 
 static bool usable(Encoder* e, const char* message) {
 	if (e->ended) report("%s after endEncoding", message);
@@ -318,17 +331,22 @@ static Class* encoder_class() {
 	});
 	return c;
 }
-Encoder::Encoder(CommandBuffer* into, bool concurrent) : Object(encoder_class()), into(into), concurrent(concurrent) { retain(into); }
+static Class* other_encoder_class() {
+	static Class* c = new Class("StandinOtherEncoder", encoder_class(), meta(), {METHOD("memoryBarrierWithScope:", encoder_barrier, "v20@0:8I16")});
+	return c;
+}
+Encoder::Encoder(CommandBuffer* into, bool concurrent) : Object(fails("encoder types") ? other_encoder_class() : encoder_class()), into(into), concurrent(concurrent) { retain(into); }
 Encoder::~Encoder() {
 	if (!ended) report("encoder freed without endEncoding");
 	release(into);
 }
 
-static CommandBuffer* queue_buffer(Object*, Selector) { return fails("command buffer") ? nullptr : autoreleased(new CommandBuffer); }
+static CommandBuffer* queue_buffer(Queue* q, Selector) { return fails("command buffer") ? nullptr : autoreleased(new CommandBuffer(q)); }
 static Class* queue_class() {
 	static Class* c = new Class("StandinCommandQueue", root(), meta(), {METHOD("commandBufferWithUnretainedReferences", queue_buffer, "@16@0:8")});
 	return c;
 }
+Queue::Queue() : Object(queue_class()) {}
 
 // ---- the device
 
@@ -337,7 +355,7 @@ static bool device_family(Object*, Selector, int64_t family) { return family >= 
 static bool device_unified(Object*, Selector) { return true; }
 static uint64_t device_memory(Object*, Selector) { return uint64_t(8) << 30; }
 static uint64_t device_largest(Object*, Selector) { return uint64_t(4) << 30; }
-static Object* device_queue(Object*, Selector) { return fails("queue") ? nullptr : new Object(queue_class()); }
+static Queue* device_queue(Object*, Selector) { return fails("queue") ? nullptr : new Queue; }
 static Class* device_class() {
 	static Class* c = new Class("StandinDevice", root(), meta(), {
 		METHOD("name", device_name, "@16@0:8"),

@@ -54,7 +54,13 @@ struct Command {
 	uint32_t groups[3], threads[3];
 };
 
+struct Queue : Object {
+	bool ignores = false;  // what is committed to it: it has caused an error
+	Queue();
+};
+
 struct CommandBuffer : Object {
+	Queue* queue;
 	std::vector<Command> commands;
 	std::mutex lock;
 	std::condition_variable changed;
@@ -62,7 +68,8 @@ struct CommandBuffer : Object {
 	std::string failure;
 	double start = 0, end = 0;
 	bool encoding = false;
-	CommandBuffer();
+	explicit CommandBuffer(Queue*);
+	~CommandBuffer();
 };
 
 struct Encoder : Object {

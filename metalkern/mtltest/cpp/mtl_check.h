@@ -22,7 +22,7 @@ MK_VECTORS(int) MK_VECTORS(uint) MK_VECTORS(long) MK_VECTORS(ulong)
 #define threadgroup __attribute__((address_space(3)))
 #define thread
 #define kernel static __attribute__((used))
-#define TG_ARRAY(T, name, count) static threadgroup T name[count]
+#define TG_ARRAY(T, name, count) alignas(16) static threadgroup T name[count]
 
 // Vectors are made by the type's name with arguments: a scalar for all, a scalar each, a vector of another type, two halves.
 template <class V> struct mk_scalar;

@@ -34,7 +34,7 @@ enum { lane_count = 32, stack_bytes = 64 << 10, stack_stride = stack_bytes + 5 *
 #endif
 #define MK_TEXT(x) #x
 #define MK_MORE_THAN(kib) "more than " MK_TEXT(kib) " KiB of threadgroup memory, or more than 32 arrays"
-enum { group_memory = MK_GROUP_KIB << 10 };
+enum { group_memory = MK_GROUP_KIB << 10, most_arrays = 32, array_alignment = 16 };
 
 // Lanes is where the lanes of a simdgroup exchange values. Two sets of slots alternate, so that a lane may go on to the
 // next operation while others still read the results of this one.
@@ -77,10 +77,10 @@ struct Runtime {
 	Context context;
 	mk_launch* launch = nullptr;
 	uint64_t random = 0;
-	struct Array { const void* key; char* at; } arrays[32];
+	struct Array { const void* key; char* at; } arrays[most_arrays];
 	uint array_count = 0;
-	size_t used = 0;
-	alignas(64) char memory[group_memory];
+	size_t used = 0, end = 0;  // of memory: what arrays take, and where they end with the gaps before them
+	alignas(64) char memory[group_memory + most_arrays * array_alignment];
 	bool broken = false;
 	// Sanitizers are told of barriers by two places in turn: a thread that wakes late from one must not be ordered after
 	// another that has already reached the next.
@@ -215,9 +215,9 @@ static void wake(Runtime* r, uint simdgroup) {
 // run_group runs one threadgroup to its end; false is a complaint.
 static MK_UNSEEN bool run_group(Runtime* r) {
 	sanitizer_acquire(&r->threads);
-	if (r->used) memset(r->memory, 0xff, r->used);  // not-a-number, or a large index
+	if (r->end) memset(r->memory, 0xff, r->end);  // not-a-number, or a large index
 	r->array_count = 0;
-	r->used = 0;
+	r->used = r->end = 0;
 	for (uint i = 0; i < r->threads; i++) {
 		r->fibers[i].state = ready;
 		r->fibers[i].begun = false;
@@ -307,15 +307,18 @@ static MK_UNSEEN int run(void (*body)(Context*), mk_launch* l) {
 	return 0;
 }
 
-// threadgroup_array gives all threads of a threadgroup the same memory for the same declaration.
+// threadgroup_array gives all threads of a threadgroup the same memory for the same declaration. It is aligned as TG_ARRAY
+// declares and no better, so that UndefinedBehaviorSanitizer finds a wider access.
 static MK_UNSEEN void* threadgroup_array(const void* key, size_t bytes, Site site) {
 	Runtime* r = runtime;
 	for (uint i = 0; i < r->array_count; i++)
 		if (r->arrays[i].key == key) return r->arrays[i].at;
-	bytes = (bytes + 15) & ~size_t(15);
-	if (r->used + bytes > group_memory || r->array_count == 32) die(MK_MORE_THAN(MK_GROUP_KIB), site);
-	char* at = r->memory + r->used;
+	bytes = (bytes + array_alignment - 1) & ~size_t(array_alignment - 1);
+	if (r->used + bytes > group_memory || r->array_count == most_arrays) die(MK_MORE_THAN(MK_GROUP_KIB), site);
+	if (r->end % (2 * array_alignment) == 0) r->end += array_alignment;
+	char* at = r->memory + r->end;
 	r->used += bytes;
+	r->end += bytes;
 	r->arrays[r->array_count++] = {key, at};
 	return at;
 }

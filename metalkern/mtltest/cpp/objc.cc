@@ -83,7 +83,10 @@ static Method* find(Class* c, Selector s) {
 	}
 	return nullptr;
 }
-EXPORT Method* class_getInstanceMethod(Class* c, Selector s) { return c ? find(c, s) : nullptr; }
+EXPORT Method* class_getInstanceMethod(Class* c, Selector s) {
+	if (!s) report("class_getInstanceMethod: no selector");
+	return c ? find(c, s) : nullptr;
+}
 EXPORT const char* method_getTypeEncoding(Method* m) { return m->encoding; }
 
 // Freed objects keep their place for a while, with a class that says what they were.
