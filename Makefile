@@ -55,7 +55,7 @@ fuzz: ## run every fuzz target for FUZZTIME=10s
 		done; \
 	done
 
-generate: ## write the generated files again: protocol document, the tests' model
+generate: ## write the generated files again: protocol document, assembly, the tests' model
 	$(GO) generate ./...
 	$(GO) run ./scripts/tiny testdata/tiny
 

@@ -35,9 +35,9 @@ type world struct {
 
 func newWorld(t testing.TB, options engine.Options) world {
 	t.Helper()
-	backend := openBackend(t)
-	if options.Backend != nil {
-		backend = options.Backend
+	backend := options.Backend
+	if backend == nil {
+		backend = openBackend(t)
 	}
 	dir := t.TempDir()
 	options.Backend, options.WorkDir, options.Home = backend, dir, dir

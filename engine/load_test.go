@@ -76,6 +76,19 @@ func TestCancelBehindAnotherLoad(t *testing.T) {
 	}
 }
 
+// Of a model that is resident in several precisions, the one that was used last is told of.
+func TestResidentTwice(t *testing.T) {
+	w := newWorld(t, engine.Options{ModelsDir: goldensDir(t)})
+	for _, quantization := range []string{"q8", "q4", "f16", "q8", "q4"} {
+		if _, err := w.engine.Load(t.Context(), engine.ModelOptions{Model: "mono", Quantization: quantization}, quiet); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := w.engine.Model(t.Context(), "mono"); err != nil || info.Quantization != quantization {
+			t.Errorf("got %s, %v, want %s", info.Quantization, err, quantization)
+		}
+	}
+}
+
 // A device without room, or one that fails, does not mean that the model is damaged.
 func TestDeviceFailsLoad(t *testing.T) {
 	for kind, failure := range map[engine.Kind]error{engine.OutOfMemory: kern.ErrMemory, engine.DeviceFailed: kern.ErrDevice, engine.ModelInvalid: errors.New("odd")} {

@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"time"
 
 	"segue/engine/musicgen"
 	"segue/weights"
@@ -56,15 +57,17 @@ func (e *Engine) info(l location, entries []packed.Entry) ModelInfo {
 	return e.describe(l, entries)
 }
 
-func (e *Engine) residentInfo(model string) (ModelInfo, bool) {
+// residentInfo describes a model that is resident: of several precisions, the one that was used last.
+func (e *Engine) residentInfo(model string) (info ModelInfo, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	var last time.Time
 	for key, r := range e.resident {
-		if key.model == model {
-			return r.info, true
+		if key.model == model && (!ok || r.lastUse.After(last)) {
+			info, ok, last = r.info, true, r.lastUse
 		}
 	}
-	return ModelInfo{}, false
+	return info, ok
 }
 
 // describe fills in what a model's files tell about it, the reason included when it cannot be used.

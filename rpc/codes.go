@@ -43,7 +43,7 @@ var errorCodes = []errorCode{
 	{engine.Cancelled, -32800, "", true, ""},
 	{engine.ShuttingDown, -32802, "", true, "start a new worker"},
 	{engine.ModelUnknown, 1001, "", false, "models/list shows the models that can be used"},
-	{engine.ModelMissing, 1002, "", true, "put the model's files in the models folder"},
+	{engine.ModelMissing, 1002, "", true, "models/pull brings it; or put its files in the models folder"},
 	{engine.ModelInvalid, 1003, "", false, "download the model again"},
 	{engine.OutOfMemory, 1004, "", true, "unload another model, or ask for fewer variations or a smaller model"},
 	{engine.AudioMissing, 1101, "", false, "check the path"},

@@ -15,6 +15,8 @@ import (
 	"segue/engine"
 )
 
+//go:generate go test -run TestDocument -count 1 -update .
+
 //go:embed openrpc.json
 var openRPC []byte
 

@@ -74,7 +74,6 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// A report is written without a device too: it says why there is none.
 // A doctor who is called away has found no fault.
 func TestDoctorStopped(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -85,6 +84,7 @@ func TestDoctorStopped(t *testing.T) {
 	}
 }
 
+// A report is written without a device too: it says why there is none.
 func TestDoctorReport(t *testing.T) {
 	all := slices.Clone(backends)
 	defer func() { copy(backends, all) }()

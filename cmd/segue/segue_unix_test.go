@@ -59,10 +59,15 @@ func TestSignalDuringPull(t *testing.T) {
 	}
 }
 
-// The host dies while a stranger keeps its end of stdin open: the worker notices and ends.
+// The host dies while a stranger keeps its end of stdin open: the worker, which has answered it before, notices and ends.
 func TestHostDies(t *testing.T) {
 	dir := folder(t)
-	host := exec.Command("sh", "-c", `mkfifo in; sleep 600 >in & echo $!; "$0" worker <in >out & echo $!; sleep 0.5; kill -9 $$`, binary)
+	host := exec.Command("sh", "-c", `
+		mkfifo in
+		(echo '{"jsonrpc":"2.0","id":1,"method":"ping"}'; exec sleep 600) >in & echo $!
+		"$0" worker <in >out & echo $!
+		while [ ! -s out ]; do sleep 0.05; done
+		kill -9 $$`, binary)
 	host.Dir = dir
 	out, err := host.StdoutPipe()
 	if err != nil {

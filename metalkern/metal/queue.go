@@ -26,6 +26,7 @@ type queue struct {
 	failed   error      // the first failure of a command buffer; what comes after is not encoded
 	bound    [31]bound
 	busy     time.Duration
+	verified bool // types of what every commit makes anew
 }
 
 // inFlight is a command buffer that was committed and not yet waited for.
