@@ -149,6 +149,21 @@ func (e *Engine) open(l location) (*weights.Checkpoint, error) {
 	return c, err
 }
 
+// Checkpoint finds a model as a job would, and returns its name and what opens its files, as often as wanted and also after Close.
+func (e *Engine) Checkpoint(name string) (found string, open func() (*weights.Checkpoint, error), err error) {
+	l, err := e.find(name)
+	if err != nil {
+		return "", nil, err
+	}
+	return l.name, func() (*weights.Checkpoint, error) {
+		c, err := e.open(l)
+		if err != nil {
+			return nil, modelError(l, err)
+		}
+		return c, nil
+	}, nil
+}
+
 // modelError gives an error met while opening a model its kind.
 func modelError(l location, err error) error {
 	var known *Error

@@ -6,23 +6,17 @@ import (
 	"segue/engine/musicgen"
 )
 
-// What auto stands for: what segue bench recommends on the machines at hand; SPEED.md has the measurements behind it.
-const (
-	autoQuantization = kern.Q8
-	autoCache        = kern.Q8
-	autoCodec        = kern.F16 // its rounding noise is 87 dB below the sound
-)
-
 // precisions reads the options' names, which Validate has checked.
 func (o ModelOptions) precisions() musicgen.Precisions {
+	auto := musicgen.Auto
 	p := musicgen.Precisions{
 		Decoder: lm.Precisions{
-			Linears:    precision(o.Quantization, autoQuantization),
-			Embeddings: precision(o.Embeddings, kern.Stored),
-			Cache:      precision(o.KVCache, autoCache),
+			Linears:    precision(o.Quantization, auto.Decoder.Linears),
+			Embeddings: precision(o.Embeddings, auto.Decoder.Embeddings),
+			Cache:      precision(o.KVCache, auto.Decoder.Cache),
 		},
-		Text:  precision(o.TextEncoder, kern.Stored),
-		Codec: precision(o.Codec, autoCodec),
+		Text:  precision(o.TextEncoder, auto.Text),
+		Codec: precision(o.Codec, auto.Codec),
 	}
 	if o.Quantization == "q4_decoder_linears_emb" && p.Decoder.Embeddings == kern.Stored {
 		p.Decoder.Embeddings = kern.Q4

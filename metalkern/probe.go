@@ -22,6 +22,8 @@ type probeArgs struct {
 	vectors uint32
 }
 
+var _ kern.Prober = (*backend)(nil)
+
 // ReadProbe sets memory of the device aside. read goes through it and returns the bytes per second, 0 after an error: the
 // speed that an op which reads its weights from memory can reach. release gives the memory back.
 func (b *backend) ReadProbe() (read func() float64, release func(), err error) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -14,7 +13,6 @@ import (
 	"segue/engine/bench"
 	"segue/engine/kern"
 	"segue/weights"
-	"segue/weights/bundled"
 )
 
 const aboutBench = `Measures what a request costs on this machine with every combination of the lists given, how far each is from float32 in
@@ -129,48 +127,18 @@ func (f *benchFlags) wire(ctx context.Context) (err error) {
 		}
 		return nil
 	}
-	f.Model, f.Open, err = f.machine.findModel(ctx, f.Model)
-	return err
-}
-
-// findModel looks a model up as a job would and returns its name and how to open its checkpoint.
-func (m *machineFlags) findModel(ctx context.Context, name string) (found string, open func() (*weights.Checkpoint, error), err error) {
-	finder := *m
+	finder := f.machine
 	finder.device = "cpu" // no model runs
-	err = finder.withEngine(ctx, func(e *engine.Engine) error {
-		info, err := e.Model(ctx, name)
+	return finder.withEngine(ctx, func(e *engine.Engine) (err error) {
+		if f.Model, f.Open, err = e.Checkpoint(f.Model); err != nil {
+			return err
+		}
+		checkpoint, err := f.Open() // what is wrong with it is told before a device is opened
 		if err != nil {
 			return err
 		}
-		found = info.Name
-		if info.Source == "bundled" {
-			open = func() (*weights.Checkpoint, error) { return weights.OpenFS(bundled.FS(), weights.Options{}) }
-			return nil
-		}
-		var options weights.Options
-		options.Base, err = m.findBase(ctx, e, info.Path)
-		open = func() (*weights.Checkpoint, error) { return weights.Open(info.Path, options) }
-		return err
+		return checkpoint.Close()
 	})
-	return found, open, err
-}
-
-// findBase is the folder that lends an audiocraft checkpoint what it lacks, or "".
-func (m *machineFlags) findBase(ctx context.Context, e *engine.Engine, dir string) (string, error) {
-	name := m.base
-	if name == "" {
-		checkpoint, err := weights.Open(dir, weights.Options{})
-		var needed *weights.BaseError
-		if !errors.As(err, &needed) {
-			if err == nil {
-				err = checkpoint.Close()
-			}
-			return "", err
-		}
-		name = needed.Want
-	}
-	base, err := e.Model(ctx, name)
-	return base.Path, err
 }
 
 // write puts the report where the flags say.

@@ -50,8 +50,32 @@ func TestBench(t *testing.T) {
 	}
 }
 
+// A fine-tune borrows from the base that segue pull brings, though it began with another model.
+func TestBenchFineTune(t *testing.T) {
+	goldens, err := filepath.Abs("../../testdata/goldens")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache := t.TempDir()
+	t.Setenv("HF_HUB_CACHE", cache)
+	base := filepath.Join(cache, "models--facebook--musicgen-small", "snapshots", "main")
+	if err := os.CopyFS(base, os.DirFS(filepath.Join(goldens, "stereo"))); err != nil { // the fine-tune wants musicgen-stereo-small
+		t.Fatal(err)
+	}
+	_, words, code := segue(t, t.TempDir(), "", "bench", "--model", filepath.Join(goldens, "stereo-audiocraft"), "--seconds", "0.1", "--prompt-seconds", "0.1",
+		"--repeats", "1", "--quantization", "q8", "--kv-cache", "f16", "--threads", "1", "--guidance", "1", "--context", "30")
+	if code != 0 {
+		t.Errorf("exit code %d: %s", code, words)
+	}
+}
+
 // Mistakes are told before anything is measured.
 func TestBenchMistakes(t *testing.T) {
+	t.Setenv("HF_HUB_CACHE", t.TempDir()) // nothing has been pulled
+	tuned, err := filepath.Abs("../../testdata/goldens/mono-audiocraft")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		code int
 		says string
@@ -67,6 +91,8 @@ func TestBenchMistakes(t *testing.T) {
 		{2, `argument "clip.wav"`, []string{"clip.wav"}},
 		{1, "no/such/folder", []string{"--json", "no/such/folder/report.json"}},
 		{1, "model:", []string{"--model", "no-such-model"}},
+		{1, "segue: model: facebook/musicgen-small is not on this machine; segue pull small downloads it", []string{"--model", "musicgen-small"}},
+		{1, "; segue pull facebook/musicgen-small downloads that", []string{"--model", tuned}},
 	} {
 		_, words, code := segue(t, t.TempDir(), "", append([]string{"bench"}, c.args...)...)
 		if code != c.code || !strings.Contains(words, c.says) {

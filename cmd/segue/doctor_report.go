@@ -52,9 +52,7 @@ func (d *diagnosis) report(ctx context.Context, env *environment, machine *machi
 
 // readSpeed is bytes per second of a plain read, 0 where the device cannot tell.
 func readSpeed(w io.Writer, backend kern.Backend) (best float64) {
-	prober, ok := backend.(interface {
-		ReadProbe() (read func() float64, release func(), err error)
-	})
+	prober, ok := backend.(kern.Prober)
 	if !ok {
 		return 0
 	}

@@ -211,9 +211,7 @@ func (b *bench) onModel(ctx context.Context, backend kern.Backend, pair precisio
 
 // openProbe finds out how the device's memory is read, where the device can tell.
 func (s *session) openProbe() (release func(), err error) {
-	prober, ok := s.backend.(interface {
-		ReadProbe() (read func() float64, release func(), err error)
-	})
+	prober, ok := s.backend.(kern.Prober)
 	if !ok {
 		return func() {}, nil
 	}
@@ -231,7 +229,7 @@ func (b *bench) tell(format string, args ...any) {
 	b.Progress(b.done, b.Matrix.size(), fmt.Sprintf(format, args...))
 }
 
-// sampling is how codes are drawn: the defaults of a request.
+// sampling is how codes are drawn: settings of the bench's own, whatever the checkpoint's are.
 func sampling(guidance float64) lm.Sampling {
 	return lm.Sampling{Guidance: float32(guidance), Temperature: 1, TopK: 250, TopP: 1}
 }

@@ -16,6 +16,7 @@ import (
 	"segue/engine/audio"
 	"segue/engine/cpukern"
 	"segue/engine/kern"
+	"segue/engine/lm"
 	"segue/engine/musicgen"
 	"segue/weights"
 )
@@ -255,6 +256,14 @@ func TestClip(t *testing.T) {
 	v := report.Variants[0]
 	if len(v.Steps) != 3 || v.Steps[0].Context != 22 || v.Quality.Mean.KL != 0 || v.Quality.Mean.Top1 < 0.9999 {
 		t.Errorf("got %+v, quality %+v", v.Steps, v.Quality)
+	}
+}
+
+// What is not varied is as in a request; only the reference is exact.
+func TestPrecisions(t *testing.T) {
+	got := precisionPair{kern.Q4, kern.F32}.precisions()
+	if want := (musicgen.Precisions{Decoder: lm.Precisions{Linears: kern.Q4, Cache: kern.F32}, Codec: kern.F16}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"segue/engine/kern"
-	"segue/engine/lm"
 	"segue/engine/musicgen"
 )
 
@@ -65,9 +64,11 @@ type precisionPair struct{ linears, cache kern.Precision }
 
 func (p precisionPair) String() string { return fmt.Sprintf("%s, %s cache", p.linears, p.cache) }
 
-// precisions: all but the decoder's linears and cache stay as stored.
+// precisions: all but the decoder's linears and cache are those of a request that names none.
 func (p precisionPair) precisions() musicgen.Precisions {
-	return musicgen.Precisions{Decoder: lm.Precisions{Linears: p.linears, Cache: p.cache}}
+	all := musicgen.Auto
+	all.Decoder.Linears, all.Decoder.Cache = p.linears, p.cache
+	return all
 }
 
 func (m *Matrix) pairs() (list []precisionPair) {

@@ -4,12 +4,15 @@ import (
 	"time"
 
 	"segue/engine/cpukern/simd"
+	"segue/engine/kern"
 )
 
 const (
 	probeBytes = 256 << 20 // many times any cache
 	probeUnit  = 4096      // what is shared out among the threads
 )
+
+var _ kern.Prober = (*backend)(nil)
 
 // ReadProbe sets memory aside of the kind that weights lie in. read goes through it once with all threads and plain loads
 // and returns the bytes per second: the speed that an op which reads its weights from memory can reach, to compare it

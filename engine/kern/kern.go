@@ -170,6 +170,14 @@ type Backend interface {
 	Close() error
 }
 
+// A Prober is a backend that can tell how fast the device's memory is read: what the speed of ops is compared with.
+type Prober interface {
+	Backend
+	// ReadProbe sets memory aside, many times any cache. read goes through all of it and returns bytes per second, 0 where
+	// the device failed. release gives the memory back.
+	ReadProbe() (read func() float64, release func(), err error)
+}
+
 // A Filter is a convolution weight prepared by a backend.
 type Filter interface {
 	Object

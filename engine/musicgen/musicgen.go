@@ -83,6 +83,12 @@ type Precisions struct {
 // Exact keeps every weight as stored and the cache in float32.
 var Exact = Precisions{Decoder: lm.Precisions{Cache: kern.F32}}
 
+// Auto is what auto stands for: what segue bench recommends on the machines at hand; SPEED.md has the measurements behind it.
+var Auto = Precisions{
+	Decoder: lm.Precisions{Linears: kern.Q8, Cache: kern.Q8},
+	Codec:   kern.F16, // its rounding noise is 87 dB below the sound
+}
+
 // Model is a checkpoint ready to run on a device. One goroutine at a time may use it.
 type Model struct {
 	Config    Config
