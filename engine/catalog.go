@@ -10,11 +10,12 @@ import (
 
 // published is a model of the catalog.
 type published struct {
-	repo     string
-	size     string // of the decoder: small, medium or large
-	stereo   bool
-	melody   bool
-	fineTune bool // audiocraft's two files; the rest comes from a base
+	repo      string
+	size      string  // of the decoder: small, medium or large
+	gigabytes float64 // of the download: float32, but stereo models that follow no melody are float16; 0 for fine-tunes
+	stereo    bool
+	melody    bool
+	fineTune  bool // audiocraft's two files; the rest comes from a base
 }
 
 // baseRepo lends text encoder, tokenizer and codec to fine-tunes of every size: they were never trained, and this is
@@ -22,16 +23,16 @@ type published struct {
 const baseRepo = "facebook/musicgen-small"
 
 var catalog = []published{
-	{repo: "facebook/musicgen-small", size: "small"},
-	{repo: "facebook/musicgen-medium", size: "medium"},
-	{repo: "facebook/musicgen-large", size: "large"},
-	{repo: "facebook/musicgen-melody", size: "medium", melody: true},
-	{repo: "facebook/musicgen-melody-large", size: "large", melody: true},
-	{repo: "facebook/musicgen-stereo-small", size: "small", stereo: true},
-	{repo: "facebook/musicgen-stereo-medium", size: "medium", stereo: true},
-	{repo: "facebook/musicgen-stereo-large", size: "large", stereo: true},
-	{repo: "facebook/musicgen-stereo-melody", size: "medium", stereo: true, melody: true},
-	{repo: "facebook/musicgen-stereo-melody-large", size: "large", stereo: true, melody: true},
+	{repo: "facebook/musicgen-small", size: "small", gigabytes: 2.4},
+	{repo: "facebook/musicgen-medium", size: "medium", gigabytes: 8},
+	{repo: "facebook/musicgen-large", size: "large", gigabytes: 13.7},
+	{repo: "facebook/musicgen-melody", size: "medium", gigabytes: 6.1, melody: true},
+	{repo: "facebook/musicgen-melody-large", size: "large", gigabytes: 10.5, melody: true},
+	{repo: "facebook/musicgen-stereo-small", size: "small", gigabytes: 1.2, stereo: true},
+	{repo: "facebook/musicgen-stereo-medium", size: "medium", gigabytes: 4.1, stereo: true},
+	{repo: "facebook/musicgen-stereo-large", size: "large", gigabytes: 6.9, stereo: true},
+	{repo: "facebook/musicgen-stereo-melody", size: "medium", gigabytes: 6.3, stereo: true, melody: true},
+	{repo: "facebook/musicgen-stereo-melody-large", size: "large", gigabytes: 10.6, stereo: true, melody: true},
 	{repo: "thepatch/vanya_ai_dnb_0.1", size: "small", fineTune: true},
 	{repo: "thepatch/gary_orchestra_2", size: "small", fineTune: true},
 	{repo: "thepatch/keygen-gary-v2-small-8", size: "small", fineTune: true},
@@ -55,9 +56,6 @@ var catalog = []published{
 	{repo: "thepatch/gary-grunge-large-stereo-v2-4", size: "large", stereo: true, fineTune: true},
 	{repo: "thepatch/gary-grunge-large-stereo-12", size: "large", stereo: true, fineTune: true},
 }
-
-// fullGigabytes is the published models' size on disk, which their shapes give, in float32.
-var fullGigabytes = map[string]float64{"small": 2.4, "medium": 8, "large": 13.7}
 
 // inCatalog finds a model by repository, by its name there, or by what follows musicgen- in that.
 func inCatalog(name string) (published, bool) {
@@ -110,7 +108,7 @@ func (p published) info() ModelInfo {
 	if p.stereo {
 		m.Channels = 2
 	}
-	size := fmt.Sprintf("about %g GB", fullGigabytes[p.size])
+	size := fmt.Sprintf("about %g GB", p.gigabytes)
 	if p.fineTune {
 		m.Layout, size = "audiocraft", "and, once, "+baseRepo
 	}

@@ -108,7 +108,7 @@ func ParseConfig(raw, top json.RawMessage, textWidth int) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	if err := errors.Join(s.check(textWidth), s.checkMelody(melody), s.checkDelays(melody)); err != nil {
+	if err := errors.Join(s.check(textWidth), s.checkMelody(melody, textWidth), s.checkDelays(melody)); err != nil {
 		return Config{}, fmt.Errorf("lm: configuration not covered: %w", err)
 	}
 	return Config{
@@ -164,13 +164,15 @@ func (s *section) check(textWidth int) error {
 	return errors.Join(w...)
 }
 
-func (s *section) checkMelody(melody melodySection) error {
+func (s *section) checkMelody(melody melodySection, textWidth int) error {
 	if s.ModelType != melodyType {
 		return nil
 	}
 	var w wanted
 	w.check(melody.Chroma == 12, "num_chroma: got %d, want 12", melody.Chroma)
 	w.check(inRange(melody.Rows, 1, s.Positions/2), "chroma_length: got %d, want 1 to %d", melody.Rows, s.Positions/2)
+	// A text of the decoder's width has no projection, and the text gets its positions in that.
+	w.check(textWidth != s.Width, "hidden_size: got %d, the text encoder's width, want another in a melody model", s.Width)
 	return errors.Join(w...)
 }
 

@@ -52,6 +52,16 @@ func TestMelodyPositions(t *testing.T) {
 	}
 }
 
+// A text as wide as the decoder has no projection, which a melody model wants.
+func TestTextAsWideAsDecoder(t *testing.T) {
+	for kind, want := range map[string]string{"musicgen_decoder": "", melodyType: "hidden_size: got 1024"} {
+		_, err := ParseConfig(json.RawMessage(strings.Replace(published, "musicgen_decoder", kind, 1)), json.RawMessage(`{}`), 1024)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", kind, err, want)
+		}
+	}
+}
+
 func TestParseConfigNamesEveryProblem(t *testing.T) {
 	_, err := ParseConfig(json.RawMessage(`{"hidden_size":7,"activation_function":"relu","scale_embedding":true,"audio_channels":3}`), nil, 0)
 	if err == nil {

@@ -19,6 +19,7 @@ import (
 const (
 	listingLimit  = 16 << 20         // bytes of a repository's description
 	answerTimeout = 30 * time.Second // from a request to the head of its answer
+	stallLimit    = 60 * time.Second // without a byte, and the connection is given up
 	lookupTries   = 3                // of a question to the hub
 	firstBackoff  = time.Second      // doubles with every try
 	longestWait   = 5 * time.Minute  // that a server may ask for
@@ -118,6 +119,40 @@ func (c *Client) ask(ctx context.Context, method, what, repo, url string, header
 	return answer, nil
 }
 
+// get asks for a content, which receive reads from the answer, and gives up where nothing comes for too long.
+func (c *Client) get(parent context.Context, what, repo, url string, header http.Header, receive func(*http.Response) error) error {
+	stalled := &temporaryError{err: fmt.Errorf("hub: %s: nothing came for %v", what, c.stall)}
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	watch := time.AfterFunc(c.stall, func() { cancel(stalled) })
+	defer watch.Stop()
+	answer, err := c.ask(ctx, http.MethodGet, what, repo, url, header)
+	if err == nil {
+		defer answer.Body.Close()
+		answer.Body = &watchedBody{answer.Body, watch, c.stall}
+		err = receive(answer)
+	}
+	if err != nil && context.Cause(ctx) == stalled {
+		return stalled
+	}
+	return err
+}
+
+// watchedBody puts the watch off with every byte.
+type watchedBody struct {
+	io.ReadCloser
+	watch *time.Timer
+	stall time.Duration
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.watch.Reset(b.stall)
+	}
+	return n, err
+}
+
 // retry calls fn until it succeeds, fails for good, or has failed tries times in a row without getting any further.
 func (c *Client) retry(ctx context.Context, tries int, fn func() (progressed bool, err error)) error {
 	for failed := 0; ; {
@@ -177,21 +212,17 @@ func (c *Client) describe(ctx context.Context, repo, revision string) (commit, m
 	if revision != defaultRevision {
 		what += " at " + revision
 	}
-	err = c.retry(ctx, lookupTries, func() (bool, error) {
-		answer, err := c.ask(ctx, http.MethodGet, what, repo, address, nil)
-		if err != nil {
-			return false, err
-		}
-		defer answer.Body.Close()
+	receive := func(answer *http.Response) error {
 		text, err := io.ReadAll(io.LimitReader(answer.Body, listingLimit))
 		if err != nil {
-			return false, &temporaryError{err: fmt.Errorf("hub: %s: %w", what, err)}
+			return &temporaryError{err: fmt.Errorf("hub: %s: %w", what, err)}
 		}
 		if commit, modelType, names, err = parseListing(text); err != nil {
-			return false, fmt.Errorf("hub: %s: %w (is HF_ENDPOINT right?)", what, err)
+			return fmt.Errorf("hub: %s: %w (is HF_ENDPOINT right?)", what, err)
 		}
-		return false, nil
-	})
+		return nil
+	}
+	err = c.retry(ctx, lookupTries, func() (bool, error) { return false, c.get(ctx, what, repo, address, nil, receive) })
 	return commit, modelType, names, err
 }
 

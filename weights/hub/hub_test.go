@@ -507,25 +507,60 @@ func TestStall(t *testing.T) {
 	}
 }
 
-// Two clients of one cache fetch every file once.
-func TestTwoPullers(t *testing.T) {
+// The description, too, may stop half-way: it is asked for again, and then given up.
+func TestStalledDescription(t *testing.T) {
 	s := newStandIn(t, model())
-	s.content = func(http.ResponseWriter, *http.Request, []byte) bool {
-		time.Sleep(50 * time.Millisecond)
-		return false
+	s.api = func(w http.ResponseWriter, r *http.Request) bool {
+		w.Write([]byte(`{"sha":"` + commit))
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+		return true
 	}
-	dir := t.TempDir()
-	var group sync.WaitGroup
-	for range 3 {
-		group.Go(func() {
-			if _, err := pull(t, s.client(t, func(c *Config) { c.Dir = dir })); err != nil {
-				t.Error(err)
+	c := s.client(t)
+	c.stall = 100 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err := c.Plan(ctx, "someone/music", "")
+	if n := s.asked("/api/"); err == nil || !strings.Contains(err.Error(), "nothing came for 100ms") || n != lookupTries {
+		t.Errorf("got %v after %d tries, want a stall after %d", err, n, lookupTries)
+	}
+}
+
+// Clients of one cache fetch every file once, and leave it once: without links, where the blob is moved away, too.
+func TestTwoPullers(t *testing.T) {
+	for name, symlink := range map[string]func(target, name string) error{
+		"links":    os.Symlink,
+		"no links": func(string, string) error { return errors.New("a required privilege is not held") },
+	} {
+		s := newStandIn(t, model())
+		s.content = func(http.ResponseWriter, *http.Request, []byte) bool {
+			time.Sleep(50 * time.Millisecond)
+			return false
+		}
+		dir := t.TempDir()
+		var group sync.WaitGroup
+		for range 3 {
+			c := s.client(t, func(c *Config) { c.Dir = dir })
+			c.symlink = symlink
+			p, err := c.Plan(t.Context(), "someone/music", "") // before any of them fetches
+			if err != nil {
+				t.Fatal(err)
 			}
-		})
-	}
-	group.Wait()
-	if n := s.asked("GET /model.safetensors"); n != 1 {
-		t.Errorf("got %d transfers of one file, want 1", n)
+			group.Go(func() {
+				var last Progress
+				if err := c.Fetch(t.Context(), []*Plan{p}, func(got Progress) { last = got }); err != nil || last.Bytes != p.Bytes() {
+					t.Errorf("%s: got %+v, %v, want %d bytes", name, last, err, p.Bytes())
+				}
+			})
+		}
+		group.Wait()
+		if n := s.asked("GET /model.safetensors"); n != 1 {
+			t.Errorf("%s: got %d transfers of one file, want 1", name, n)
+		}
+		blobs, err := os.ReadDir(filepath.Join(repoFolder(dir, "someone/music"), "blobs"))
+		if err != nil || name == "no links" && len(blobs) != 0 {
+			t.Errorf("%s: got %v, %v, want no blob", name, blobs, err)
+		}
 	}
 }
 

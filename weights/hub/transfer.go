@@ -14,12 +14,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 )
 
 const (
-	transferTries = 6                // failures in a row without a byte in between: half a minute
-	stallLimit    = 60 * time.Second // without a byte, and the connection is given up
+	transferTries = 6 // failures in a row without a byte in between: half a minute
 	bufferBytes   = 256 << 10
 )
 
@@ -44,13 +42,17 @@ func (t *transfer) run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
+	if t.plan.has(t.file.name) { // another process was faster, and without links no blob tells of it
+		t.meter.skip(t.file.size)
+		return nil
+	}
 	blob := t.plan.blob(t.file.hash)
 	_, err = os.Stat(blob)
 	isNew := errors.Is(err, fs.ErrNotExist)
 	if isNew {
 		err = t.fetch(ctx, blob)
 	} else {
-		t.meter.skip(t.file.size) // another snapshot has it, or another process was faster
+		t.meter.skip(t.file.size) // another snapshot has it
 	}
 	if err == nil {
 		err = t.plan.link(t.file, isNew, t.client.symlink)
@@ -177,35 +179,23 @@ func (t *transfer) restart() error {
 }
 
 // attempt asks for what is missing, once.
-func (t *transfer) attempt(parent context.Context) error {
+func (t *transfer) attempt(ctx context.Context) error {
 	if t.at == t.file.size {
 		return nil
 	}
-	stalled := &temporaryError{err: fmt.Errorf("hub: %s: nothing came for %v", t.what(), t.client.stall)}
-	ctx, cancel := context.WithCancelCause(parent)
-	defer cancel(nil)
-	watch := time.AfterFunc(t.client.stall, func() { cancel(stalled) })
-	defer watch.Stop()
 	header := http.Header{}
 	if t.at > 0 {
 		header.Set("Range", fmt.Sprintf("bytes=%d-", t.at))
 	}
-	answer, err := t.client.ask(ctx, http.MethodGet, t.what(), t.plan.Repo, t.client.address(t.plan, t.file.name), header)
-	if err == nil {
-		err = t.receive(answer, watch)
-	}
-	switch {
-	case err != nil && context.Cause(ctx) == stalled:
-		return stalled
-	case errors.Is(err, errRange):
+	err := t.client.get(ctx, t.what(), t.plan.Repo, t.client.address(t.plan, t.file.name), header, t.receive)
+	if errors.Is(err, errRange) {
 		return errors.Join(err, t.restart())
 	}
 	return err
 }
 
 // receive appends the body of an answer to part.
-func (t *transfer) receive(answer *http.Response, watch *time.Timer) error {
-	defer answer.Body.Close()
+func (t *transfer) receive(answer *http.Response) error {
 	if t.at > 0 {
 		want := fmt.Sprintf("bytes %d-", t.at)
 		if got := answer.Header.Get("Content-Range"); answer.StatusCode != http.StatusPartialContent || !strings.HasPrefix(got, want) {
@@ -221,7 +211,6 @@ func (t *transfer) receive(answer *http.Response, watch *time.Timer) error {
 	for t.at < t.file.size {
 		n, err := answer.Body.Read(buffer[:min(bufferBytes, t.file.size-t.at)])
 		if n > 0 {
-			watch.Reset(t.client.stall)
 			if _, err := t.part.Write(buffer[:n]); err != nil {
 				return err
 			}
