@@ -152,6 +152,7 @@ func (b *bench) open(ctx context.Context, backend kern.Backend, p musicgen.Preci
 		s.prompt, err = b.readPrompt(s.model)
 	}
 	if err == nil {
+		b.report.Settings.PromptSeconds = float64(s.prompt.frames) / s.model.FrameRate() // a clip may have less than was asked
 		err = s.fits()
 	}
 	if err != nil {

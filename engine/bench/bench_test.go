@@ -247,14 +247,17 @@ func TestOptions(t *testing.T) {
 // A clip is heard at its end, at the model's rate.
 func TestClip(t *testing.T) {
 	o := tiny()
-	o.Clip, o.Contexts = "../../testdata/clip.wav", nil
+	o.Clip, o.Contexts, o.PromptSeconds = "../../testdata/clip.wav", nil, 9 // of its 8
 	o.Matrix = Matrix{[]kern.Precision{kern.Stored}, []kern.Precision{kern.F32}, []int{1}, []float64{1}, []int{1}}
 	report, err := Run(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	v := report.Variants[0]
-	if len(v.Steps) != 3 || v.Steps[0].Context != 22 || v.Quality.Mean.KL != 0 || v.Quality.Mean.Top1 < 0.9999 {
+	if report.Settings.PromptSeconds != 8 {
+		t.Errorf("got a prompt of %g s, want the clip's 8", report.Settings.PromptSeconds)
+	}
+	if len(v.Steps) != 3 || v.Steps[0].Context != 402 || v.Quality.Mean.KL != 0 || v.Quality.Mean.Top1 < 0.9999 {
 		t.Errorf("got %+v, quality %+v", v.Steps, v.Quality)
 	}
 }

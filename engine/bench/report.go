@@ -9,7 +9,7 @@ const (
 	StageEncode  = "encode"  // prompt audio to codes
 	StagePrefill = "prefill" // prompt codes to cache; bytes: the weights, once
 	StageStep    = "step"    // one column of all rows at a context
-	StageLinears = "linears" // the linears of a step, without anything else
+	StageLinears = "linears" // the layers' linears of a step, without anything else
 	StageCodec   = "codec"   // codes to audio
 	StageTotal   = "total"   // a whole request with the model loaded
 )

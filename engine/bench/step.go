@@ -96,7 +96,7 @@ func (s *session) linears(ctx context.Context, prefix *lm.Prefix, v *Variant) er
 	}
 	s.add(Row{
 		Setting: v.Setting, Stage: StageLinears, Rows: v.Rows,
-		Bytes: s.model.LM.WeightBytes(true), ReadGBps: median(reads) / 1e9,
+		Bytes: s.model.LM.LayerBytes(true), ReadGBps: median(reads) / 1e9,
 	}, median(times))
 	return nil
 }

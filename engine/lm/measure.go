@@ -57,8 +57,10 @@ func (m *Model) afterColumns(ctx context.Context, s kern.Stream, condition *Cond
 
 // WeightBytes is what a step reads of the weights: every layer's linears and the heads, each once however many rows there
 // are. attended says that some rows attend to a text.
-func (m *Model) WeightBytes(attended bool) int64 {
-	total := m.heads.Bytes()
+func (m *Model) WeightBytes(attended bool) int64 { return m.LayerBytes(attended) + m.heads.Bytes() }
+
+// LayerBytes is WeightBytes without the heads.
+func (m *Model) LayerBytes(attended bool) (total int64) {
 	for i := range m.layers {
 		l := &m.layers[i]
 		for _, w := range []kern.Matrix{l.qkv, l.out, l.fc1, l.fc2} {
@@ -86,7 +88,7 @@ func (p *Prefix) StepBytes(m *Model, variations, columns int) int64 {
 // Rows is how many rows a step of variations sequences has.
 func (p *Prefix) Rows(variations int) int { return p.branches * variations }
 
-// Linears records the linears of one step of variations sequences, and nothing else, on whatever the scratch memory holds:
+// Linears records the layers' linears of one step of variations sequences, and nothing else, on whatever the scratch memory holds:
 // the part of a step whose speed memory sets. Scratch is left bounded, so that it can be recorded again and again.
 func (p *Prefix) Linears(m *Model, s kern.Stream, variations int) error {
 	c, rows := &m.Config, p.Rows(variations)

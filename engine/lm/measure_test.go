@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"segue/engine/kern"
 	"segue/engine/lm"
 )
 
@@ -51,13 +52,28 @@ func TestStepBytes(t *testing.T) {
 	}
 	want := generate()
 	for range 3 {
-		if err := prefix.Linears(f.model.LM, f.stream, variations); err != nil {
+		read := &readBytes{Stream: f.stream}
+		if err := prefix.Linears(f.model.LM, read, variations); err != nil {
 			t.Fatal(err)
+		}
+		if want := f.model.LM.LayerBytes(true); read.bytes != want {
+			t.Errorf("the linears read %d bytes, want %d", read.bytes, want)
 		}
 	}
 	if !slices.Equal(generate(), want) {
 		t.Error("other codes after measuring")
 	}
+}
+
+// readBytes is a stream that adds up the weights that linears read.
+type readBytes struct {
+	kern.Stream
+	bytes int64
+}
+
+func (r *readBytes) Linear(a kern.Linear) {
+	r.bytes += a.W.Bytes()
+	r.Stream.Linear(a)
 }
 
 // Guided mixes what follows each column with a text and without one, and leaves out what a melody model says before column 0.
