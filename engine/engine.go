@@ -47,16 +47,16 @@ type Engine struct {
 	options Options
 	stream  kern.Stream
 
-	device sync.Mutex // held by the job that has the device: guards stream and the models' insides
-
+	device  turn // of the job that has the device: guards stream and the models' insides
 	loading turn // of whoever brings a model to the device
 
-	mu       sync.Mutex // guards resident and its models' uses
+	mu       sync.Mutex // guards resident and its models' uses, and writing
 	resident map[residentKey]*resident
+	writing  int           // packed weights of so many loads
+	written  chan struct{} // one of them is done; for whoever has the turn of loading
 
-	packed      *packed.Cache // nil: nothing is kept
-	packedBytes atomic.Int64  // that it held when last looked at
-	saves       sync.WaitGroup
+	packed      *packed.Cache   // nil: nothing is kept
+	packedBytes atomic.Int64    // that it held when last looked at
 	ending      chan struct{}   // closed by Close
 	saving      context.Context // of the saves
 	stopSaving  context.CancelCauseFunc
@@ -78,7 +78,7 @@ func Open(o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{options: o, stream: stream, loading: newTurn(), resident: map[residentKey]*resident{}, ending: make(chan struct{})}
+	e := &Engine{options: o, stream: stream, device: newTurn(), loading: newTurn(), written: make(chan struct{}, 1), resident: map[residentKey]*resident{}, ending: make(chan struct{})}
 	e.saving, e.stopSaving = context.WithCancelCause(context.Background())
 	if o.Packed != "" {
 		e.packed = packed.NewCache(o.Packed, o.Log)
@@ -91,11 +91,14 @@ func Open(o Options) (*Engine, error) {
 // everything and closes the backend.
 func (e *Engine) Close() error {
 	defer e.endSaves()()
-	e.device.Lock()
-	defer e.device.Unlock()
-	_ = e.loading.take(context.Background()) // never ends
+	patient := context.Background()
+	_ = e.device.take(patient)
+	defer e.device.give()
+	_ = e.loading.take(patient)
 	defer e.loading.give()
-	e.saves.Wait() // a load that was under way may have begun more
+	for some := true; some; { // a load that was under way may have begun more
+		some, _ = e.awaitSave(patient)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var errs []error
@@ -145,8 +148,10 @@ func (e *Engine) Status() Status {
 
 // withDevice runs fn while no other job has the device, and leaves the stream usable whatever happens in it.
 func (e *Engine) withDevice(ctx context.Context, fn func() error) error {
-	e.device.Lock()
-	defer e.device.Unlock()
+	if err := e.device.take(ctx); err != nil {
+		return err
+	}
+	defer e.device.give()
 	defer func() { _ = e.stream.Reset() }() // forget a failed job's error; after a good one there is nothing to forget
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -4,6 +4,7 @@ package engine
 // cannot hand its weights out, a model that is in no file, an engine without a folder for it: all work as without.
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -126,8 +127,10 @@ func (e *Engine) afterLoad(r *resident) {
 	}
 	e.mu.Lock()
 	r.users++
+	e.writing++
 	e.mu.Unlock()
-	e.saves.Go(func() {
+	go func() {
+		defer e.endSave()
 		e.pause(grace)
 		for _, part := range []modelPart{codecPart, textPart} {
 			_ = r.shelves.sound(part) // who uses it hears of it
@@ -145,7 +148,34 @@ func (e *Engine) afterLoad(r *resident) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		r.info.PackedBytes = packedOf(entries, r.sources)
-	})
+	}()
+}
+
+func (e *Engine) endSave() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.writing--
+	select {
+	case e.written <- struct{}{}:
+	default: // nobody has heard of the one before either
+	}
+}
+
+// awaitSave waits until the writing of one load's packed weights has ended: its model may be free then. It says whether there
+// was one.
+func (e *Engine) awaitSave(ctx context.Context) (some bool, err error) {
+	e.mu.Lock()
+	none := e.writing == 0 && len(e.written) == 0
+	e.mu.Unlock()
+	if none {
+		return false, nil
+	}
+	select {
+	case <-e.written:
+		return true, nil
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
 }
 
 // pause waits, unless the engine is being closed.

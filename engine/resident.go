@@ -165,7 +165,7 @@ func (e *Engine) load(ctx context.Context, l location, key residentKey) (*reside
 	sources := sourcesOf(checkpoint)
 	keys := e.keysOf(checkpoint, sources, key.precisions)
 	bytes := packedBytes(checkpoint, key.precisions)
-	if err := e.makeRoom(bytes, func() int64 { return e.sharedBytes(keys) }); err != nil {
+	if err := e.makeRoom(ctx, bytes, func() int64 { return e.sharedBytes(keys) }); err != nil {
 		checkpoint.Close()
 		return nil, err
 	}
@@ -197,7 +197,7 @@ func packedBytes(c *weights.Checkpoint, p musicgen.Precisions) int64 {
 
 // makeRoom frees models that nobody uses, the longest unused first, until bytes more fit into the memory budget, of which
 // those that stay may hold some already.
-func (e *Engine) makeRoom(bytes int64, shared func() int64) error {
+func (e *Engine) makeRoom(ctx context.Context, bytes int64, shared func() int64) error {
 	budget := e.options.Memory
 	if budget <= 0 {
 		return nil
@@ -205,17 +205,14 @@ func (e *Engine) makeRoom(bytes int64, shared func() int64) error {
 	if bytes > budget {
 		return Errorf(OutOfMemory, "model", "memory: the model needs about %d MB, want at most the budget of %d MB; quantization q4 needs least, --memory raises the budget", bytes>>20, budget>>20)
 	}
-	for waited := false; e.options.Backend.Allocated()+bytes-shared() > budget; {
-		r := e.evict()
-		if r == nil && waited {
-			return nil // what is left is in use: the budget yields to the running job
-		}
-		if r == nil {
-			e.saves.Wait() // one whose packed weights are being written is free soon
-			waited = true
+	for e.options.Backend.Allocated()+bytes-shared() > budget {
+		if r := e.evict(); r != nil {
+			_ = r.close() // only unmaps files
 			continue
 		}
-		_ = r.close() // only unmaps files
+		if some, err := e.awaitSave(ctx); !some {
+			return err // none: what is left is in use, and the budget yields to the running job
+		}
 	}
 	return nil
 }
