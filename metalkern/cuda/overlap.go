@@ -2,9 +2,9 @@ package cuda
 
 import "strings"
 
-// From Hopper on, a kernel may start while the one before it ends: its threadgroups are placed, its parameters
-// and the first weights read; then it waits until all of the earlier kernel is done and visible. In a step of a few hundred
-// short kernels one after another that hides most of the time between them.
+// From Hopper on, a kernel may start while the one before it ends: its threadgroups are placed, its parameters and the first
+// weights read; then it waits until all of the earlier kernel is done and visible. In a step of a few hundred short kernels one
+// after another that hides most of the time between them.
 //
 // The kernels need two instructions for it, which older GPUs do not have; so they are put into the text for those that do:
 // the wait where the text says AFTER_EARLIER, else at the beginning. Every kernel waits, so one that has ended has seen all

@@ -37,9 +37,9 @@ func (p *pipeline) divide(f function) error {
 	return p.of.device.api.setFunctionAttribute(f, functionCarveOut, 100*stepBytes/max(stepBytes, p.of.device.coreBytes))
 }
 
-// room is how many bytes each threadgroup of a launch takes beside its kernel's own.
+// room is how many bytes each threadgroup of a launch takes beside its kernel's own. Where none starts early it would be for nothing.
 func (p *pipeline) room(groups [3]uint32) uint32 {
-	if !p.ofStep() {
+	if !p.ofStep() || !p.of.device.overlap {
 		return 0
 	}
 	const unit = 128 // in which the device gives it

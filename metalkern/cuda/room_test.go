@@ -4,7 +4,7 @@ import "testing"
 
 // On 132 cores, with 64 KB for the threadgroups of a step, of which the driver takes 1 KB each.
 func TestRoom(t *testing.T) {
-	d := &Device{coreBytes: 228 << 10, reservedBytes: 1 << 10}
+	d := &Device{coreBytes: 228 << 10, reservedBytes: 1 << 10, overlap: true}
 	d.info.Cores = 132
 	for _, c := range []struct {
 		file    string
@@ -32,6 +32,10 @@ func TestRoom(t *testing.T) {
 		if each := c.own + d.reservedBytes + int(room); c.atOnce > 0 && stepBytes/each != c.atOnce {
 			t.Errorf("%s, groups %v: a core has room for %d, want %d: %s", c.file, c.groups, stepBytes/each, c.atOnce, c.because)
 		}
+	}
+	d.overlap = false
+	if room := (&pipeline{of: &library{device: d, name: "linear"}}).room([3]uint32{128, 1, 1}); room != 0 {
+		t.Errorf("where no kernel starts early: got %d bytes, want 0", room)
 	}
 }
 
