@@ -43,15 +43,15 @@ func runWorker(ctx context.Context, env *environment, args []string) error {
 		ParentAlive:  func() bool { return os.Getppid() == parent },
 		ProcessAlive: processAlive,
 	})
-	closeWithin(closeLimit, e.Close, log)
+	closeSoon(e.Close, log)
 	return workerError(ctx, code)
 }
 
 // closeLimit is longer than an engine waits for what it writes. A device that hangs takes longer, and goes with the process.
 const closeLimit = 10 * time.Second
 
-// closeWithin closes the engine, unless that takes too long: a worker must not outlive its host.
-func closeWithin(limit time.Duration, engineClose func() error, log *slog.Logger) {
+// closeSoon closes the engine, unless that takes too long: a worker must not outlive its host.
+func closeSoon(engineClose func() error, log *slog.Logger) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -61,8 +61,8 @@ func closeWithin(limit time.Duration, engineClose func() error, log *slog.Logger
 	}()
 	select {
 	case <-done:
-	case <-time.After(limit):
-		log.Error("the device does not come back: the worker ends without it", "waited", limit)
+	case <-time.After(closeLimit):
+		log.Error("the device does not come back: the worker ends without it", "waited", closeLimit)
 	}
 }
 
