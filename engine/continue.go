@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"segue/engine/audio"
 	"segue/engine/kern"
 	"segue/engine/lm"
 	"segue/weights/packed"
@@ -52,7 +53,8 @@ type run struct {
 	stem     string  // of the outputs' names
 	outputs  []output
 	model    *resident
-	sampling Sampling // the job's; the model's for what it leaves open
+	heard    *audio.Meter // the prompt, where takes are to be as loud; else nil
+	sampling Sampling     // the job's; the model's for what it leaves open
 	started  time.Time
 	result   Result
 }

@@ -117,7 +117,7 @@ func (r *run) see(ctx context.Context, p *prompt, l length, t told) error {
 	return r.timed(&timing.PrefillMS, func() (err error) {
 		p.prefix, err = model.LM.Prefill(ctx, stream, p.told(), p.codes, l.prompt, t.guided)
 		if errors.Is(err, lm.ErrNumbers) {
-			err = &Error{Kind: ModelInvalid, Field: "model", Path: r.model.info.Path, Detail: "model " + r.model.info.Name + ": " + err.Error(), Err: err}
+			return r.noNumbers("logits")
 		}
 		return err
 	})

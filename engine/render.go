@@ -16,6 +16,11 @@ const lead = 2
 
 // render turns each take's codes into a file. All files are written before the first is put in place.
 func (r *run) render(ctx context.Context, p *prompt, takes [][]int32, l length) error {
+	if r.job.Level == "match" {
+		if err := r.timed(&r.result.Timing.WriteMS, func() error { return r.hear(p) }); err != nil {
+			return err
+		}
+	}
 	for i, codes := range takes {
 		if err := r.renderTake(ctx, i, p, codes, l); err != nil {
 			return err
@@ -59,13 +64,13 @@ func (r *run) renderTake(ctx context.Context, i int, p *prompt, codes []int32, l
 	if err != nil {
 		return err
 	}
-	return r.timed(&r.result.Timing.WriteMS, func() error { return r.writeTake(ctx, i, p, made, before*model.Codec.Hop()) })
+	return r.timed(&r.result.Timing.WriteMS, func() error { return r.writeTake(ctx, i, made, before*model.Codec.Hop()) })
 }
 
 // writeTake resamples, levels and joins one take, and writes it to its file. made begins before samples ahead of the seam.
-func (r *run) writeTake(ctx context.Context, i int, p *prompt, made [][]float32, before int) error {
+func (r *run) writeTake(ctx context.Context, i int, made [][]float32, before int) error {
 	format := r.outputFormat()
-	fresh, err := r.fit(p, made, before, format)
+	fresh, err := r.fit(made, before, format)
 	if err != nil {
 		return err
 	}
@@ -107,17 +112,16 @@ func (r *run) create(o *output, f audio.Format) (err error) {
 	return nil
 }
 
-// match brings new audio to the prompt's loudness. Both are measured as they are in files: mixed down for the model, two sides
-// that differ are quieter than they are to the listener.
-func (r *run) match(p *prompt, fitted [][]float32, f audio.Format) (err error) {
-	heard := audio.NewMeter(f.Rate, f.Channels) // nothing, without a source
-	if r.source != nil {
-		if heard, err = r.source.meter(len(p.audio[0]), r.model.model.Rate(), f.Channels); err != nil {
-			return err
-		}
+// hear measures the prompt for all takes, as it is in its file and will be in theirs: mixed down for the model, two sides that
+// differ are quieter than they are to the listener.
+func (r *run) hear(p *prompt) (err error) {
+	f := r.outputFormat()
+	if r.source == nil {
+		r.heard = audio.NewMeter(f.Rate, f.Channels) // nothing
+		return nil
 	}
-	scale(fitted, float32(audio.MatchGain(heard, fitted, f.Rate)))
-	return nil
+	r.heard, err = r.source.meter(len(p.audio[0]), r.model.model.Rate(), f.Channels)
+	return err
 }
 
 func scale(planar [][]float32, gain float32) {
@@ -155,7 +159,7 @@ func (r *run) outputFormat() audio.Format {
 }
 
 // fit brings new audio to the output's rate, length, channels and level, and joins its head to what comes before the seam.
-func (r *run) fit(p *prompt, made [][]float32, before int, f audio.Format) ([][]float32, error) {
+func (r *run) fit(made [][]float32, before int, f audio.Format) ([][]float32, error) {
 	rate := r.model.model.Rate()
 	frames := r.newFrames(f)
 	skip := int(math.Round(float64(before) * float64(f.Rate) / float64(rate)))
@@ -166,13 +170,11 @@ func (r *run) fit(p *prompt, made [][]float32, before int, f audio.Format) ([][]
 		copy(fitted[c], resampled[min(skip, len(resampled)):])
 	}
 	fitted = audio.Mix(fitted, f.Channels)
-	if r.job.Level == "match" {
-		if err := r.match(p, fitted, f); err != nil {
-			return nil, err
-		}
+	if r.heard != nil {
+		scale(fitted, float32(audio.MatchGain(r.heard, fitted, f.Rate)))
 	}
 	if !audio.Finite(fitted) { // asked before the limit, which makes ones of infinities
-		return nil, Errorf(ModelInvalid, "model", "model %s: made samples that are no numbers, so its weights hold some that are not, or too large ones for their precision", r.model.info.Name)
+		return nil, r.noNumbers("samples")
 	}
 	var tail [][]float32
 	if fade := int(math.Round(r.job.CrossfadeMS / 1000 * float64(f.Rate))); r.source != nil && fade > 0 {
@@ -186,6 +188,12 @@ func (r *run) fit(p *prompt, made [][]float32, before int, f audio.Format) ([][]
 		audio.Limit(tail, fitted)
 	}
 	return fitted, nil
+}
+
+// noNumbers is the error of a model that made NaN or infinities.
+func (r *run) noNumbers(what string) *Error {
+	return &Error{Kind: ModelInvalid, Field: "model", Path: r.model.info.Path, Detail: "model " + r.model.info.Name + ": made " + what +
+		" that are no numbers, so its weights hold some that are not, or too large ones for their precision"}
 }
 
 // newFrames is the exact length of the new part.

@@ -57,7 +57,7 @@ func (m *Model) Prefill(ctx context.Context, s kern.Stream, condition *Condition
 }
 
 // ErrNumbers says that a model's weights are damaged, or too large for their precision.
-var ErrNumbers = errors.New("lm: the model makes logits that are no numbers: its weights hold some that are not, or too large ones for their precision")
+var ErrNumbers = errors.New("lm: the logits are no numbers")
 
 // see runs the prompt's columns through the layers and leaves the last column's logits in p.logits.
 func (m *Model) see(ctx context.Context, s kern.Stream, p *Prefix) (kern.Cache, error) {

@@ -24,9 +24,6 @@ import (
 // ErrUnsupported is wrapped by errors about checkpoints of a kind that segue does not run.
 var ErrUnsupported = errors.New("not supported by this version")
 
-// ErrText is wrapped by errors about a text that the model cannot read.
-var ErrText = errors.New("text")
-
 // maxTokens bounds a text: T5 was trained on 512 tokens, and its attention costs their square.
 const maxTokens = 512
 
@@ -210,7 +207,7 @@ func (m *Model) Tokens(text string, frames int) ([]int32, error) {
 		return nil, nil
 	}
 	if m.Tokenizer == nil {
-		return nil, fmt.Errorf("%w: the model has neither tokenizer.json nor spiece.model; put one of them into its folder, or leave the text out", ErrText)
+		return nil, errors.New("text: the model has neither tokenizer.json nor spiece.model; put one of them into its folder, or leave the text out")
 	}
 	most, cure := maxTokens, "say it shorter"
 	if room := m.Config.Decoder.MaxTokens(frames); room < most {
@@ -218,7 +215,7 @@ func (m *Model) Tokens(text string, frames int) ([]int32, error) {
 	}
 	ids := m.Tokenizer.Encode(text)
 	if len(ids) > most {
-		return nil, fmt.Errorf("%w: got %d tokens, want at most %d; %s", ErrText, len(ids), most, cure)
+		return nil, fmt.Errorf("text: got %d tokens, want at most %d; %s", len(ids), most, cure)
 	}
 	return ids, nil
 }
