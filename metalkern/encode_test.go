@@ -100,9 +100,9 @@ func (l *layer) step(s kern.Stream, column int) {
 	s.Linear(kern.Linear{Dst: l.x, X: l.hidden, W: l.fc2, Rows: 2, Residual: l.x})
 }
 
-// TestLayerDispatches: a layer's step is eight dispatches, one more after many columns, each waiting for the one before, and
-// nothing else.
-func TestLayerDispatches(t *testing.T) {
+// newBlank is a blank device, a stream on it and a layer.
+func newBlank(t testing.TB) (*blank, kern.Stream, *layer) {
+	t.Helper()
 	device := &blank{}
 	k, err := New(device)
 	if err != nil {
@@ -112,7 +112,13 @@ func TestLayerDispatches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLayer(t, k)
+	return device, s, newLayer(t, k)
+}
+
+// TestLayerDispatches: a layer's step is eight dispatches, one more after many columns, each waiting for the one before, and
+// nothing else.
+func TestLayerDispatches(t *testing.T) {
+	device, s, l := newBlank(t)
 	l.step(s, 0)
 	for _, at := range []struct{ column, dispatches int }{{1, 8}, {stepWhole*stepColumns - 1, 8}, {stepWhole * stepColumns, 9}} {
 		*device = blank{}
@@ -128,16 +134,7 @@ func TestLayerDispatches(t *testing.T) {
 
 // TestFreshNorm: a product does not read a norm's weights before kernels that write them have ended.
 func TestFreshNorm(t *testing.T) {
-	device := &blank{}
-	k, err := New(device)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := k.Stream()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := newLayer(t, k)
+	device, s, l := newBlank(t)
 	product := func() int {
 		before := device.dispatches
 		s.Linear(kern.Linear{Dst: l.qkv, X: l.x, W: l.wqkv, Rows: 2, Norm: l.norm})
@@ -158,15 +155,7 @@ func TestFreshNorm(t *testing.T) {
 
 // BenchmarkRecordLayer is what recording costs before a driver sees it; a step of the small model has 24 such layers.
 func BenchmarkRecordLayer(b *testing.B) {
-	k, err := New(&blank{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	s, err := k.Stream()
-	if err != nil {
-		b.Fatal(err)
-	}
-	l := newLayer(b, k)
+	_, s, l := newBlank(b)
 	b.ReportAllocs()
 	for b.Loop() {
 		l.step(s, 1000)

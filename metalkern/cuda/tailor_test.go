@@ -118,6 +118,15 @@ func (s *stage) many(t *testing.T, p driver.Pipeline, nodes, turn, seldom uint32
 	}
 }
 
+// settle repeats four until it is tailored, if it will be.
+func (s *stage) settle(t *testing.T, p driver.Pipeline) {
+	t.Helper()
+	for range 2 * settled {
+		s.four(t, p, 0, 0)
+		s.awaitOrders()
+	}
+}
+
 // awaitOrders waits for what has been ordered.
 func (s *stage) awaitOrders() {
 	for _, tape := range s.queue.replay.tapes {
@@ -227,10 +236,7 @@ func TestTailoredAreNotTooMany(t *testing.T) {
 func TestTailoredForStepsOnly(t *testing.T) {
 	s, p := tailors(t, "conv")
 	defer s.finish(t)
-	for range 2 * settled {
-		s.four(t, p, 0, 0)
-		s.awaitOrders()
-	}
+	s.settle(t, p)
 	if n := s.taken(t, len(s.ran)); n != 0 {
 		t.Errorf("%d tailored kernels ran", n)
 	}
