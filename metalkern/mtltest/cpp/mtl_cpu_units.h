@@ -60,7 +60,20 @@ static MK_UNSEEN void load_four_turned(uint (&r)[4], const half* row, MK_SITE) {
 	}
 }
 
-// A copy is there at once.
-MK_INLINE void copy_async(uint4* to, const half* from, bool there) { *to = there ? *reinterpret_cast<const uint4*>(from) : uint4(0); }
-MK_INLINE void end_of_step() {}
-template <int LEFT> MK_INLINE void until_copied() {}
+// A copy is made when it is waited for, and no earlier.
+struct Copy { uint4* to; const half* from; uint step; };
+struct Copies { uint count = 0, step = 0; Copy all[64]; };
+MK_INLINE void copy_async(uint4* to, const half* from, bool there, MK_SITE) {
+	Copies& c = of_thread<Copies>();
+	if (c.count == 64) die("more than 64 copies under way", site);
+	c.all[c.count++] = Copy{to, there ? from : nullptr, c.step};
+}
+MK_INLINE void end_of_step() { of_thread<Copies>().step++; }
+template <int LEFT> static void until_copied() {
+	Copies& c = of_thread<Copies>();
+	uint done = 0;
+	for (; done < c.count && c.all[done].step + LEFT < c.step; done++)
+		*c.all[done].to = c.all[done].from ? *reinterpret_cast<const uint4*>(c.all[done].from) : uint4(0);
+	c.count -= done;
+	memmove(c.all, c.all + done, c.count * sizeof c.all[0]);
+}

@@ -27,7 +27,9 @@ typedef std::source_location Site;
 
 enum State : uint8_t { ready, at_lanes, at_group, finished, failed };
 enum { lane_count = 32, stack_bytes = 64 << 10, stack_stride = stack_bytes + 5 * 64, slot_bytes = 32 };
-#ifdef MK_UNITS
+#if defined(MK_WARPGROUPS)
+#define MK_GROUP_KIB 227  // as CUDA has it, where a launch brings it
+#elif defined(MK_UNITS)
 #define MK_GROUP_KIB 48  // as CUDA has it
 #else
 #define MK_GROUP_KIB 32
@@ -70,6 +72,7 @@ struct Runtime {
 	Fiber* queue[lane_count];
 	uint next = 0, queued = 0;
 	uint threads = 0, capacity = 0, simdgroups = 0;
+	uint64_t begun = 0;  // threadgroups
 	char* stacks = nullptr;
 	bool fresh = false;  // fibers stand at their entry
 	uint3 size, group, groups;
@@ -80,7 +83,7 @@ struct Runtime {
 	struct Array { const void* key; char* at; } arrays[most_arrays];
 	uint array_count = 0;
 	size_t used = 0, end = 0;  // of memory: what arrays take, and where they end with the gaps before them
-	alignas(64) char memory[group_memory + most_arrays * array_alignment];
+	alignas(1024) char memory[group_memory + most_arrays * array_alignment];
 	bool broken = false;
 	// Sanitizers are told of barriers by two places in turn: a thread that wakes late from one must not be ordered after
 	// another that has already reached the next.
@@ -215,6 +218,7 @@ static void wake(Runtime* r, uint simdgroup) {
 // run_group runs one threadgroup to its end; false is a complaint.
 static MK_UNSEEN bool run_group(Runtime* r) {
 	sanitizer_acquire(&r->threads);
+	r->begun++;
 	if (r->end) memset(r->memory, 0xff, r->end);  // not-a-number, or a large index
 	r->array_count = 0;
 	r->used = r->end = 0;
@@ -308,19 +312,31 @@ static MK_UNSEEN int run(void (*body)(Context*), mk_launch* l) {
 }
 
 // threadgroup_array gives all threads of a threadgroup the same memory for the same declaration. It is aligned as TG_ARRAY
-// declares and no better, so that UndefinedBehaviorSanitizer finds a wider access.
-static MK_UNSEEN void* threadgroup_array(const void* key, size_t bytes, Site site) {
+// declares and no better, so that UndefinedBehaviorSanitizer finds a wider access; or else the first.
+static MK_UNSEEN void* threadgroup_array(const void* key, size_t bytes, Site site, size_t alignment = array_alignment) {
 	Runtime* r = runtime;
 	for (uint i = 0; i < r->array_count; i++)
 		if (r->arrays[i].key == key) return r->arrays[i].at;
 	bytes = (bytes + array_alignment - 1) & ~size_t(array_alignment - 1);
 	if (r->used + bytes > group_memory || r->array_count == most_arrays) die(MK_MORE_THAN(MK_GROUP_KIB), site);
-	if (r->end % (2 * array_alignment) == 0) r->end += array_alignment;
+	if (alignment > array_alignment && r->array_count > 0) die("threadgroup memory that a launch brings is not the first", site);
+	if (alignment == array_alignment && r->end % (2 * array_alignment) == 0) r->end += array_alignment;
 	char* at = r->memory + r->end;
 	r->used += bytes;
 	r->end += bytes;
 	r->arrays[r->array_count++] = {key, at};
 	return at;
+}
+
+// of_thread is what a thread has under way, beside its own stack; nothing at the beginning of its threadgroup.
+template <class T> static T& of_thread() {
+	struct Kept { uint64_t group = 0; T value; };
+	enum { most_threads = 1024 };
+	static thread_local Kept* all;
+	if (!all) all = new Kept[most_threads];
+	Kept& mine = all[runtime->current->index];
+	if (mine.group != runtime->begun) mine = {runtime->begun, T()};
+	return mine.value;
 }
 
 MK_INLINE uint3 threadgroup_position_in_grid() { return runtime->group; }
