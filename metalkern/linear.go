@@ -142,7 +142,8 @@ func (s *stream) matvec(o *linearOperands, m *matvec) {
 	args, x := o.linearArgs, o.x
 	// A kernel normalises what its simdgroups hold whole, by weights that it reads before the kernels before it have ended.
 	if o.vector == 0 || o.norm != uint32(kern.NoNorm) && (o.blocks > 1 || int(o.slices)*simdWidth > threads || s.fresh.has(o.weight) || s.fresh.has(o.shift)) {
-		x, _ = s.prepare(o, prepareFloat, 4)
+		o.stride = o.padded
+		x, _ = s.prepare(o, prepareFloat, 4, int(o.rows))
 		args.inputs, args.stride, args.norm = o.padded, o.padded, uint32(kern.NoNorm)
 	}
 	args.rounds = s.rounds(o, m, p, threads)
@@ -193,10 +194,11 @@ func (b *backend) cores() int {
 	return 32
 }
 
-// prepare normalises the rows of x into numbers of size bytes, filled up with zeros; unscale belongs to halves.
-func (s *stream) prepare(o *linearOperands, kernel kernelName, size int64) (x, unscale region) {
+// prepare normalises the rows of x into numbers of size bytes, filled up with zeros, and has room for some more rows; unscale belongs
+// to halves.
+func (s *stream) prepare(o *linearOperands, kernel kernelName, size int64, rows int) (x, unscale region) {
 	p, ok := s.pipeline(kernel)
-	rounded := size * int64(o.parts) * int64(o.rows) * int64(o.padded) // rows are whole 16 bytes
+	rounded := size * int64(o.parts) * int64(rows) * int64(o.stride) // rows are whole 16 bytes
 	scratch := s.grow(scratchRows, rounded+4*int64(o.rows))
 	if !ok || s.err != nil {
 		return region{}, region{}
@@ -221,35 +223,64 @@ func (s *stream) tile(o *linearOperands, t *tile) {
 	if !ok {
 		return
 	}
-	x, unscale := s.prepare(o, kernel, size)
+	o.stride = uint32(roundUp(int(o.padded), t.step))
+	x, unscale := s.prepare(o, kernel, size, roundUp(int(o.rows), t.block))
 	groups := driver.Size{X: ceilDiv(o.w.rows, t.outputs), Y: ceilDiv(int(o.rows), t.rows), Z: 1}
-	s.dispatch(p, groups, p.threads(t.threads()), constants(s, o.linearArgs),
+	s.dispatch(p, groups, p.threads(t.threads), constants(s, o.linearArgs),
 		o.w.numbers(), o.w.scales(), x, unscale, o.bias, o.residual, o.dst.written())
 }
 
-// A tile is a kernel for so many rows and outputs at a time.
+// A tile is a kernel for so many rows and outputs at a time, and threads of a threadgroup. Its rows of x are whole steps of so many
+// inputs, and there are whole blocks of so many.
 type tile struct {
-	rows, outputs int
-	kernel        kernelName
+	rows, outputs, threads int
+	step, block            int
+	kernel                 kernelName
 }
 
-// tiles by precision, the smallest first. Whichever is taken, the bits are the same. Two halves of each number of x leave a core
-// too few registers for more than the small one.
-var tiles = [kern.Q4 + 1][]tile{
+type tilesByPrecision [kern.Q4 + 1][]tile
+
+// Tiles, the smallest first. Whichever is taken, the bits are the same. Two halves of each number of x leave a core too few registers
+// for more than the small one.
+var tiles = tilesByPrecision{
 	kern.F32: {newTile(kern.F32, 64, 64), newTile(kern.F32, 128, 64)},
 	kern.F16: {newTile(kern.F16, 64, 64)},
 	kern.Q8:  {newTile(kern.Q8, 64, 64), newTile(kern.Q8, 64, 128)},
 	kern.Q4:  {newTile(kern.Q4, 64, 64), newTile(kern.Q4, 64, 128)},
 }
 
+// Those where simdgroups multiply by fours: each four have 64 outputs. Other bits than from the tiles above.
+var warpgroupTiles = tilesByPrecision{
+	kern.F32: tiles[kern.F32],
+	kern.F16: {newWarpgroupTile(kern.F16, 64), newWarpgroupTile(kern.F16, 128)},
+	kern.Q8:  {newWarpgroupTile(kern.Q8, 64), newWarpgroupTile(kern.Q8, 128)},
+	kern.Q4:  {newWarpgroupTile(kern.Q4, 64), newWarpgroupTile(kern.Q4, 128)},
+}
+
 func newTile(p kern.Precision, rows, outputs int) tile {
-	return tile{rows, outputs, kernelName{"linear_tile", fmt.Sprintf("linear_tile_%v_%dx%d", p, rows, outputs)}}
+	return tile{rows, outputs, 2 * rows, 1, 1, tileKernel(p, rows, outputs)}
+}
+
+func newWarpgroupTile(p kern.Precision, outputs int) tile {
+	const rows, step = 80, 64 // GroupTile of mtl_warpgroup.h
+	return tile{rows, outputs, 2 * outputs, step, rows, tileKernel(p, rows, outputs)}
+}
+
+func tileKernel(p kern.Precision, rows, outputs int) kernelName {
+	return kernelName{"linear_tile", fmt.Sprintf("linear_tile_%v_%dx%d", p, rows, outputs)}
+}
+
+func (s *stream) tiles(p kern.Precision) []tile {
+	if s.info.Warpgroups {
+		return warpgroupTiles[p]
+	}
+	return tiles[p]
 }
 
 // chooseTile takes the large one, which reads x and W less often, where that leaves at most every other core idle. Where a
 // device does not say how many cores it has they were never measured.
 func (s *stream) chooseTile(rows int, w *matrix) *tile {
-	all := tiles[w.precision]
+	all := s.tiles(w.precision)
 	small, large := &all[0], &all[len(all)-1]
 	if s.info.Cores == 0 || 2*large.threadgroups(rows, w) < s.info.Cores {
 		return small
@@ -261,14 +292,12 @@ func (t *tile) threadgroups(rows int, w *matrix) int {
 	return ceilDiv(rows, t.rows) * ceilDiv(w.rows, t.outputs)
 }
 
-// threads of a threadgroup.
-func (t *tile) threads() int { return 2 * t.rows }
-
 // boundTile is for how many threads of a core a tile's kernel is to have registers. With all that it wants two threadgroups are
 // there at once. Where three would be all of them, they are, at the price of some registers in memory; timed for 4 bits only.
 func (s *stream) boundTile(t *tile, rows int, w *matrix) int {
-	if n := t.threadgroups(rows, w); w.precision == kern.Q4 && 2*s.info.Cores < n && n <= 3*s.info.Cores {
-		return 3 * t.threads()
+	n := t.threadgroups(rows, w)
+	if w.precision == kern.Q4 && !s.info.Warpgroups && 2*s.info.Cores < n && n <= 3*s.info.Cores {
+		return 3 * t.threads
 	}
-	return t.threads()
+	return t.threads
 }

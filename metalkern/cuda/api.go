@@ -94,6 +94,7 @@ const (
 	functionMaxThreads  functionAttribute = 0
 	functionSharedBytes functionAttribute = 1
 	functionRegisters   functionAttribute = 4
+	functionMostBrought functionAttribute = 8 // threadgroup memory that a launch may bring
 	functionCarveOut    functionAttribute = 9 // percent of a core's memory that is to be threadgroups'
 )
 

@@ -11,7 +11,7 @@ import (
 // fake is a driver without a device: memory is Go's, a launch is only noted down, and what must not be done with a handle is
 // an error. Device work is put off until someone waits, as on a device.
 type fake struct {
-	version, count, major int
+	version, count, major, minor int
 
 	mu      sync.Mutex         // guards what kernels are made with, which happens beside all else
 	handles map[uintptr]string // what each live handle is
@@ -23,6 +23,7 @@ type fake struct {
 	memory              map[address][]byte
 	functions           map[function]signature
 	carved              map[function]int // percent
+	mostBrought         map[function]int // bytes
 	graphs              map[graph]*fakeGraph
 	executables         map[executable]*fakeGraph
 	streams             map[stream][]func() // put off
@@ -59,7 +60,7 @@ func newFake() *fake {
 	return &fake{
 		version: 12040, count: 1, major: 9, handles: map[uintptr]string{}, last: 100, memory: map[address][]byte{},
 		texts: map[module]string{}, signatures: map[string]signature{}, programs: map[function]string{},
-		functions: map[function]signature{}, carved: map[function]int{}, graphs: map[graph]*fakeGraph{}, executables: map[executable]*fakeGraph{},
+		functions: map[function]signature{}, carved: map[function]int{}, mostBrought: map[function]int{}, graphs: map[graph]*fakeGraph{}, executables: map[executable]*fakeGraph{},
 		streams: map[stream][]func(){}, failing: map[string]error{}, loaded: func(string) {},
 	}
 }
@@ -111,7 +112,7 @@ func (f *fake) compile(ptx string) (string, error) { return ptx, f.failing["comp
 
 func (f *fake) deviceAttribute(_ int, a attribute) (int, error) {
 	return map[attribute]int{
-		attributeMajor: f.major, attributeMultiprocessors: 132, attributeCoreBytes: 228 << 10, attributeReservedBytes: 1 << 10,
+		attributeMajor: f.major, attributeMinor: f.minor, attributeMultiprocessors: 132, attributeCoreBytes: 228 << 10, attributeReservedBytes: 1 << 10,
 	}[a], nil
 }
 
@@ -129,6 +130,9 @@ func (f *fake) functionAttribute(function, functionAttribute) (int, error) { ret
 func (f *fake) setFunctionAttribute(made function, a functionAttribute, value int) error {
 	if a == functionCarveOut {
 		f.carved[made] = value
+	}
+	if a == functionMostBrought {
+		f.mostBrought[made] = value
 	}
 	return f.failing["setFunctionAttribute"]
 }

@@ -40,6 +40,7 @@ type pipeline struct {
 	module     module
 	function   function
 	ownBytes   int // of threadgroup memory
+	brought    int // of more, which each launch brings
 	maxThreads int
 }
 
@@ -56,7 +57,7 @@ func (d *Device) Library(name string) (driver.Library, error) {
 	if l, ok := d.libraries[name]; ok {
 		return l, nil
 	}
-	text, err := readPTX(name)
+	text, err := readPTX(d.file(name))
 	if err != nil {
 		return nil, fmt.Errorf("cuda: library %s: %w (make ptx makes it of its Metal text)", name, err)
 	}
@@ -66,6 +67,20 @@ func (d *Device) Library(name string) (driver.Library, error) {
 	}
 	d.libraries[name] = l
 	return l, nil
+}
+
+// hoppers is for measuring: go build -ldflags '-X segue/metalkern/cuda.hoppers=no'.
+var hoppers = "yes"
+
+// hopper is the compute capability whose instructions some files have a text of their own for.
+const hopper = 90
+
+// file is the text of a library for this GPU.
+func (d *Device) file(library string) string {
+	if library == "linear_tile" && d.info.Warpgroups {
+		return library + ".sm_90a"
+	}
+	return library
 }
 
 func readPTX(name string) (string, error) {
@@ -110,7 +125,7 @@ func (l *library) bounded(kernel string, threads int) (*pipeline, error) {
 		return nil, err
 	}
 	defer leave()
-	p := &pipeline{signature: e.signature, of: l, name: kernel}
+	p := &pipeline{signature: e.signature, brought: e.brought, of: l, name: kernel}
 	limits := ""
 	if threads > 0 {
 		limits = bound(threads, most(threads))
@@ -150,6 +165,9 @@ func (p *pipeline) load(ptx string) (err error) {
 	}
 	if err == nil {
 		p.ownBytes, err = a.functionAttribute(p.function, functionSharedBytes)
+	}
+	if err == nil && p.brought > 0 {
+		err = a.setFunctionAttribute(p.function, functionMostBrought, p.brought)
 	}
 	if err == nil {
 		err = p.divide(p.function)

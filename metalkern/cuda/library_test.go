@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -22,6 +23,7 @@ const twoKernels = `.version 8.0
 )
 .maxntid 256, 1, 1
 {
+	// memory 61504
 	ret;
 }
 .global .align 4 .u32 other = 2;
@@ -31,6 +33,9 @@ func TestParsePTX(t *testing.T) {
 	p, err := parsePTX(twoKernels)
 	if err != nil || len(p.entries) != 2 || p.entries["first"].signature != (signature{40, 2}) || p.entries["second"].signature != (signature{256, 0}) {
 		t.Fatalf("got %+v, %v", p, err)
+	}
+	if p.entries["first"].brought != 0 || p.entries["second"].brought != 61504 {
+		t.Errorf("a launch brings %d and %d bytes", p.entries["first"].brought, p.entries["second"].brought)
 	}
 	if p.head != ".version 8.0\n.global .align 4 .u32 table = 1;\n.global .align 4 .u32 other = 2;\n" {
 		t.Errorf("head: got %q", p.head)
@@ -42,6 +47,7 @@ func TestParsePTX(t *testing.T) {
 		{"first_param_0[40]", "first_param_0[300]"}, {"first_param_0[40]", "first_param_0[42]"}, {"first_param_0[40]", "first_param_0[0]"},
 		{".param .u64 first_param_1", ".param .u32 first_param_1"},
 		{".param .align 4 .b8 first_param_0[40]", ".param .u64 first_param_0"}, {")\n", "\n"}, {"\n}", "\n"},
+		{"memory 61504", "memory 300000"}, {"memory 61504", "memory 0"}, {"memory 61504", "memory much"},
 	} {
 		if _, err := parsePTX(strings.ReplaceAll(twoKernels, c.from, c.to)); err == nil {
 			t.Errorf("with %s: got no error", c.to)
@@ -60,13 +66,29 @@ func TestOverlapped(t *testing.T) {
 	}
 }
 
-// Every file of kernels has its PTX, which can be taken apart.
+// Every file of kernels has its PTX, which can be taken apart: on GPUs where nothing starts early, where kernels do, and where some
+// have instructions of their own.
 func TestAllKernels(t *testing.T) {
+	for _, c := range []struct {
+		major, minor int
+		target       string // of linear_tile
+		starts       int    // early, of each kernel
+	}{{8, 0, "sm_80", 0}, {9, 0, "sm_90a", 1}, {9, 1, "sm_90", 1}, {12, 0, "sm_90", 1}} {
+		t.Run(fmt.Sprintf("%d.%d", c.major, c.minor), func(t *testing.T) { testAllKernels(t, c.major, c.minor, c.target, c.starts) })
+	}
+}
+
+func testAllKernels(t *testing.T, major, minor int, target string, starts int) {
 	f := newFake()
+	f.major, f.minor = major, minor
+	file := ""
 	waits := 0 // of the kernel at hand: one, or where its text asks for them; that is twice where the first is for some calls
 	f.loaded = func(ptx string) {
-		if strings.Count(ptx, ".visible .entry ") != 1 || strings.Count(ptx, wait) != waits || strings.Count(ptx, allow) != 1 || strings.Count(ptx, ".target sm_90") != 1 {
+		if strings.Count(ptx, ".visible .entry ") != 1 || strings.Count(ptx, wait) != starts*waits || strings.Count(ptx, allow) != starts {
 			t.Errorf("got the text %.400s", ptx)
+		}
+		if got := strings.Contains(ptx, ".target "+target+"\n"); file == "linear_tile" && !got {
+			t.Errorf("linear_tile is not for %s", target)
 		}
 	}
 	d, err := open(f)
@@ -74,6 +96,7 @@ func TestAllKernels(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range kernels.Names() {
+		file = name
 		l, err := d.Library(name)
 		if err != nil {
 			t.Fatal(err)

@@ -16,8 +16,12 @@ type program struct {
 
 type entry struct {
 	signature
-	text string
+	text    string
+	brought int // bytes of threadgroup memory that each launch brings
 }
+
+// mostBrought is what a core has for the threadgroups of GPUs with such kernels.
+const mostBrought = 227 << 10
 
 // signature is what a kernel takes: its constants, then so many buffers. A launch with other ones is an error, because the
 // driver copies as much as the kernel declares, whatever it is given.
@@ -47,10 +51,26 @@ func parsePTX(text string) (program, error) {
 		if e.signature, err = parameters(list); err != nil || !closed {
 			return p, fmt.Errorf("kernel %s: parameters: %w", name, err)
 		}
+		if e.brought, err = brought(e.text); err != nil {
+			return p, fmt.Errorf("kernel %s: %w", name, err)
+		}
 		p.entries[name] = e
 	}
 	p.head = head.String()
 	return p, nil
+}
+
+// brought reads TG_BROUGHT of mtl_cuda_warpgroup.h; 0 if there is none.
+func brought(text string) (bytes int, err error) {
+	_, after, ok := strings.Cut(text, "\t// memory ")
+	if !ok {
+		return 0, nil
+	}
+	number, _, _ := strings.Cut(after, "\n")
+	if bytes, err = strconv.Atoi(number); err != nil || bytes < 1 || bytes > mostBrought {
+		return 0, fmt.Errorf("got %q bytes of threadgroup memory, want at most %d", number, mostBrought)
+	}
+	return bytes, nil
 }
 
 // parameters reads ".param .align 4 .b8 name[40], .param .u64 name, …".

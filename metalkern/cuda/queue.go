@@ -50,7 +50,8 @@ func equal(a, b []address) bool {
 
 // set points a launch at d, which must stay where it is until the launch is made.
 func (l *launch) set(d *dispatch) {
-	l.function, l.groups, l.threads, l.room = d.pipeline.function, d.groups, d.threads, d.pipeline.room(d.groups)
+	l.function, l.groups, l.threads = d.pipeline.function, d.groups, d.threads
+	l.room = uint32(d.pipeline.brought) + d.pipeline.room(d.groups)
 	l.parameters[0] = unsafe.Pointer(&d.constants)
 	for i := range d.bindingCount {
 		l.parameters[1+i] = unsafe.Pointer(&d.bindings[i])

@@ -36,7 +36,7 @@ func newStage(t testing.TB) *stage {
 	s.device.libraries[l.name] = l
 	for i := range 5 {
 		name := fmt.Sprintf("kernel%d", i)
-		l.program.entries[name] = entry{signature{8 * (i + 1), i}, "(\n)\n{\n\tret;\n}\n"}
+		l.program.entries[name] = entry{signature: signature{8 * (i + 1), i}, text: "(\n)\n{\n\tret;\n}\n"}
 		s.signatures[name] = l.program.entries[name].signature
 		p, err := l.Pipeline(name, 0)
 		if err != nil {

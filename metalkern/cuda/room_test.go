@@ -66,3 +66,25 @@ func TestOthersAreNotDivided(t *testing.T) {
 		t.Errorf("got %d %%", percent)
 	}
 }
+
+// What a kernel wants to have brought is allowed, and each launch brings it.
+func TestBrought(t *testing.T) {
+	s := newStage(t)
+	defer s.finish(t)
+	l := &library{device: s.device, name: "linear_tile", pipelines: map[boundedKernel]*pipeline{}, program: program{entries: map[string]entry{
+		"four": {signature: signature{16, 1}, text: fourWords, brought: 61504},
+	}}}
+	s.device.libraries[l.name] = l
+	s.signatures["four"] = signature{16, 1}
+	p, err := l.Pipeline("four", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.mostBrought[p.(*pipeline).function]; got != 61504 {
+		t.Errorf("%d bytes are allowed, want 61504", got)
+	}
+	s.four(t, p, 0, 0)
+	if last := s.ran[len(s.ran)-1]; last.room != 61504 {
+		t.Errorf("a launch brought %d bytes, want 61504", last.room)
+	}
+}

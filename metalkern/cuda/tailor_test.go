@@ -86,7 +86,7 @@ func tailors(t *testing.T, file string) (*stage, driver.Pipeline) {
 	tailorWhen(t, "yes")
 	l := &library{device: s.device, name: file, pipelines: map[boundedKernel]*pipeline{}, program: program{entries: map[string]entry{}}}
 	s.device.libraries[file] = l
-	l.program.entries["four"] = entry{signature{16, 1}, fourWords}
+	l.program.entries["four"] = entry{signature: signature{16, 1}, text: fourWords}
 	s.signatures["four"] = signature{16, 1}
 	p, err := l.Pipeline("four", 0)
 	if err != nil {

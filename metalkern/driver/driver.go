@@ -37,6 +37,8 @@ type Info struct {
 	Largest int64  // bytes of the largest buffer, 0 if unlimited
 	Unified bool   // the processor reads and writes buffers in place
 	Cores   int    // multiprocessors, 0 if unknown: what splits of work are chosen by
+	// Warpgroups: simdgroups multiply by fours, and the library of tiles has those of linear.go for that instead of the others.
+	Warpgroups bool
 	// Settling is how long work of a new shape has to be repeated until it is as fast as it will be.
 	Settling time.Duration
 }

@@ -10,7 +10,7 @@ struct LinearArgs {
     uint norm; float epsilon; float inverse; // see common.metal; 1 / inputs
     uint act;
     uint vector;              // x and the norm's weights may be read four at a time
-    uint stride;              // numbers of a row of x, for up to 48 rows
+    uint stride;              // numbers of a row of x as it is multiplied
     uint slices; uint blocks; // of K, and of BLOCK inputs in each but perhaps the last
     uint bias; uint residual; // 0: absent
     uint wide;                // bias, residual and dst may be read and written four outputs at a time

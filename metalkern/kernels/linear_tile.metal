@@ -29,7 +29,7 @@ struct Row {
 
 // place_of is a lane's first input in a block of a slice, or the row's end if there is none.
 static inline uint place_of(constant LinearArgs& a, uint slice, uint block, uint lane) {
-    return slice < a.slices && block < a.blocks ? min(begin_of(a, slice) + block * BLOCK + 4 * lane, a.padded) : a.padded;
+    return slice < a.slices && block < a.blocks ? min(begin_of(a, slice) + block * BLOCK + 4 * lane, a.stride) : a.stride;
 }
 
 // four_of is input k and the next three; behind the row they are 0.
@@ -113,18 +113,28 @@ static inline float largest_of(constant LinearArgs& a, thread const Row& row, ui
     return simd_max(largest);
 }
 
-static inline void put4(device half* to, float4 v) { *reinterpret_cast<device half4*>(to) = half4(half(v.x), half(v.y), half(v.z), half(v.w)); }
-static inline void put4(device float* to, float4 v) { *reinterpret_cast<device float4*>(to) = v; }
+// put4 writes four numbers at k of a row.
+static inline void put4(constant LinearArgs& a, device float* x, uint row, uint, uint k, float4 v) {
+    *reinterpret_cast<device float4*>(x + ulong(row) * a.stride + k) = v;
+}
+#ifndef MK_TILE_WARPGROUPS
+static inline void put4(constant LinearArgs& a, device half* x, uint row, uint part, uint k, float4 v) {
+    device half* to = x + (ulong(part) * a.rows + row) * a.stride + k;
+    *reinterpret_cast<device half4*>(to) = half4(half(v.x), half(v.y), half(v.z), half(v.w));
+}
+#endif
 
-// put writes four numbers at k of a row's, and at rest what they lose.
-template <class T> static inline void put(constant LinearArgs& a, device T* to, device T* rest, uint k, float4 v) {
-    if (k >= a.padded) return;
-    put4(to + k, v);
+// put writes four numbers at k of a row, and as a second part what they lose.
+template <class T> static inline void put(constant LinearArgs& a, device T* x, uint row, uint k, float4 v) {
+    if (k >= a.stride) return;
+    put4(a, x, row, 0, k, v);
     if (a.parts == 1) return;
+    float4 lost;
     UNROLL for (uint i = 0; i < 4; i++) {
         const T most = T(v[i]); // one by one: of four together a compiler kept the digits that are to be lost
-        rest[k + i] = T(v[i] - float(most));
+        lost[i] = v[i] - float(most);
     }
+    put4(a, x, row, 1, k, lost);
 }
 
 template <class T>
@@ -153,15 +163,13 @@ static inline void prepare(
         scale = as_type<float>((268u - exponent) << 23);
         if (simd == 0 && lane == 0) unscale[group] = as_type<float>((exponent - 14u) << 23);
     }
-    device T* to = dst + ulong(group) * a.padded;
-    device T* rest = to + ulong(a.rows) * a.padded;
     if (row.whole) {
-        UNROLL for (uint b = 0; b < ROW_BLOCKS; b++) put(a, to, rest, place_of(a, simd, b, lane), row.held[b] * scale);
+        UNROLL for (uint b = 0; b < ROW_BLOCKS; b++) put(a, dst, group, place_of(a, simd, b, lane), row.held[b] * scale);
     } else {
         ROLLED for (uint slice = simd; slice < a.slices; slice += simds) {
             ROLLED for (uint b = 0; b < a.blocks; b++) {
                 const uint k = place_of(a, slice, b, lane);
-                put(a, to, rest, k, again(a, row, k) * scale);
+                put(a, dst, group, k, again(a, row, k) * scale);
             }
         }
     }
@@ -498,25 +506,31 @@ static inline void linear_tile_units(
     device const float* bias, device const float* residual, device float* dst, threadgroup uint4* memory,
     uint2 group, uint thread_index, uint simd, uint, uint lane)
 {
-    const uint HEIGHT = 32; // finished at once
     U sums;
     const uint first = group.y * U::ROWS, output = group.x * U::OUTPUTS;
     multiply<P>(sums, a, w, scales, x, first, output, memory, thread_index, simd, lane);
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    threadgroup float* mine = reinterpret_cast<threadgroup float*>(memory) + simd * U::HEIGHT * BLOCK_STRIDE;
-    UNROLL for (uint y = 0; y < U::HEIGHT; y += 8) strip(sums, y / 8, mine + y * BLOCK_STRIDE, BLOCK_STRIDE);
-    ROLLED for (uint y = 0; y < U::HEIGHT; y += HEIGHT)
-        finish<HEIGHT>(a, mine + y * BLOCK_STRIDE, first + down(sums, simd) + y, output + right(sums, simd), true,
-                       unscale, bias, residual, dst, lane);
+    threadgroup float* all = reinterpret_cast<threadgroup float*>(memory);
+    put_sums(sums, all, BLOCK_STRIDE, simd, lane);
+    threadgroup float* mine = all + (right(sums, simd) / 32 * U::ROWS + down(sums, simd)) * BLOCK_STRIDE;
+    ROLLED for (uint y = 0; y < U::HEIGHT; y += U::FINISHED)
+        finish<U::FINISHED>(a, mine + y * BLOCK_STRIDE, first + down(sums, simd) + y, output + right(sums, simd), true,
+                            unscale, bias, residual, dst, lane);
 }
+#endif
+
+#if defined(MK_TILE_WARPGROUPS)
+#define TILE_half(ROWS, OUTPUTS, PARTS, P) linear_tile_units<GroupTile<OUTPUTS, PARTS>, STEP_##P>
+#define TILE_ARRAY_half(ROWS, OUTPUTS, PARTS, P) MK_TILE_ARRAY(memory, OUTPUTS, PARTS, STEP_##P)
+#elif defined(MK_TILE_UNITS)
 #define TILE_half(ROWS, OUTPUTS, PARTS, P) linear_tile_units<UnitTile<OUTPUTS, PARTS>, PAIR_##P>
-#define TILE_MEMORY_half(ROWS, PARTS) MK_TILE_MEMORY(ROWS, PARTS)
+#define TILE_ARRAY_half(ROWS, OUTPUTS, PARTS, P) TG_ARRAY(uint4, memory, MK_TILE_MEMORY(ROWS, PARTS))
 #else
 #define TILE_half(ROWS, OUTPUTS, PARTS, P) linear_tile<half, ROWS, OUTPUTS, PARTS, P>
-#define TILE_MEMORY_half(ROWS, PARTS) TILE_MEMORY_float(ROWS, PARTS)
+#define TILE_ARRAY_half(ROWS, OUTPUTS, PARTS, P) TILE_ARRAY_float(ROWS, OUTPUTS, PARTS, P)
 #endif
 #define TILE_float(ROWS, OUTPUTS, PARTS, P) linear_tile<float, ROWS, OUTPUTS, PARTS, P>
-#define TILE_MEMORY_float(ROWS, PARTS) (2 * (PARTS * ROWS + TILE_OUTPUTS) * TILE_STRIDE)
+#define TILE_ARRAY_float(ROWS, OUTPUTS, PARTS, P) TG_ARRAY(uint4, memory, 2 * (PARTS * ROWS + TILE_OUTPUTS) * TILE_STRIDE)
 
 #define LINEAR_TILE(name, T, ROWS, OUTPUTS, PARTS, P) \
     kernel void linear_tile_##name##_##ROWS##x##OUTPUTS( \
@@ -534,14 +548,23 @@ static inline void linear_tile_units(
         uint simds [[simdgroups_per_threadgroup]], \
         uint lane [[thread_index_in_simdgroup]]) \
     { \
-        TG_ARRAY(uint4, memory, TILE_MEMORY_##T(ROWS, PARTS)); \
+        TILE_ARRAY_##T(ROWS, OUTPUTS, PARTS, P); \
         TILE_##T(ROWS, OUTPUTS, PARTS, P)( \
             a, w, scales, x, unscale, bias, residual, dst, memory, group, thread_index, simd, simds, lane); \
     }
 LINEAR_TILE(f32, float, 64, 64, 1, PacketPlain)
 LINEAR_TILE(f32, float, 128, 64, 1, PacketPlain)
+#ifdef MK_TILE_WARPGROUPS
+LINEAR_TILE(f16, half, 80, 64, 2, PacketPlain)
+LINEAR_TILE(f16, half, 80, 128, 2, PacketPlain)
+LINEAR_TILE(q8, half, 80, 64, 1, PacketQ8)
+LINEAR_TILE(q8, half, 80, 128, 1, PacketQ8)
+LINEAR_TILE(q4, half, 80, 64, 1, PacketQ4)
+LINEAR_TILE(q4, half, 80, 128, 1, PacketQ4)
+#else
 LINEAR_TILE(f16, half, 64, 64, 2, PacketPlain)
 LINEAR_TILE(q8, half, 64, 64, 1, PacketQ8)
 LINEAR_TILE(q8, half, 64, 128, 1, PacketQ8)
 LINEAR_TILE(q4, half, 64, 64, 1, PacketQ4)
 LINEAR_TILE(q4, half, 64, 128, 1, PacketQ4)
+#endif

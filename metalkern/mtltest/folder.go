@@ -119,7 +119,8 @@ func sourceHash(root string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, pattern := range []string{"metalkern/kernels/translate/*.go", "metalkern/mtltest/compiler/*.go", "metalkern/mtltest/folder.go", unitsHeader} {
+	patterns := []string{"metalkern/kernels/translate/*.go", "metalkern/mtltest/compiler/*.go", "metalkern/mtltest/folder.go"}
+	for _, pattern := range append(patterns, unitHeaders...) {
 		files, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			return "", err
@@ -135,8 +136,8 @@ func sourceHash(root string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil))[:16], nil
 }
 
-// unitsHeader is the half of CUDA's header that runs on the processor too.
-const unitsHeader = "metalkern/cuda/ptx/mtl_units.h"
+// unitHeaders are those of CUDA's headers that run on the processor too.
+var unitHeaders = []string{"metalkern/cuda/ptx/mtl_units.h", "metalkern/cuda/ptx/mtl_warpgroup.h"}
 
 func writeSources(folder string) error {
 	root, err := moduleRoot()
@@ -146,12 +147,14 @@ func writeSources(folder string) error {
 	if err := os.Mkdir(filepath.Join(folder, "cpp"), 0o755); err != nil {
 		return err
 	}
-	units, err := os.ReadFile(filepath.Join(root, unitsHeader))
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(folder, "cpp", filepath.Base(unitsHeader)), units, 0o644); err != nil {
-		return err
+	for _, file := range unitHeaders {
+		text, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(folder, "cpp", filepath.Base(file)), text, 0o644); err != nil {
+			return err
+		}
 	}
 	return fs.WalkDir(cpp, "cpp", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -2,7 +2,8 @@
 //
 //	*.metal ─► C preprocessor ─► package translate, mtl_cuda.h ─► NVRTC ─► *.ptx.gz, the hash of text and header first
 //
-// The header is two files, the second written without NVIDIA's instructions: tests of package mtltest run that too.
+// The header is two files, the second written without NVIDIA's instructions: tests of package mtltest run that too. Some files are
+// made once more for GPUs with instructions of their own, which two more files are for: *.sm_90a.ptx.gz.
 //
 // NVRTC is NVIDIA's compiler as a library. It is chosen over clang because it comes with the precise functions on numbers
 // (clang has them from a toolkit only), needs no header, and is one package of the Python index away. Its version decides
@@ -58,12 +59,26 @@ func main() {
 	}
 }
 
-// headers are the parts of the header.
-var headers = []string{header, "mtl_units.h"}
+// A target is a file of kernels, made for one kind of GPU: the oldest, or one with instructions of its own.
+type target struct {
+	kernels      string   // the file's name, without its ending
+	name         string   // that of what is made of it
+	architecture string   // NVRTC's name of the GPU
+	headers      []string // the parts of the header
+}
 
-func headerText() (string, error) {
+func targets() (all []target) {
+	oldest := []string{header, "mtl_units.h"}
+	for _, name := range kernels.Names() {
+		all = append(all, target{name, name, "compute_80", oldest})
+	}
+	hopper := append(oldest[:2:2], "mtl_cuda_warpgroup.h", "mtl_warpgroup.h")
+	return append(all, target{"linear_tile", "linear_tile.sm_90a", "compute_90a", hopper})
+}
+
+func (t *target) header() (string, error) {
 	var b strings.Builder
-	for _, name := range headers {
+	for _, name := range t.headers {
 		text, err := os.ReadFile(filepath.Join(folder, name))
 		if err != nil {
 			return "", err
@@ -74,36 +89,37 @@ func headerText() (string, error) {
 }
 
 // source is what a file is made of, and its hash.
-func source(name string) (text, hash string, err error) {
-	if text, err = kernels.Source(name); err != nil {
-		return "", "", err
+func (t *target) source() (text, head, hash string, err error) {
+	if text, err = kernels.Source(t.kernels); err != nil {
+		return "", "", "", err
 	}
-	head, err := headerText()
-	if err != nil {
-		return "", "", err
+	if head, err = t.header(); err != nil {
+		return "", "", "", err
 	}
 	sum := sha256.Sum256([]byte(text + "\x00" + head))
-	return text, hex.EncodeToString(sum[:]), nil
+	return text, head, hex.EncodeToString(sum[:]), nil
 }
 
-// stale names the kernels whose PTX is missing or not of today's source, and the files that have no source any more.
-func stale() (names, leftOver []string, err error) {
-	for _, name := range kernels.Names() {
-		_, hash, err := source(name)
+// stale are the targets whose PTX is missing or not of today's source, and the names of files that nothing makes any more.
+func stale() (old []target, leftOver []string, err error) {
+	all := targets()
+	for _, t := range all {
+		_, _, hash, err := t.source()
 		if err != nil {
 			return nil, nil, err
 		}
-		if firstLine(name) != hashLine+hash {
-			names = append(names, name)
+		if firstLine(t.name) != hashLine+hash {
+			old = append(old, t)
 		}
 	}
 	entries, err := os.ReadDir(folder)
 	for _, e := range entries {
-		if name, ok := strings.CutSuffix(e.Name(), ending); ok && !slices.Contains(kernels.Names(), name) {
+		name, ok := strings.CutSuffix(e.Name(), ending)
+		if ok && !slices.ContainsFunc(all, func(t target) bool { return t.name == name }) {
 			leftOver = append(leftOver, name)
 		}
 	}
-	return names, leftOver, err
+	return old, leftOver, err
 }
 
 // firstLine of a PTX file; "" if there is none that can be read.
@@ -123,8 +139,11 @@ func firstLine(name string) string {
 }
 
 func complain() error {
-	names, leftOver, err := stale()
-	if wrong := append(names, leftOver...); err == nil && len(wrong) > 0 {
+	old, wrong, err := stale()
+	for _, t := range old {
+		wrong = append(wrong, t.name)
+	}
+	if err == nil && len(wrong) > 0 {
 		return fmt.Errorf("ptx: stale in %s: %s; `make ptx` makes them again", folder, strings.Join(wrong, ", "))
 	}
 	return err
@@ -132,7 +151,7 @@ func complain() error {
 
 // remake makes what is stale.
 func remake(library string) error {
-	names, leftOver, err := stale()
+	old, leftOver, err := stale()
 	if err != nil {
 		return err
 	}
@@ -142,40 +161,36 @@ func remake(library string) error {
 		}
 	}
 	compiler, err := openNVRTC(library)
-	for _, name := range names {
+	for _, t := range old {
 		if err == nil {
-			err = compiler.makeOne(name)
+			err = compiler.makeOne(&t)
 		}
 	}
 	return err
 }
 
-// makeOne compiles a file for the oldest GPU.
-func (n *nvrtc) makeOne(name string) error {
-	text, hash, err := source(name)
-	if err != nil {
-		return err
-	}
-	head, err := headerText()
+// makeOne compiles a file for the oldest GPU that has what it is written with.
+func (n *nvrtc) makeOne(t *target) error {
+	text, head, hash, err := t.source()
 	if err != nil {
 		return err
 	}
 	plain, err := preprocess(text, head)
 	if err != nil {
-		return fmt.Errorf("ptx: %s: %w", name, err)
+		return fmt.Errorf("ptx: %s: %w", t.name, err)
 	}
 	parsed, err := translate.Parse(plain)
 	if err != nil {
-		return fmt.Errorf("ptx: %s: %w", name, err)
+		return fmt.Errorf("ptx: %s: %w", t.name, err)
 	}
 	program := parsed.CUDA(header)
-	ptx, err := n.compile(name, program, head, "compute_80")
+	ptx, err := n.compile(t.name, program, head, t.architecture)
 	if err != nil {
-		return fmt.Errorf("ptx: %s: %w", name, err)
+		return fmt.Errorf("ptx: %s: %w", t.name, err)
 	}
 	out := fmt.Sprintf("%s%s\n// Made by `make ptx`, with NVRTC %s. DO NOT EDIT.\n%s", hashLine, hash, n.version, bare(ptx))
-	fmt.Printf("%s: %d kernels, %d bytes\n", name, len(parsed.Kernels), len(out))
-	return write(filepath.Join(folder, name+ending), out)
+	fmt.Printf("%s: %d kernels, %d bytes\n", t.name, len(parsed.Kernels), len(out))
+	return write(filepath.Join(folder, t.name+ending), out)
 }
 
 func write(path, text string) error {
@@ -211,14 +226,14 @@ func preprocess(text, head string) (string, error) {
 	return strings.ReplaceAll(string(out), "#pragma clang loop unroll(full)", "#pragma unroll"), nil
 }
 
-// afterEarlier is the one comment that means something: mtl_cuda.h tells what.
-const afterEarlier = "// after earlier"
+// meaning are the comments that mean something: mtl_cuda.h and mtl_cuda_warpgroup.h tell what.
+var meaning = regexp.MustCompile(`// (after earlier|memory \d+)$`)
 
 // bare leaves out comments, empty lines, and the compiler's own constants, and makes names the same in every run.
 func bare(ptx string) string {
 	var b strings.Builder
 	for line := range strings.Lines(steady(ptx)) {
-		if strings.Contains(line, afterEarlier) {
+		if meaning.MatchString(strings.TrimSpace(line)) {
 			b.WriteString(line)
 		} else if code, _, _ := strings.Cut(line, "//"); strings.TrimSpace(code) != "" && !strings.Contains(code, "nv6target") {
 			b.WriteString(strings.TrimRight(code, " \t\n"))

@@ -45,7 +45,7 @@ func openNVRTC(file string) (*nvrtc, error) {
 	return n, nil
 }
 
-// compile returns the PTX for a virtual GPU (compute_80).
+// compile returns the PTX for a virtual GPU.
 func (n *nvrtc) compile(name, source, headerText, gpu string) (ptx string, err error) {
 	var program uintptr
 	headers, names := cText(headerText), cText(header)

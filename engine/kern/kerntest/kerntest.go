@@ -48,18 +48,23 @@ func table() []row {
 
 // Run tests one backend. It leaves k open.
 func Run(t *testing.T, k kern.Backend) {
-	t.Run("table", func(t *testing.T) {
-		for _, r := range table() {
-			t.Run(r.name, func(t *testing.T) { runRow(t, k, r, oddMargin) })
-			t.Run(r.name+"/aligned", func(t *testing.T) { runRow(t, k, r, alignedMargin) })
-		}
-	})
+	t.Run("table", func(t *testing.T) { runRows(t, k, table()) })
 	t.Run("alone", func(t *testing.T) { testAlone(t, k) })
 	t.Run("refusals", func(t *testing.T) { testRefusals(t, k) })
 	t.Run("objects", func(t *testing.T) { testObjects(t, k) })
 	t.Run("sample", func(t *testing.T) { testSample(t, k) })
 	t.Run("streams", func(t *testing.T) { testStreams(t, k) })
 	t.Run("steps", func(t *testing.T) { testSteps(t, k) })
+}
+
+// RunLinear tests linears alone.
+func RunLinear(t *testing.T, k kern.Backend) { runRows(t, k, linearRows()) }
+
+func runRows(t *testing.T, k kern.Backend, rows []row) {
+	for _, r := range rows {
+		t.Run(r.name, func(t *testing.T) { runRow(t, k, r, oddMargin) })
+		t.Run(r.name+"/aligned", func(t *testing.T) { runRow(t, k, r, alignedMargin) })
+	}
 }
 
 // RunThreads asks for the same bits whatever the number of threads.

@@ -160,19 +160,22 @@ template <uint ROWS, uint PANELS> MK_INLINE void gather(const FragmentSums<ROWS,
 #define MK_TILE_MEMORY(ROWS, PARTS) (MK_TILE_STEPS(PARTS) * (PARTS) * (ROWS) * 8)
 template <uint OUTPUTS_, uint PARTS_> struct UnitTile {
 	static constexpr uint ROWS = 64, OUTPUTS = OUTPUTS_, PARTS = PARTS_, SIMDS = 4, ACROSS = OUTPUTS / 32; // as linear.go has them
-	static constexpr uint HEIGHT = ROWS * ACROSS / SIMDS; // rows of a simdgroup, beside 32 outputs
+	static constexpr uint HEIGHT = ROWS * ACROSS / SIMDS, FINISHED = 32; // rows of a simdgroup, beside 32 outputs, and of these finished at once
 	float of[2][HEIGHT / 8][4];
 };
 template <class U> MK_INLINE uint down(const U&, uint simd) { return simd / U::ACROSS * U::HEIGHT; }
 template <class U> MK_INLINE uint right(const U&, uint simd) { return simd % U::ACROSS * 32; }
 
-// strip puts rows 8·i… of a simdgroup's at to.
-template <uint OUTPUTS, uint PARTS> MK_INLINE void strip(const UnitTile<OUTPUTS, PARTS>& sums, uint i, float* to, uint stride) {
-	const uint lane = thread_index_in_simdgroup();
+// put_sums puts them where the simdgroup finishes them: 32 outputs a row, the rows of the first 32 outputs first.
+template <uint OUTPUTS, uint PARTS> MK_INLINE void put_sums(const UnitTile<OUTPUTS, PARTS>& sums, float* to, uint stride, uint simd, uint lane) {
+	typedef UnitTile<OUTPUTS, PARTS> U;
+	to += (right(sums, simd) / 32 * U::ROWS + down(sums, simd) + lane % 4 * 2) * stride + lane / 4;
 #pragma unroll
-	for (uint j = 0; j < 2; j++)
+	for (uint i = 0; i < U::HEIGHT / 8; i++)
 #pragma unroll
-		for (uint e = 0; e < 4; e++) to[(lane % 4 * 2 + e % 2) * stride + 16 * j + e / 2 * 8 + lane / 4] = sums.of[j][i][e];
+		for (uint j = 0; j < 2; j++)
+#pragma unroll
+			for (uint e = 0; e < 4; e++) to[(8 * i + e % 2) * stride + 16 * j + e / 2 * 8] = sums.of[j][i][e];
 }
 
 // Eight numbers of W as halves, with the bits that linear_tile.metal's own have.

@@ -49,7 +49,7 @@ func compile(file string) (string, error) {
 	if _, err := os.Stat(object); err == nil {
 		return object, nil
 	}
-	program, err := translated(file, strings.HasPrefix(string(text), translate.Units), filepath.Join(folder, "cpp"))
+	program, err := translated(file, unitsOf(string(text)), filepath.Join(folder, "cpp"))
 	if err != nil {
 		return "", err
 	}
@@ -67,19 +67,31 @@ func compile(file string) (string, error) {
 	return object, os.Rename(half, object)
 }
 
-// translated is a file of kernels in C++, after the headers in a folder; with units, those for NVIDIA's matrix units too.
-func translated(file string, units bool, headers string) (string, error) {
-	arguments := []string{"-E", "-x", "c++", "-DMK_SHIM"}
-	begin := ""
-	if units {
-		begin = translate.Units
-		for _, name := range []string{"mtl_cpu_units.h", "mtl_units.h"} {
-			header, err := os.ReadFile(filepath.Join(headers, name))
-			if err != nil {
-				return "", err
-			}
-			arguments = append(arguments, translate.Offers(string(header))...)
+// unitsOf is how a text of kernels begins: which of NVIDIA's units it is to be compiled for, if any.
+func unitsOf(text string) string {
+	for _, units := range []string{translate.Warpgroups, translate.Units} {
+		if strings.HasPrefix(text, units) {
+			return units
 		}
+	}
+	return ""
+}
+
+// unitHeaders are what mtl_cpu.h takes for units.
+var unitHeaders = map[string][]string{
+	translate.Units:      {"mtl_cpu_units.h", "mtl_units.h"},
+	translate.Warpgroups: {"mtl_cpu_units.h", "mtl_units.h", "mtl_cpu_warpgroup.h", "mtl_warpgroup.h"},
+}
+
+// translated is a file of kernels in C++, after the headers in a folder.
+func translated(file, units, headers string) (string, error) {
+	arguments := []string{"-E", "-x", "c++", "-DMK_SHIM"}
+	for _, name := range unitHeaders[units] {
+		header, err := os.ReadFile(filepath.Join(headers, name))
+		if err != nil {
+			return "", err
+		}
+		arguments = append(arguments, translate.Offers(string(header))...)
 	}
 	flat, err := run(nil, cxx, append(arguments, file)...)
 	if err != nil {
@@ -89,7 +101,7 @@ func translated(file string, units bool, headers string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return begin + kernels.CPU(), nil
+	return units + kernels.CPU(), nil
 }
 
 // keep writes what was compiled beside the object, to be compiled again with sanitizers.

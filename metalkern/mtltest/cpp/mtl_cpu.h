@@ -32,3 +32,7 @@ typedef simdgroup_matrix<half, 8, 8> simdgroup_half8x8;
 #include "mtl_cpu_units.h"
 #include "mtl_units.h"
 #endif
+#ifdef MK_WARPGROUPS
+#include "mtl_cpu_warpgroup.h"
+#include "mtl_warpgroup.h"
+#endif
