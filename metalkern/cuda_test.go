@@ -86,7 +86,7 @@ func TestCUDATune(t *testing.T) {
 func TestCUDATiles(t *testing.T) {
 	k := openCUDA(t).(*backend)
 	for p := kern.F32; p <= kern.Q4; p++ {
-		for _, shape := range []LinearShape{{Outputs: 157, Inputs: 612, Norm: true, Act: kern.GELU}, {Outputs: 64, Inputs: 4096, Residual: true}} {
+		for _, shape := range []LinearShape{{Outputs: 157, Inputs: 612, Norm: true, Act: kern.GELU}, {Outputs: 64, Inputs: 4096, Residual: true}, {Outputs: 203, Inputs: 1056}} {
 			compareTiles(t, k, p, shape)
 		}
 	}
@@ -103,12 +103,12 @@ func compareTiles(t *testing.T, k *backend, p kern.Precision, shape LinearShape)
 	}
 	a.W = tuner.copies[0]
 	o, ok := tuner.linearOperands(&a)
+	if !ok {
+		t.Fatal(tuner.err)
+	}
 	var want []float32
 	all := tuner.stream.tiles(p)
 	for i := range all {
-		if !ok {
-			continue
-		}
 		got, o := make([]float32, a.Dst.N), o
 		tuner.tile(&o, &all[i])
 		if err := tuner.Download(got, a.Dst); err != nil {

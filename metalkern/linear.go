@@ -293,7 +293,8 @@ func (t *tile) threadgroups(rows int, w *matrix) int {
 }
 
 // boundTile is for how many threads of a core a tile's kernel is to have registers. With all that it wants two threadgroups are
-// there at once. Where three would be all of them, they are, at the price of some registers in memory; timed for 4 bits only.
+// there at once. Where three would be all of them, they are, at the price of some registers in memory; timed for 4 bits only. Those of
+// warpgroups want few.
 func (s *stream) boundTile(t *tile, rows int, w *matrix) int {
 	n := t.threadgroups(rows, w)
 	if w.precision == kern.Q4 && !s.info.Warpgroups && 2*s.info.Cores < n && n <= 3*s.info.Cores {

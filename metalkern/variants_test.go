@@ -57,8 +57,9 @@ func variantBits(t *testing.T, k *backend) map[string][]float32 {
 	}
 	for _, p := range []kern.Precision{kern.F32, kern.F16, kern.Q8, kern.Q4} {
 		for _, rows := range []int{1, 2, 3, 8, 12, 67} {
-			v.linear(p, rows)
+			v.linear(p, rows, 157, 612)
 		}
+		v.linear(p, 163, 203, 97)
 	}
 	for _, p := range []kern.Precision{kern.F32, kern.F16, kern.Q8} {
 		for _, dim := range []int{24, 64} { // 64 has kernels of its own
@@ -122,15 +123,14 @@ func (v *variants) result(name string, dst kern.Slice) {
 	v.results[name] = out
 }
 
-func (v *variants) linear(p kern.Precision, rows int) {
-	const n, k = 157, 612
+func (v *variants) linear(p kern.Precision, rows, n, k int) {
 	dst := kern.All(keep[kern.Buffer](v)(v.k.Floats(rows * n)))
 	v.s.Linear(kern.Linear{
 		Dst: dst, X: v.vector(rows * k), W: keep[kern.Matrix](v)(v.k.Matrix(p, v.tensor(n, k))), Rows: rows,
 		Norm: kern.NormWeights{Kind: kern.LayerNorm, Weight: v.vector(k), Bias: v.vector(k), Epsilon: 1e-5},
 		Bias: v.vector(n), Act: kern.GELU, Residual: v.vector(rows * n),
 	})
-	v.result(fmt.Sprintf("linear %v of %d rows", p, rows), dst)
+	v.result(fmt.Sprintf("linear %v of %d rows, %d outputs, %d inputs", p, rows, n, k), dst)
 }
 
 func (v *variants) causal(p kern.Precision, dim, prefixed, columns int) {

@@ -166,11 +166,8 @@ func (p *pipeline) load(ptx string) (err error) {
 	if err == nil {
 		p.ownBytes, err = a.functionAttribute(p.function, functionSharedBytes)
 	}
-	if err == nil && p.brought > 0 {
-		err = a.setFunctionAttribute(p.function, functionMostBrought, p.brought)
-	}
 	if err == nil {
-		err = p.divide(p.function)
+		err = p.allot(p.function)
 	}
 	if err != nil {
 		_ = a.unloadModule(p.module) // the first error is the one to tell

@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 
 const twoKernels = `.version 8.0
 .global .align 4 .u32 table = 1;
+.extern .shared .align 1024 .b8 memory_of_a_launch[];
 .visible .entry first(
 	.param .align 4 .b8 first_param_0[40],
 	.param .u64 first_param_1,
@@ -24,6 +26,7 @@ const twoKernels = `.version 8.0
 .maxntid 256, 1, 1
 {
 	// memory 61504
+	mov.u32 %r1, memory_of_a_launch;
 	ret;
 }
 .global .align 4 .u32 other = 2;
@@ -37,7 +40,7 @@ func TestParsePTX(t *testing.T) {
 	if p.entries["first"].brought != 0 || p.entries["second"].brought != 61504 {
 		t.Errorf("a launch brings %d and %d bytes", p.entries["first"].brought, p.entries["second"].brought)
 	}
-	if p.head != ".version 8.0\n.global .align 4 .u32 table = 1;\n.global .align 4 .u32 other = 2;\n" {
+	if p.head != ".version 8.0\n.global .align 4 .u32 table = 1;\n.extern .shared .align 1024 .b8 memory_of_a_launch[];\n.global .align 4 .u32 other = 2;\n" {
 		t.Errorf("head: got %q", p.head)
 	}
 	if text := p.entries["second"].text; !strings.HasPrefix(text, ".visible .entry second(") || !strings.HasSuffix(text, "\tret;\n}\n") || strings.Contains(text, "first") {
@@ -47,7 +50,7 @@ func TestParsePTX(t *testing.T) {
 		{"first_param_0[40]", "first_param_0[300]"}, {"first_param_0[40]", "first_param_0[42]"}, {"first_param_0[40]", "first_param_0[0]"},
 		{".param .u64 first_param_1", ".param .u32 first_param_1"},
 		{".param .align 4 .b8 first_param_0[40]", ".param .u64 first_param_0"}, {")\n", "\n"}, {"\n}", "\n"},
-		{"memory 61504", "memory 300000"}, {"memory 61504", "memory 0"}, {"memory 61504", "memory much"},
+		{"memory 61504", "memory 300000"}, {"memory 61504", "memory 0"}, {"memory 61504", "memory much"}, {"// memory", "//"},
 	} {
 		if _, err := parsePTX(strings.ReplaceAll(twoKernels, c.from, c.to)); err == nil {
 			t.Errorf("with %s: got no error", c.to)
@@ -121,6 +124,35 @@ func testAllKernels(t *testing.T, major, minor int, target string, starts int) {
 	}
 	if err := d.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// What a product of a warpgroup reads and adds to is not written between the fence before it and the product.
+func TestWarpgroupProducts(t *testing.T) {
+	text, err := readPTX("linear_tile.sm_90a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	products := 0
+	written := map[string]bool{} // since the last fence
+	register := regexp.MustCompile(`%\w+`)
+	for line := range strings.Lines(text) {
+		switch {
+		case strings.Contains(line, "wgmma.fence"):
+			clear(written)
+		case strings.Contains(line, "wgmma.mma_async"):
+			products++
+			for _, r := range register.FindAllString(line, -1) {
+				if written[r] && !strings.HasPrefix(r, "%rd") { // a place in memory may be made in between
+					t.Errorf("%s is written after the fence: %s", r, line)
+				}
+			}
+		case register.MatchString(line):
+			written[register.FindString(line)] = true
+		}
+	}
+	if products == 0 {
+		t.Error("no products were found")
 	}
 }
 

@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -20,7 +21,7 @@ type entry struct {
 	brought int // bytes of threadgroup memory that each launch brings
 }
 
-// mostBrought is what a core has for the threadgroups of GPUs with such kernels.
+// mostBrought is what one threadgroup may have on GPUs with such kernels.
 const mostBrought = 227 << 10
 
 // signature is what a kernel takes: its constants, then so many buffers. A launch with other ones is an error, because the
@@ -57,8 +58,18 @@ func parsePTX(text string) (program, error) {
 		p.entries[name] = e
 	}
 	p.head = head.String()
+	for name, e := range p.entries {
+		for _, memory := range extern.FindAllStringSubmatch(p.head, -1) {
+			if e.brought == 0 && strings.Contains(e.text, memory[1]) {
+				return p, fmt.Errorf("kernel %s: no word of how much threadgroup memory %s is", name, memory[1])
+			}
+		}
+	}
 	return p, nil
 }
+
+// extern is threadgroup memory that launches bring.
+var extern = regexp.MustCompile(`(?m)^\.extern \.shared .* (\w+)\[\];$`)
 
 // brought reads TG_BROUGHT of mtl_cuda_warpgroup.h; 0 if there is none.
 func brought(text string) (bytes int, err error) {

@@ -26,15 +26,22 @@ const (
 
 // ofStep says whether a kernel is a step's.
 func (p *pipeline) ofStep() bool {
-	return slices.Contains(stepFiles, p.of.name) && p.ownBytes <= littleBytes
+	return slices.Contains(stepFiles, p.of.name) && p.ownBytes+p.brought <= littleBytes
 }
 
-// divide tells the driver how a core's memory is to be divided for a kernel, which is the pipeline's or stands in for it.
-func (p *pipeline) divide(f function) error {
+// allot tells the driver what launches of a kernel bring, and how a core's memory is to be divided for it. It is the pipeline's kernel
+// or stands in for it.
+func (p *pipeline) allot(f function) error {
+	api := p.of.device.api
+	if p.brought > 0 {
+		if err := api.setFunctionAttribute(f, functionMostBrought, p.brought); err != nil {
+			return err
+		}
+	}
 	if !p.ofStep() {
 		return nil
 	}
-	return p.of.device.api.setFunctionAttribute(f, functionCarveOut, 100*stepBytes/max(stepBytes, p.of.device.coreBytes))
+	return api.setFunctionAttribute(f, functionCarveOut, 100*stepBytes/max(stepBytes, p.of.device.coreBytes))
 }
 
 // room is how many bytes each threadgroup of a launch takes beside its kernel's own. Where none starts early it would be for nothing.
@@ -45,5 +52,5 @@ func (p *pipeline) room(groups [3]uint32) uint32 {
 	const unit = 128 // in which the device gives it
 	all, cores := int(groups[0])*int(groups[1])*int(groups[2]), max(1, p.of.device.info.Cores)
 	share := (all + cores - 1) / cores
-	return uint32(max(0, stepBytes/2/share-p.ownBytes-p.of.device.reservedBytes) / unit * unit)
+	return uint32(max(0, stepBytes/2/share-p.ownBytes-p.brought-p.of.device.reservedBytes) / unit * unit)
 }

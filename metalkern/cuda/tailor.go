@@ -224,7 +224,7 @@ func (d *Device) make(k *tailored) error {
 	}
 	f, err := d.api.function(k.module, p.name)
 	if err == nil {
-		err = p.divide(f)
+		err = p.allot(f)
 	}
 	if err != nil {
 		return errors.Join(err, d.api.unloadModule(k.module))

@@ -1,8 +1,8 @@
 // What mtl_warpgroup.h is written with, in instructions that only GPUs of compute capability 9.0 have. On the processor
 // mtl_cpu_warpgroup.h has the same.
 
-// Threadgroup memory that each launch brings, since a kernel may have no more than 48 KiB of its own. The driver reads how much in
-// the comment: package cuda does not launch less.
+// Threadgroup memory that each launch brings, since a kernel may have no more than 48 KiB of its own. Package cuda reads in the comment
+// how much.
 #define TG_BROUGHT(name, count) \
 	extern __shared__ __align__(1024) uint4 name[]; \
 	asm volatile("// memory %0" : : "n"((count) * 16))
@@ -13,6 +13,9 @@ MK_INLINE uint shared_address(const void* memory) { return uint(__cvta_generic_t
 typedef ulong Signal;
 MK_INLINE void make_signal(Signal* s) { asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" : : "r"(shared_address(s)) : "memory"); }
 MK_INLINE void signals_ready() { asm volatile("fence.mbarrier_init.release.cluster; fence.proxy.async.shared::cta;" : : : "memory"); }
+
+// earlier_ready stands between waiting for the kernels before and the first copy of what they wrote.
+MK_INLINE void earlier_ready() { asm volatile("fence.proxy.async.global;" : : : "memory"); }
 
 // copy_stage asks for a copy of whole 16 bytes into threadgroup memory. until_there waits for a signal's copy: turn is 0 for the
 // first, 1 for the second, 0 for the third.
@@ -37,9 +40,14 @@ MK_INLINE uint4 read_now(const uint4* from) {
 }
 
 // right_operand is 80 rows of 64 halves in threadgroup memory, at a multiple of 1,024 bytes: 128 bytes a row, of which piece p of 16
-// bytes is at p ^ row % 8. So many sixteen bytes further on begin products that begin so much further in each row, or the next rows.
+// bytes is at p ^ row % 8. Two more begin 16 inputs further on, 640 more at the next 80 rows.
 MK_INLINE ulong right_operand(const uint4* memory) {
 	return ulong((shared_address(memory) & 0x3ffff) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62;
+}
+
+// settled has a left operand made before begin_products: what a product reads may not be written between that and the product.
+MK_INLINE void settled(uint (&a)[2][4]) {
+	asm volatile("" : "+r"(a[0][0]), "+r"(a[0][1]), "+r"(a[0][2]), "+r"(a[0][3]), "+r"(a[1][0]), "+r"(a[1][1]), "+r"(a[1][2]), "+r"(a[1][3]));
 }
 
 // multiply_64x80x16 adds the products of 64 rows of 16 halves, 16 of each simdgroup of four, with 80 columns of as many. A lane has of

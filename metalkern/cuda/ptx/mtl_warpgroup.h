@@ -140,6 +140,7 @@ MK_INLINE void multiply(
 	}
 	AFTER_EARLIER;
 	if (thread_index == 0) {
+		earlier_ready();
 #pragma unroll
 		for (uint s = 0; s + 2 < G::STAGES; s++)
 			if (s < stages) copy_x(s, s);
@@ -159,6 +160,7 @@ MK_INLINE void multiply(
 #pragma unroll
 			for (uint e = 0; e < 4; e++) left[i][e / 2][j + e % 2 * 2] = eight[e];
 		}
+		settled(left[i]);
 	};
 	until_copied<G::STEPS - 2>();
 	simdgroup_barrier(mem_flags::mem_threadgroup);

@@ -60,13 +60,14 @@ static MK_UNSEEN void load_four_turned(uint (&r)[4], const half* row, MK_SITE) {
 	}
 }
 
-// A copy is made when it is waited for, and no earlier.
+// A copy is made when it is waited for, and no earlier; until then there is what is no number.
 struct Copy { uint4* to; const half* from; uint step; };
 struct Copies { uint count = 0, step = 0; Copy all[64]; };
 MK_INLINE void copy_async(uint4* to, const half* from, bool there, MK_SITE) {
 	Copies& c = of_thread<Copies>();
 	if (c.count == 64) die("more than 64 copies under way", site);
 	c.all[c.count++] = Copy{to, there ? from : nullptr, c.step};
+	memset(to, 0xff, sizeof *to);
 }
 MK_INLINE void end_of_step() { of_thread<Copies>().step++; }
 template <int LEFT> static void until_copied() {

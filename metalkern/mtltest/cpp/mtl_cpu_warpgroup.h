@@ -6,18 +6,38 @@
 	static char name##_key; \
 	uint4* const name = static_cast<uint4*>(threadgroup_array(&name##_key, 16 * (count), Site::current(), 1024))
 
-// A Signal counts its copies.
+// A Signal counts its copies, of which one at a time is under way. That is made when somebody first waits for it; until then there is
+// what is no number.
 typedef ulong Signal;
+struct Stage { Signal* of; uint4* to; const half* from; uint bytes; };
+struct Stages { uint64_t group; Stage all[16]; };
+static Stage& stage_of(Signal* s, Site site) {
+	static thread_local Stages stages;
+	if (stages.group != runtime->begun) stages = {runtime->begun, {}};
+	for (Stage& stage : stages.all) {
+		if (stage.of == nullptr) stage.of = s;
+		if (stage.of == s) return stage;
+	}
+	die("more than 16 signals", site);
+}
 MK_INLINE void make_signal(Signal* s) { *s = 0; }
 MK_INLINE void signals_ready() {}
-MK_INLINE void copy_stage(uint4* to, const half* from, uint bytes, Signal* s) {
-	memcpy(to, from, bytes);
+MK_INLINE void earlier_ready() {}
+MK_INLINE void copy_stage(uint4* to, const half* from, uint bytes, Signal* s, MK_SITE) {
+	Stage& stage = stage_of(s, site);
+	if (stage.bytes != 0) die("copy_stage while nobody has waited for the signal's last copy", site);
+	stage = Stage{s, to, from, bytes};
+	memset(to, 0xff, bytes);
 	++*s;
 }
 MK_INLINE void until_there(Signal* s, uint turn, MK_SITE) {
 	if (*s % 2 == turn) die("until_there of a copy that nobody asked for", site);
+	Stage& stage = stage_of(s, site);
+	memcpy(stage.to, stage.from, stage.bytes);
+	stage.bytes = 0;
 }
 
+MK_INLINE void settled(uint (&)[2][4]) {}
 MK_INLINE uint4 read_now(const uint4* from) { return *from; }
 
 MK_INLINE ulong right_operand(const uint4* memory, MK_SITE) {
