@@ -21,9 +21,6 @@ import (
 	"segue/weights"
 )
 
-// ErrUnsupported is wrapped by errors about checkpoints of a kind that segue does not run.
-var ErrUnsupported = errors.New("not supported by this version")
-
 // maxTokens bounds a text: T5 was trained on 512 tokens, and its attention costs their square.
 const maxTokens = 512
 
@@ -45,7 +42,7 @@ func ParseConfig(c *weights.Checkpoint) (Config, error) {
 		}
 	}
 	if top.ModelType != "" && top.ModelType != "musicgen" && top.ModelType != "musicgen_melody" {
-		return Config{}, fmt.Errorf("config.json: model_type: got %q, want musicgen or musicgen_melody: %w", top.ModelType, ErrUnsupported)
+		return Config{}, fmt.Errorf("config.json: model_type: got %q, want musicgen or musicgen_melody", top.ModelType)
 	}
 	var config Config
 	var errText, errCodec, errDecoder error
