@@ -68,7 +68,7 @@ func (r *run) seePrompt(ctx context.Context, l length) (*prompt, error) {
 	if r.source != nil {
 		r.progress(StageEncode, 0, 0)
 		err := r.timed(&timing.EncodeMS, func() (err error) {
-			p.audio, err = r.source.read(l.prompt, model.Rate(), model.Codec.Hop(), model.Channels())
+			p.audio, err = r.source.before(l.prompt*model.Codec.Hop(), model.Rate(), model.Channels())
 			return err
 		})
 		if err != nil {

@@ -179,7 +179,7 @@ func (r *run) fit(made [][]float32, before int, f audio.Format) ([][]float32, er
 	var tail [][]float32
 	if fade := int(math.Round(r.job.CrossfadeMS / 1000 * float64(f.Rate))); r.source != nil && fade > 0 {
 		var err error
-		if tail, err = r.source.tail(fade, f); err != nil {
+		if tail, err = r.source.before(fade, f.Rate, f.Channels); err != nil {
 			return nil, err
 		}
 		audio.Seam(tail, fitted, fade)
@@ -213,20 +213,6 @@ func (s *source) meter(samples, rate, channels int) (*audio.Meter, error) {
 		return nil, audioError(s.field, s.path, err)
 	}
 	return m, nil
-}
-
-// tail returns the last frames frames before the seam in the output's rate and channels.
-func (s *source) tail(frames int, f audio.Format) ([][]float32, error) {
-	n := min(s.seam, int64(math.Ceil(float64(frames)*float64(s.info.Rate)/float64(f.Rate)))+int64(s.info.Rate/25))
-	planar, err := s.reader.ReadMixed(s.seam-n, n, f.Channels)
-	if err != nil {
-		return nil, audioError(s.field, s.path, err)
-	}
-	for c := range planar {
-		planar[c] = audio.Resample(planar[c], s.info.Rate, f.Rate)
-		planar[c] = planar[c][max(0, len(planar[c])-frames):]
-	}
-	return planar, nil
 }
 
 // writeOriginal copies the source up to the seam, untouched where the output's format can hold it, and returns its frames.

@@ -88,10 +88,9 @@ func (s *source) frames(seconds float64, rate, hop int) int {
 	return max(1, int(min(wanted, there)))
 }
 
-// read returns the last frames codec frames before the seam at the model's rate and channels: frames·hop samples, or what
-// there is of a file shorter than one frame. Only that window of the file is read.
-func (s *source) read(frames, rate, hop, channels int) ([][]float32, error) {
-	samples := frames * hop
+// before returns the last samples before the seam at a rate and in so many channels, or what there is of a file that is shorter.
+// Only that window of the file is read.
+func (s *source) before(samples, rate, channels int) ([][]float32, error) {
 	n := int64(math.Ceil(float64(samples) * float64(s.info.Rate) / float64(rate)))
 	n += int64(s.info.Rate / 25) // beyond the window, for the resampling filter
 	if period := int64(s.info.Rate / gcd(s.info.Rate, rate)); period < n {
