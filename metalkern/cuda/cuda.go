@@ -113,7 +113,7 @@ func (d *Device) examine() error {
 	}
 	memory, err := d.api.deviceMemory(device)
 	d.info = driver.Info{
-		Backend: "cuda", Name: name, Memory: memory, Cores: cores, Warpgroups: 10*major+minor == hopper && hoppers == "yes",
+		Backend: "cuda", Name: name, Memory: memory, Cores: cores, Warpgroups: 10*major+minor == hopper && warpgroups == "yes",
 		Detail: fmt.Sprintf("compute capability %d.%d, driver for CUDA %s", major, minor, dotted(version)),
 	}
 	return err

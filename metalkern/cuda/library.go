@@ -69,8 +69,8 @@ func (d *Device) Library(name string) (driver.Library, error) {
 	return l, nil
 }
 
-// hoppers is for measuring: go build -ldflags '-X segue/metalkern/cuda.hoppers=no'.
-var hoppers = "yes"
+// warpgroups is for measuring and for tests: go build -ldflags '-X segue/metalkern/cuda.warpgroups=no'.
+var warpgroups = "yes"
 
 // hopper is the compute capability whose instructions some files have a text of their own for.
 const hopper = 90
