@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 
 	"golang.org/x/term"
@@ -144,8 +145,8 @@ func documentation(f reflect.StructField) string {
 // oneDash is a flag as package flag writes it.
 var oneDash = regexp.MustCompile(`(^|[ :])-([a-z])`)
 
-// parameters are those of a job that are no words, and so can be told from words.
-var parameters = func() *regexp.Regexp {
+// parameters are those of a job that are no words, and so can be told from words. Only who prints an error asks.
+var parameters = sync.OnceValue(func() *regexp.Regexp {
 	var names []string
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[engine.Job]()) {
 		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); !field.Anonymous && name != kebab(name) {
@@ -153,11 +154,11 @@ var parameters = func() *regexp.Regexp {
 		}
 	}
 	return regexp.MustCompile(`\b(` + strings.Join(names, "|") + `)\b`)
-}()
+})
 
 // asFlags calls parameters what they are called on the command line.
 func asFlags(text string) string {
-	return parameters.ReplaceAllStringFunc(text, func(name string) string { return "--" + kebab(name) })
+	return parameters().ReplaceAllStringFunc(text, func(name string) string { return "--" + kebab(name) })
 }
 
 func kebab(name string) string {
