@@ -107,13 +107,16 @@ func (m *Model) forward(ctx context.Context, s kern.Stream, p *pass) error {
 		s.Linear(kern.Linear{Dst: hidden, X: x, W: l.fc1, Rows: n, Norm: l.finalNorm, Act: kern.GELU})
 		s.Linear(kern.Linear{Dst: x, X: hidden, W: l.fc2, Rows: n, Residual: x})
 		if p.columns > 1 {
-			if err := piece.add(s, int64(n)*int64(c.Width)*int64(8*c.Width+2*c.FFN)); err != nil {
+			if err := piece.add(s, layerWork(c, n)); err != nil {
 				return err
 			}
 		}
 	}
 	return s.Err()
 }
+
+// layerWork is how many multiplications the linears of a layer make of n rows that all attend to a text.
+func layerWork(c *Config, n int) int64 { return int64(n) * int64(c.Width) * int64(6*c.Width+2*c.FFN) }
 
 // pieceWork is how many multiplications a device is handed at once: some tenths of a second for a small GPU. One that draws the
 // screen, too, has work ended that takes seconds.
