@@ -224,18 +224,17 @@ func (s *stream) tile(o *linearOperands, t *tile) {
 		return
 	}
 	o.stride = uint32(roundUp(int(o.padded), t.step))
-	x, unscale := s.prepare(o, kernel, size, roundUp(int(o.rows), t.block))
+	x, unscale := s.prepare(o, kernel, size, roundUp(int(o.rows), t.rows))
 	groups := driver.Size{X: ceilDiv(o.w.rows, t.outputs), Y: ceilDiv(int(o.rows), t.rows), Z: 1}
 	s.dispatch(p, groups, p.threads(t.threads), constants(s, o.linearArgs),
 		o.w.numbers(), o.w.scales(), x, unscale, o.bias, o.residual, o.dst.written())
 }
 
 // A tile is a kernel for so many rows and outputs at a time, and threads of a threadgroup. Its rows of x are whole steps of so many
-// inputs, and there are whole blocks of so many.
+// inputs.
 type tile struct {
-	rows, outputs, threads int
-	step, block            int
-	kernel                 kernelName
+	rows, outputs, threads, step int
+	kernel                       kernelName
 }
 
 type tilesByPrecision [kern.Q4 + 1][]tile
@@ -258,12 +257,12 @@ var warpgroupTiles = tilesByPrecision{
 }
 
 func newTile(p kern.Precision, rows, outputs int) tile {
-	return tile{rows, outputs, 2 * rows, 1, 1, tileKernel(p, rows, outputs)}
+	return tile{rows, outputs, 2 * rows, 1, tileKernel(p, rows, outputs)}
 }
 
 func newWarpgroupTile(p kern.Precision, outputs int) tile {
 	const rows, step = 80, 64 // GroupTile of mtl_warpgroup.h
-	return tile{rows, outputs, 2 * outputs, step, rows, tileKernel(p, rows, outputs)}
+	return tile{rows, outputs, 2 * outputs, step, tileKernel(p, rows, outputs)}
 }
 
 func tileKernel(p kern.Precision, rows, outputs int) kernelName {

@@ -2,7 +2,6 @@ package cuda
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -32,9 +31,13 @@ type signature struct{ constantBytes, buffers int }
 func parsePTX(text string) (program, error) {
 	p := program{entries: map[string]entry{}}
 	var head strings.Builder
+	memory := "" // what launches bring, which has one name for all kernels
 	for text != "" {
 		line, _, _ := strings.Cut(text, "\n")
 		if !strings.HasPrefix(line, ".visible .entry ") {
+			if strings.HasPrefix(line, ".extern .shared ") {
+				memory = strings.TrimSuffix(line[strings.LastIndex(line, " ")+1:], "[];")
+			}
 			head.WriteString(line + "\n")
 			text = text[min(len(line)+1, len(text)):]
 			continue
@@ -59,17 +62,12 @@ func parsePTX(text string) (program, error) {
 	}
 	p.head = head.String()
 	for name, e := range p.entries {
-		for _, memory := range extern.FindAllStringSubmatch(p.head, -1) {
-			if e.brought == 0 && strings.Contains(e.text, memory[1]) {
-				return p, fmt.Errorf("kernel %s: no word of how much threadgroup memory %s is", name, memory[1])
-			}
+		if e.brought == 0 && memory != "" && strings.Contains(e.text, memory) {
+			return p, fmt.Errorf("kernel %s: no word of how much threadgroup memory %s is", name, memory)
 		}
 	}
 	return p, nil
 }
-
-// extern is threadgroup memory that launches bring.
-var extern = regexp.MustCompile(`(?m)^\.extern \.shared .* (\w+)\[\];$`)
 
 // brought reads TG_BROUGHT of mtl_cuda_warpgroup.h; 0 if there is none.
 func brought(text string) (bytes int, err error) {
