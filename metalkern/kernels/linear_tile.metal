@@ -468,12 +468,6 @@ static inline void linear_tile(
 // own for halves: of how many rows a simdgroup has 32 outputs, how their sums are made and put into threadgroup memory. W goes
 // past that: of a step of 64 inputs, a lane has two pieces.
 #ifdef MK_TILE_UNITS
-struct PairQ4 { uint2 words; half scale; };
-struct PairQ8 { uint4 words; half scale; };
-struct PairPlain { uint4 words[2]; };
-#define PAIR_PacketQ4 PairQ4
-#define PAIR_PacketQ8 PairQ8
-#define PAIR_PacketPlain PairPlain
 static inline ulong numbers_from(PairQ4, constant LinearArgs& a, uint row) { return numbers_from(PacketQ4(), a, row); }
 static inline ulong numbers_from(PairQ8, constant LinearArgs& a, uint row) { return numbers_from(PacketQ8(), a, row); }
 static inline ulong numbers_from(PairPlain, constant LinearArgs& a, uint row) { return numbers_from(PacketPlain(), a, row); }
@@ -496,9 +490,6 @@ static inline PairPlain pair(PairPlain p, device const uchar* row, device const 
     UNROLL for (uint i = 0; i < 2; i++) p.words[i] = reinterpret_cast<device const uint4*>(row + 32 * n)[i];
     return p;
 }
-static inline uint4 piece(PairQ4 p, uint i) { return eight_of_4_bits(p.words[i], p.scale); }
-static inline uint4 piece(PairQ8 p, uint i) { return eight_of_8_bits(p.words[2 * i], p.words[2 * i + 1], p.scale); }
-static inline uint4 piece(PairPlain p, uint i) { return p.words[i]; }
 
 template <class U, class P>
 static inline void linear_tile_units(
@@ -520,8 +511,8 @@ static inline void linear_tile_units(
 #endif
 
 #if defined(MK_TILE_WARPGROUPS)
-#define TILE_half(ROWS, OUTPUTS, PARTS, P) linear_tile_units<GroupTile<OUTPUTS, PARTS>, STEP_##P>
-#define TILE_ARRAY_half(ROWS, OUTPUTS, PARTS, P) MK_TILE_ARRAY(memory, OUTPUTS, PARTS, STEP_##P)
+#define TILE_half(ROWS, OUTPUTS, PARTS, P) linear_tile_units<GroupTile<OUTPUTS, PARTS>, PAIR_##P>
+#define TILE_ARRAY_half(ROWS, OUTPUTS, PARTS, P) MK_TILE_ARRAY(memory, OUTPUTS, PARTS, PAIR_##P)
 #elif defined(MK_TILE_UNITS)
 #define TILE_half(ROWS, OUTPUTS, PARTS, P) linear_tile_units<UnitTile<OUTPUTS, PARTS>, PAIR_##P>
 #define TILE_ARRAY_half(ROWS, OUTPUTS, PARTS, P) TG_ARRAY(uint4, memory, MK_TILE_MEMORY(ROWS, PARTS))

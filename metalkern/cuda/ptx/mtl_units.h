@@ -193,6 +193,17 @@ MK_INLINE uint4 eight_of_8_bits(uint first, uint second, half scale) {
 	return uint4(scaled(pairs[0], scale), scaled(pairs[1], scale), scaled(pairs[2], scale), scaled(pairs[3], scale));
 }
 
+// A pair is what a lane has of one output in a step, two pieces: the packets of linear_tile.metal, two at once.
+struct PairQ4 { uint2 words; half scale; };
+struct PairQ8 { uint4 words; half scale; };
+struct PairPlain { uint4 words[2]; };
+#define PAIR_PacketQ4 PairQ4
+#define PAIR_PacketQ8 PairQ8
+#define PAIR_PacketPlain PairPlain
+MK_INLINE uint4 piece(PairQ4 p, uint i) { return eight_of_4_bits(p.words[i], p.scale); }
+MK_INLINE uint4 piece(PairQ8 p, uint i) { return eight_of_8_bits(p.words[2 * i], p.words[2 * i + 1], p.scale); }
+MK_INLINE uint4 piece(PairPlain p, uint i) { return p.words[i]; }
+
 template <class U, class A> MK_INLINE void copy_step(const A& a, const half* x, uint first, uint4* memory, uint step, uint thread_index) {
 	const uint p = thread_index % 8, r = thread_index / 8;
 	const half* from = x + (ulong(first + r) * a.padded + 64 * step + 8 * p);

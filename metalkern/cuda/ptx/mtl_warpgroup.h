@@ -41,33 +41,27 @@ template <uint OUTPUTS, uint PARTS> MK_INLINE void put_sums(const GroupTile<OUTP
 	threadgroup_barrier(mem_flags::mem_threadgroup);
 }
 
-// What a lane has of one output in a step: two pieces of W, of which a simdgroup's 16 outputs are so many pieces of 16 bytes.
-struct StepQ4 { static constexpr uint PIECES = 32 + 8; uint2 words; half scale; };
-struct StepQ8 { static constexpr uint PIECES = 64 + 8; uint4 words; half scale; };
-struct StepF16 { static constexpr uint PIECES = 128; uint4 words[2]; };
-#define STEP_PacketQ4 StepQ4
-#define STEP_PacketQ8 StepQ8
-#define STEP_PacketPlain StepF16
-MK_INLINE uint4 piece(StepQ4 s, uint i) { return eight_of_4_bits(s.words[i], s.scale); }
-MK_INLINE uint4 piece(StepQ8 s, uint i) { return eight_of_8_bits(s.words[2 * i], s.words[2 * i + 1], s.scale); }
-MK_INLINE uint4 piece(StepF16 s, uint i) { return s.words[i]; }
+// share is how many pieces of W a simdgroup's 16 outputs have in a step, with their scales.
+MK_INLINE constexpr uint share(PairQ4) { return 32 + 8; }
+MK_INLINE constexpr uint share(PairQ8) { return 64 + 8; }
+MK_INLINE constexpr uint share(PairPlain) { return 128; }
 
-#define MK_TILE_ARRAY(name, OUTPUTS, PARTS, S) TG_BROUGHT(name, (tile_pieces<OUTPUTS, PARTS, S>() + (GroupTile<OUTPUTS, PARTS>::STAGES + 1) / 2))
-template <uint OUTPUTS, uint PARTS, class S> MK_INLINE constexpr uint tile_pieces() {
+#define MK_TILE_ARRAY(name, OUTPUTS, PARTS, P) TG_BROUGHT(name, (tile_pieces<OUTPUTS, PARTS, P>() + (GroupTile<OUTPUTS, PARTS>::STAGES + 1) / 2))
+template <uint OUTPUTS, uint PARTS, class P> MK_INLINE constexpr uint tile_pieces() {
 	typedef GroupTile<OUTPUTS, PARTS> G;
-	return G::STAGES * G::STAGE + OUTPUTS / 16 * G::STEPS * S::PIECES; // the signals follow
+	return G::STAGES * G::STAGE + OUTPUTS / 16 * G::STEPS * share(P()); // the signals follow
 }
 
 // A Source is where a lane's pieces of W come from: of q8 and q4, of one of two panels, the last if there are no more. What lies behind
 // the last input is zeros, because beside zeros of x it may be any number, but a number.
 struct Source { const uchar* w; const half* scales; ulong pitch; uint ends, rows; }; // groups, or pieces of a row; rows of W from the lane's first on
 
-template <class A> MK_INLINE Source source_of(StepF16, const A& a, const uchar* w, const half*, uint output, uint lane) {
+template <class A> MK_INLINE Source source_of(PairPlain, const A& a, const uchar* w, const half*, uint output, uint lane) {
 	const uint first = output + lane / 8;
 	return Source{w + ulong(first) * a.pitch + lane % 8 * 16, nullptr, a.pitch, a.pitch / 16, a.outputs - min(first, a.outputs)};
 }
-template <class S, class A> MK_INLINE Source source_of(S, const A& a, const uchar* w, const half* scales, uint output, uint lane) {
-	const uint last = (a.outputs - 1) / 8, group = sizeof(S::words) == 8 ? 16 : 32;
+template <class P, class A> MK_INLINE Source source_of(P, const A& a, const uchar* w, const half* scales, uint output, uint lane) {
+	const uint last = (a.outputs - 1) / 8, group = sizeof(P::words) == 8 ? 16 : 32;
 	return Source{w + ulong(min(output / 8 + lane / 16, last)) * 8 * a.pitch + lane % 16 * 16,
 		scales + ulong(min(output / 8 + lane % 8 / 4, last)) * 8 * a.groups + lane % 4 * 8, a.pitch, a.pitch / group, 0};
 }
@@ -76,17 +70,17 @@ MK_INLINE void copy_piece(uint4* to, const void* from, bool there) { copy_async(
 MK_INLINE void copy_scales(const Source& s, uint4* to, uint step, bool there, uint lane) {
 	if (lane < 8) copy_piece(to + lane, s.scales + step / 2 * 32, there); // of four groups, which two steps have
 }
-MK_INLINE void copy_weights(StepQ4, const Source& s, uint4* to, uint step, bool there, uint lane) {
+MK_INLINE void copy_weights(PairQ4, const Source& s, uint4* to, uint step, bool there, uint lane) {
 	copy_piece(to + lane, s.w + ulong(step) * 256, there && 2 * step + lane % 16 / 8 < s.ends);
 	copy_scales(s, to + 32, step, there, lane);
 }
-MK_INLINE void copy_weights(StepQ8, const Source& s, uint4* to, uint step, bool there, uint lane) {
+MK_INLINE void copy_weights(PairQ8, const Source& s, uint4* to, uint step, bool there, uint lane) {
 #pragma unroll
 	for (uint i = 0; i < 2; i++) copy_piece(to + lane / 16 * 32 + 16 * i + lane % 16, s.w + ulong(step) * 512 + 256 * i, there && 2 * step + i < s.ends);
 	copy_scales(s, to + 64, step, there, lane);
 }
 // Piece p of a row is at p ^ row % 8, so that lanes of eight rows meet in no memory bank.
-MK_INLINE void copy_weights(StepF16, const Source& s, uint4* to, uint step, bool there, uint lane) {
+MK_INLINE void copy_weights(PairPlain, const Source& s, uint4* to, uint step, bool there, uint lane) {
 #pragma unroll
 	for (uint i = 0; i < 4; i++) {
 		const uint row = 4 * i + lane / 8;
@@ -98,14 +92,14 @@ MK_INLINE void copy_weights(StepF16, const Source& s, uint4* to, uint step, bool
 MK_INLINE half scale_held(const uint4* scales, uint j, uint g, uint t, uint step) {
 	return reinterpret_cast<const half*>(scales)[j * 32 + g * 4 + step % 2 * 2 + t / 2];
 }
-MK_INLINE StepQ4 held(StepQ4, const uint4* from, uint j, uint g, uint t, uint step) {
-	return StepQ4{reinterpret_cast<const uint2*>(from)[j * 32 + t / 2 * 16 + g * 2 + t % 2], scale_held(from + 32, j, g, t, step)};
+MK_INLINE PairQ4 held(PairQ4, const uint4* from, uint j, uint g, uint t, uint step) {
+	return PairQ4{reinterpret_cast<const uint2*>(from)[j * 32 + t / 2 * 16 + g * 2 + t % 2], scale_held(from + 32, j, g, t, step)};
 }
-MK_INLINE StepQ8 held(StepQ8, const uint4* from, uint j, uint g, uint t, uint step) {
-	return StepQ8{from[j * 32 + t / 2 * 16 + g * 2 + t % 2], scale_held(from + 64, j, g, t, step)};
+MK_INLINE PairQ8 held(PairQ8, const uint4* from, uint j, uint g, uint t, uint step) {
+	return PairQ8{from[j * 32 + t / 2 * 16 + g * 2 + t % 2], scale_held(from + 64, j, g, t, step)};
 }
-MK_INLINE StepF16 held(StepF16, const uint4* from, uint j, uint g, uint t, uint) {
-	StepF16 s;
+MK_INLINE PairPlain held(PairPlain, const uint4* from, uint j, uint g, uint t, uint) {
+	PairPlain s;
 #pragma unroll
 	for (uint i = 0; i < 2; i++) s.words[i] = read_now(from + (8 * j + g) * 8 + ((2 * t + i) ^ g));
 	return s;
@@ -113,22 +107,23 @@ MK_INLINE StepF16 held(StepF16, const uint4* from, uint j, uint g, uint t, uint)
 
 // multiply makes the sums of a tile that begins at a row and an output. Half a step's products are a group, of which one is under
 // way while the halves of W for the next are made; what that group reads is written when it is over.
-template <class S, uint OUTPUTS, uint PARTS, class A>
+template <class P, uint OUTPUTS, uint PARTS, class A>
 MK_INLINE void multiply(
 	GroupTile<OUTPUTS, PARTS>& sums, const A& a, const uchar* w, const half* scales, const half* x, uint first, uint output,
 	uint4* memory, uint thread_index, uint simd, uint lane)
 {
 	typedef GroupTile<OUTPUTS, PARTS> G;
-	constexpr bool MADE = sizeof(S) < sizeof(StepF16); // of numbers that are held since the step before; float16 are halves
+	constexpr uint SHARE = share(P());
+	constexpr bool MADE = sizeof(P) < sizeof(PairPlain); // of numbers that are held since the step before; float16 are halves
 #pragma unroll
 	for (uint i = 0; i < G::ROWS / 2; i++) (&sums.of[0][0])[i] = 0.0f;
 	const uint t = lane % 4, g = lane / 4, steps = (a.padded + 63) / 64, stages = steps * PARTS;
-	Signal* signals = reinterpret_cast<Signal*>(memory + tile_pieces<OUTPUTS, PARTS, S>());
-	uint4* mine = memory + G::STAGES * G::STAGE + simd * G::STEPS * S::PIECES;
-	const Source source = source_of(S(), a, w, scales, output + 16 * simd, lane);
+	Signal* signals = reinterpret_cast<Signal*>(memory + tile_pieces<OUTPUTS, PARTS, P>());
+	uint4* mine = memory + G::STAGES * G::STAGE + simd * G::STEPS * SHARE;
+	const Source source = source_of(P(), a, w, scales, output + 16 * simd, lane);
 #pragma unroll
 	for (uint s = 0; s + 1 < G::STEPS; s++) {
-		copy_weights(S(), source, mine + s * S::PIECES, s, s < steps, lane);
+		copy_weights(P(), source, mine + s * SHARE, s, s < steps, lane);
 		end_of_step();
 	}
 	const half* from = x + ulong(first / G::ROWS) * stages * (8 * G::STAGE);
@@ -147,16 +142,16 @@ MK_INLINE void multiply(
 	}
 	threadgroup_barrier(mem_flags::mem_threadgroup);
 
-	S ahead[2];
+	P ahead[2];
 	uint left[2][2][4]; // by half of a step, product
 	auto hold = [&](uint step, uint place) {
 #pragma unroll
-		for (uint j = 0; j < 2; j++) ahead[j] = held(S(), mine + place * S::PIECES, j, g, t, step);
+		for (uint j = 0; j < 2; j++) ahead[j] = held(P(), mine + place * SHARE, j, g, t, step);
 	};
 	auto make = [&](uint i, uint step, uint place) {
 #pragma unroll
 		for (uint j = 0; j < 2; j++) {
-			const uint4 eight = piece(MADE ? ahead[j] : held(S(), mine + place * S::PIECES, j, g, t, step), i);
+			const uint4 eight = piece(MADE ? ahead[j] : held(P(), mine + place * SHARE, j, g, t, step), i);
 #pragma unroll
 			for (uint e = 0; e < 4; e++) left[i][e / 2][j + e % 2 * 2] = eight[e];
 		}
@@ -186,7 +181,7 @@ MK_INLINE void multiply(
 				if (part == 0 && i == 0) {
 					make(1, step, now_w);
 					const uint next = step + G::STEPS - 1;
-					copy_weights(S(), source, mine + (now_w == 0 ? G::STEPS - 1 : now_w - 1) * S::PIECES, next, next < steps, lane);
+					copy_weights(P(), source, mine + (now_w == 0 ? G::STEPS - 1 : now_w - 1) * SHARE, next, next < steps, lane);
 					end_of_step();
 					now_w = now_w + 1 == G::STEPS ? 0 : now_w + 1;
 					until_copied<G::STEPS - 2>();
