@@ -251,18 +251,18 @@ var tiles = tilesByPrecision{
 // Those where simdgroups multiply by fours: each four have 64 outputs. Other bits than from the tiles above.
 var warpgroupTiles = tilesByPrecision{
 	kern.F32: tiles[kern.F32],
-	kern.F16: {newWarpgroupTile(kern.F16, 64), newWarpgroupTile(kern.F16, 128)},
-	kern.Q8:  {newWarpgroupTile(kern.Q8, 64), newWarpgroupTile(kern.Q8, 128)},
-	kern.Q4:  {newWarpgroupTile(kern.Q4, 64), newWarpgroupTile(kern.Q4, 128)},
+	kern.F16: {newWarpgroupTile(kern.F16)},
+	kern.Q8:  {newWarpgroupTile(kern.Q8)},
+	kern.Q4:  {newWarpgroupTile(kern.Q4)},
 }
 
 func newTile(p kern.Precision, rows, outputs int) tile {
 	return tile{rows, outputs, 2 * rows, 1, tileKernel(p, rows, outputs)}
 }
 
-func newWarpgroupTile(p kern.Precision, outputs int) tile {
-	const rows, step = 80, 64 // GroupTile of mtl_warpgroup.h
-	return tile{rows, outputs, 2 * outputs, step, tileKernel(p, rows, outputs)}
+func newWarpgroupTile(p kern.Precision) tile {
+	const rows, outputs, groups = 80, 64, 2 // GroupTile of mtl_warpgroup.h
+	return tile{rows, outputs, groups * 128, groups * 64, tileKernel(p, rows, outputs)}
 }
 
 func tileKernel(p kern.Precision, rows, outputs int) kernelName {

@@ -511,8 +511,8 @@ static inline void linear_tile_units(
 #endif
 
 #if defined(MK_TILE_WARPGROUPS)
-#define TILE_half(ROWS, OUTPUTS, PARTS, P) linear_tile_units<GroupTile<OUTPUTS, PARTS>, PAIR_##P>
-#define TILE_ARRAY_half(ROWS, OUTPUTS, PARTS, P) MK_TILE_ARRAY(memory, OUTPUTS, PARTS, PAIR_##P)
+#define TILE_half(ROWS, OUTPUTS, PARTS, P) linear_tile_units<GroupTile<PAIR_##P, PARTS>, PAIR_##P>
+#define TILE_ARRAY_half(ROWS, OUTPUTS, PARTS, P) MK_TILE_ARRAY(memory, PARTS, PAIR_##P)
 #elif defined(MK_TILE_UNITS)
 #define TILE_half(ROWS, OUTPUTS, PARTS, P) linear_tile_units<UnitTile<OUTPUTS, PARTS>, PAIR_##P>
 #define TILE_ARRAY_half(ROWS, OUTPUTS, PARTS, P) TG_ARRAY(uint4, memory, MK_TILE_MEMORY(ROWS, PARTS))
@@ -547,11 +547,8 @@ LINEAR_TILE(f32, float, 64, 64, 1, PacketPlain)
 LINEAR_TILE(f32, float, 128, 64, 1, PacketPlain)
 #ifdef MK_TILE_WARPGROUPS
 LINEAR_TILE(f16, half, 80, 64, 2, PacketPlain)
-LINEAR_TILE(f16, half, 80, 128, 2, PacketPlain)
 LINEAR_TILE(q8, half, 80, 64, 1, PacketQ8)
-LINEAR_TILE(q8, half, 80, 128, 1, PacketQ8)
 LINEAR_TILE(q4, half, 80, 64, 1, PacketQ4)
-LINEAR_TILE(q4, half, 80, 128, 1, PacketQ4)
 #else
 LINEAR_TILE(f16, half, 64, 64, 2, PacketPlain)
 LINEAR_TILE(q8, half, 64, 64, 1, PacketQ8)

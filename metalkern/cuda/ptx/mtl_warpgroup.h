@@ -11,16 +11,25 @@
 // 16·t+15 of outputs g and g+8, in two halves of eight; a product takes four of each half's.
 #define MK_TILE_WARPGROUPS
 
-template <uint OUTPUTS_, uint PARTS_> struct GroupTile {
-	static constexpr uint ROWS = 80, OUTPUTS = OUTPUTS_, PARTS = PARTS_, ACROSS = OUTPUTS / 32; // as linear.go has them
-	static constexpr uint HEIGHT = ROWS / 2, FINISHED = 20; // rows that a simdgroup finishes beside 32 outputs, and of these at once
-	static constexpr uint STAGE = ROWS * 8, STAGES = 4, STEPS = 4; // of x: pieces of 16 bytes, and how many are there; of W
+// share is how many pieces of 16 bytes a simdgroup's 16 outputs have of W in a step, with their scales.
+MK_INLINE constexpr uint share(PairQ4) { return 32 + 8; }
+MK_INLINE constexpr uint share(PairQ8) { return 64 + 8; }
+MK_INLINE constexpr uint share(PairPlain) { return 128; }
+
+// A threadgroup has groups of four simdgroups. Each makes sums of all the tile, over inputs of its own, and has stages of its own: so
+// many that a core has room for two threadgroups.
+template <class P, uint PARTS_> struct GroupTile {
+	static constexpr uint ROWS = 80, OUTPUTS = 64, GROUPS = 2, PARTS = PARTS_, ACROSS = 2; // as linear.go has them
+	static constexpr uint HEIGHT = ROWS / (2 * GROUPS), FINISHED = HEIGHT; // rows that a simdgroup finishes beside 32 outputs
+	static constexpr uint STAGE = 8 * ROWS, SHARE = share(P()), STAGES = SHARE < 128 ? 4 : 3, STEPS = 3; // of W, as many simdgroups' shares
+	static constexpr uint X = GROUPS * STAGES * STAGE, W = 4 * GROUPS * STEPS * SHARE, SIGNALS = (GROUPS * STAGES + 1) / 2; // pieces in all
 	float of[ROWS / 8][4];
 };
+#define MK_TILE_ARRAY(name, PARTS, P) TG_BROUGHT(name, (GroupTile<P, PARTS>::X + GroupTile<P, PARTS>::W + GroupTile<P, PARTS>::SIGNALS))
 
 // put4 puts four inputs of a row from k on where a stage has them.
 template <class A> MK_INLINE void put4(const A& a, half* x, uint row, uint part, uint k, float4 v) {
-	typedef GroupTile<64, 1> G;
+	typedef GroupTile<PairQ4, 1> G;
 	half* stage = x + ((ulong(row / G::ROWS) * (a.stride / 64) + k / 64) * a.parts + part) * (8 * G::STAGE);
 	half* to = stage + row % G::ROWS * 64 + k / 16 % 4 * 2;
 	const uint piece = k / 4 % 4 * 2;
@@ -28,28 +37,23 @@ template <class A> MK_INLINE void put4(const A& a, half* x, uint row, uint part,
 	*reinterpret_cast<uint*>(to + ((piece + 1) ^ row % 8) * 8) = two_halves(v.z, v.w);
 }
 
-// put_sums puts them where simdgroups finish them: 32 outputs a row, the rows of the first 32 outputs first.
-template <uint OUTPUTS, uint PARTS> MK_INLINE void put_sums(const GroupTile<OUTPUTS, PARTS>& sums, float* to, uint stride, uint simd, uint lane) {
-	typedef GroupTile<OUTPUTS, PARTS> G;
+// put_sums puts them where simdgroups finish them, one group after another: 32 outputs a row, the rows of the first 32 outputs first.
+template <class P, uint PARTS> MK_INLINE void put_sums(const GroupTile<P, PARTS>& sums, float* to, uint stride, uint simd, uint lane) {
+	typedef GroupTile<P, PARTS> G;
+#pragma unroll 1
+	for (uint group = 0; group < G::GROUPS; group++) {
+		if (simd / 4 == group) {
 #pragma unroll
-	for (uint i = 0; i < G::ROWS / 8; i++)
+			for (uint i = 0; i < G::ROWS / 8; i++)
 #pragma unroll
-		for (uint e = 0; e < 4; e++) {
-			const uint output = 16 * simd + e / 2 * 8 + lane / 4, row = 8 * i + lane % 4 * 2 + e % 2;
-			to[(output / 32 * G::ROWS + row) * stride + output % 32] = sums.of[i][e];
+				for (uint e = 0; e < 4; e++) {
+					const uint output = simd % 4 * 16 + e / 2 * 8 + lane / 4, row = 8 * i + lane % 4 * 2 + e % 2;
+					float& at = to[(output / 32 * G::ROWS + row) * stride + output % 32];
+					at = group == 0 ? sums.of[i][e] : at + sums.of[i][e];
+				}
 		}
-	threadgroup_barrier(mem_flags::mem_threadgroup);
-}
-
-// share is how many pieces of W a simdgroup's 16 outputs have in a step, with their scales.
-MK_INLINE constexpr uint share(PairQ4) { return 32 + 8; }
-MK_INLINE constexpr uint share(PairQ8) { return 64 + 8; }
-MK_INLINE constexpr uint share(PairPlain) { return 128; }
-
-#define MK_TILE_ARRAY(name, OUTPUTS, PARTS, P) TG_BROUGHT(name, (tile_pieces<OUTPUTS, PARTS, P>() + (GroupTile<OUTPUTS, PARTS>::STAGES + 1) / 2))
-template <uint OUTPUTS, uint PARTS, class P> MK_INLINE constexpr uint tile_pieces() {
-	typedef GroupTile<OUTPUTS, PARTS> G;
-	return G::STAGES * G::STAGE + OUTPUTS / 16 * G::STEPS * share(P()); // the signals follow
+		threadgroup_barrier(mem_flags::mem_threadgroup);
+	}
 }
 
 // A Source is where a lane's pieces of W come from: of q8 and q4, of one of two panels, the last if there are no more. What lies behind
@@ -105,53 +109,56 @@ MK_INLINE PairPlain held(PairPlain, const uint4* from, uint j, uint g, uint t, u
 	return s;
 }
 
-// multiply makes the sums of a tile that begins at a row and an output. Half a step's products are a group, of which one is under
-// way while the halves of W for the next are made; what that group reads is written when it is over.
-template <class P, uint OUTPUTS, uint PARTS, class A>
+// multiply makes a group's sums of the tile that begins at a row and an output. Half a step's products go on while the halves of W for
+// the next half are made; what they read is written when they are over.
+template <class P, uint PARTS, class A>
 MK_INLINE void multiply(
-	GroupTile<OUTPUTS, PARTS>& sums, const A& a, const uchar* w, const half* scales, const half* x, uint first, uint output,
+	GroupTile<P, PARTS>& sums, const A& a, const uchar* w, const half* scales, const half* x, uint first, uint output,
 	uint4* memory, uint thread_index, uint simd, uint lane)
 {
-	typedef GroupTile<OUTPUTS, PARTS> G;
-	constexpr uint SHARE = share(P());
+	typedef GroupTile<P, PARTS> G;
 	constexpr bool MADE = sizeof(P) < sizeof(PairPlain); // of numbers that are held since the step before; float16 are halves
 #pragma unroll
 	for (uint i = 0; i < G::ROWS / 2; i++) (&sums.of[0][0])[i] = 0.0f;
-	const uint t = lane % 4, g = lane / 4, steps = (a.padded + 63) / 64, stages = steps * PARTS;
-	Signal* signals = reinterpret_cast<Signal*>(memory + tile_pieces<OUTPUTS, PARTS, P>());
-	uint4* mine = memory + G::STAGES * G::STAGE + simd * G::STEPS * SHARE;
-	const Source source = source_of(P(), a, w, scales, output + 16 * simd, lane);
+	const uint t = lane % 4, g = lane / 4, group = simd / 4, each = a.stride / (64 * G::GROUPS), begin = group * each, end = begin + each;
+	const uint end_w = min(end, (a.padded + 63) / 64);
+	uint4* stages = memory + group * G::STAGES * G::STAGE;
+	uint4* mine = memory + G::X + simd * G::STEPS * G::SHARE;
+	Signal* signals = reinterpret_cast<Signal*>(memory + G::X + G::W) + group * G::STAGES;
+	const Source source = source_of(P(), a, w, scales, output + 16 * (simd % 4), lane);
 #pragma unroll
 	for (uint s = 0; s + 1 < G::STEPS; s++) {
-		copy_weights(P(), source, mine + s * SHARE, s, s < steps, lane);
+		copy_weights(P(), source, mine + s * G::SHARE, begin + s, begin + s < end_w, lane);
 		end_of_step();
 	}
-	const half* from = x + ulong(first / G::ROWS) * stages * (8 * G::STAGE);
-	auto copy_x = [&](uint stage, uint place) { copy_stage(memory + place * G::STAGE, from + ulong(stage) * (8 * G::STAGE), 16 * G::STAGE, signals + place); };
-	if (thread_index == 0) {
+	const half* from = x + (ulong(first / G::ROWS) * (a.stride / 64) + begin) * PARTS * (8 * G::STAGE);
+	auto copy_x = [&](uint stage, uint place) {
+		if (stage < each * PARTS) copy_stage(stages + place * G::STAGE, from + ulong(stage) * (8 * G::STAGE), 16 * G::STAGE, signals + place);
+	};
+	const bool copies = thread_index % 128 == 0;
+	if (copies) {
 #pragma unroll
 		for (uint s = 0; s < G::STAGES; s++) make_signal(signals + s);
 		signals_ready();
 	}
 	AFTER_EARLIER;
-	if (thread_index == 0) {
+	if (copies) {
 		earlier_ready();
 #pragma unroll
-		for (uint s = 0; s + 2 < G::STAGES; s++)
-			if (s < stages) copy_x(s, s);
+		for (uint s = 0; s + 2 < G::STAGES; s++) copy_x(s, s);
 	}
-	threadgroup_barrier(mem_flags::mem_threadgroup);
+	group_barrier(group);
 
 	P ahead[2];
 	uint left[2][2][4]; // by half of a step, product
 	auto hold = [&](uint step, uint place) {
 #pragma unroll
-		for (uint j = 0; j < 2; j++) ahead[j] = held(P(), mine + place * SHARE, j, g, t, step);
+		for (uint j = 0; j < 2; j++) ahead[j] = held(P(), mine + place * G::SHARE, j, g, t, step);
 	};
 	auto make = [&](uint i, uint step, uint place) {
 #pragma unroll
 		for (uint j = 0; j < 2; j++) {
-			const uint4 eight = piece(MADE ? ahead[j] : held(P(), mine + place * SHARE, j, g, t, step), i);
+			const uint4 eight = piece(MADE ? ahead[j] : held(P(), mine + place * G::SHARE, j, g, t, step), i);
 #pragma unroll
 			for (uint e = 0; e < 4; e++) left[i][e / 2][j + e % 2 * 2] = eight[e];
 		}
@@ -159,18 +166,17 @@ MK_INLINE void multiply(
 	};
 	until_copied<G::STEPS - 2>();
 	simdgroup_barrier(mem_flags::mem_threadgroup);
-	if (MADE) hold(0, 0);
-	make(0, 0, 0);
-	const ulong right = right_operand(memory);
+	if (MADE) hold(begin, 0);
+	make(0, begin, 0);
+	const ulong right = right_operand(stages);
 	uint now = 0, turn = 0, now_w = 0;
 #pragma unroll 1
-	for (uint step = 0; step < steps; step++) {
+	for (uint step = begin; step < end; step++) {
 #pragma unroll
 		for (uint part = 0; part < PARTS; part++) {
+			group_barrier(group); // all are done with the stage before the last
+			if (copies) copy_x((step - begin) * PARTS + part + G::STAGES - 2, now < 2 ? now + G::STAGES - 2 : now - 2);
 			until_there(signals + now, turn);
-			threadgroup_barrier(mem_flags::mem_threadgroup); // all are done with the stage before the last
-			const uint later = step * PARTS + part + G::STAGES - 2;
-			if (thread_index == 0 && later < stages) copy_x(later, now < 2 ? now + G::STAGES - 2 : now - 2);
 #pragma unroll
 			for (uint i = 0; i < 2; i++) {
 				begin_products();
@@ -181,7 +187,7 @@ MK_INLINE void multiply(
 				if (part == 0 && i == 0) {
 					make(1, step, now_w);
 					const uint next = step + G::STEPS - 1;
-					copy_weights(P(), source, mine + (now_w == 0 ? G::STEPS - 1 : now_w - 1) * SHARE, next, next < steps, lane);
+					copy_weights(P(), source, mine + (now_w == 0 ? G::STEPS - 1 : now_w - 1) * G::SHARE, next, next < end_w, lane);
 					end_of_step();
 					now_w = now_w + 1 == G::STEPS ? 0 : now_w + 1;
 					until_copied<G::STEPS - 2>();
