@@ -21,7 +21,7 @@ MK_INLINE constexpr uint share(PairPlain) { return 128; }
 template <class P, uint PARTS_> struct GroupTile {
 	static constexpr uint ROWS = 80, OUTPUTS = 64, GROUPS = 2, PARTS = PARTS_, ACROSS = 2; // as linear.go has them
 	static constexpr uint HEIGHT = ROWS / (2 * GROUPS), FINISHED = HEIGHT; // rows that a simdgroup finishes beside 32 outputs
-	static constexpr uint STAGE = 8 * ROWS, SHARE = share(P()), STAGES = SHARE < 128 ? 4 : 3, STEPS = 3; // of W, as many simdgroups' shares
+	static constexpr uint STAGE = 8 * ROWS, SHARE = share(P()), STAGES = SHARE < 128 ? 4 : 3, STEPS = SHARE < 72 ? 4 : 3; // of x, of W
 	static constexpr uint X = GROUPS * STAGES * STAGE, W = 4 * GROUPS * STEPS * SHARE, SIGNALS = (GROUPS * STAGES + 1) / 2; // pieces in all
 	float of[ROWS / 8][4];
 };
