@@ -14,7 +14,7 @@ typedef ulong Signal;
 MK_INLINE void make_signal(Signal* s) { asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" : : "r"(shared_address(s)) : "memory"); }
 MK_INLINE void signals_ready() { asm volatile("fence.mbarrier_init.release.cluster; fence.proxy.async.shared::cta;" : : : "memory"); }
 
-// group_barrier is for four simdgroups, the first, second or later ones.
+// group_barrier is for the four simdgroups of a group alone.
 MK_INLINE void group_barrier(uint group) { asm volatile("bar.sync %0, 128;" : : "r"(1 + group) : "memory"); }
 
 // earlier_ready stands between waiting for the kernels before and the first copy of what they wrote.

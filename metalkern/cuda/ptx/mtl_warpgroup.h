@@ -1,8 +1,8 @@
 // Tiles of linear_tile.metal where four simdgroups multiply together, 64 outputs by 80 rows by 16 inputs: NVIDIA's warpgroups. It
 // follows mtl_units.h and mtl_cuda_warpgroup.h, which has the instructions; on the processor mtl_cpu_warpgroup.h has them.
 //
-//	x ─ a stage of 80 rows by 64 inputs in one piece, two stages ahead ─► threadgroup memory ──────────────┐
-//	W ─ each simdgroup's own 16 outputs, three steps ahead ─► threadgroup memory ─► halves in registers ─► products ─► sums
+//	x ─ a stage of 80 rows by 64 inputs in one piece ─► threadgroup memory ────────────────────────────────┐
+//	W ─ each simdgroup's own 16 outputs, some steps ahead ─► threadgroup memory ─► halves in registers ─► products ─► sums
 //
 // x lies in device memory as it will in threadgroup memory, because linear_prepare puts it there: block after block of 80 rows, in
 // each step after step of 64 inputs, in each part after part. Rows behind the last are whatever was there; nobody wants their sums.
@@ -16,8 +16,8 @@ MK_INLINE constexpr uint share(PairQ4) { return 32 + 8; }
 MK_INLINE constexpr uint share(PairQ8) { return 64 + 8; }
 MK_INLINE constexpr uint share(PairPlain) { return 128; }
 
-// A threadgroup has groups of four simdgroups. Each makes sums of all the tile, over inputs of its own, and has stages of its own: so
-// many that a core has room for two threadgroups.
+// A threadgroup has groups of four simdgroups, which share the inputs: each makes sums of all the tile over its own part, with stages of
+// its own. There are so many that a core has room for two threadgroups.
 template <class P, uint PARTS_> struct GroupTile {
 	static constexpr uint ROWS = 80, OUTPUTS = 64, GROUPS = 2, PARTS = PARTS_, ACROSS = 2; // as linear.go has them
 	static constexpr uint HEIGHT = ROWS / (2 * GROUPS), FINISHED = HEIGHT; // rows that a simdgroup finishes beside 32 outputs
@@ -37,7 +37,7 @@ template <class A> MK_INLINE void put4(const A& a, half* x, uint row, uint part,
 	*reinterpret_cast<uint*>(to + ((piece + 1) ^ row % 8) * 8) = two_halves(v.z, v.w);
 }
 
-// put_sums puts them where simdgroups finish them, one group after another: 32 outputs a row, the rows of the first 32 outputs first.
+// put_sums puts those of all groups together where simdgroups finish them: 32 outputs a row, the rows of the first 32 outputs first.
 template <class P, uint PARTS> MK_INLINE void put_sums(const GroupTile<P, PARTS>& sums, float* to, uint stride, uint simd, uint lane) {
 	typedef GroupTile<P, PARTS> G;
 #pragma unroll 1
