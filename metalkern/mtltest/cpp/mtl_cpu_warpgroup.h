@@ -37,8 +37,7 @@ MK_INLINE void until_there(Signal* s, uint turn, MK_SITE) {
 	stage.bytes = 0;
 }
 
-MK_INLINE void group_barrier(uint, MK_SITE) { // of all, for each group has as many steps
-	 threadgroup_barrier(mem_flags::mem_threadgroup); }
+MK_INLINE void group_barrier(uint, MK_SITE) { threadgroup_barrier(mem_flags::mem_threadgroup); } // of all: each group has as many steps
 MK_INLINE void settled(uint (&)[2][4]) {}
 MK_INLINE uint4 read_now(const uint4* from) { return *from; }
 
