@@ -43,20 +43,25 @@ func keyOf(audio [][]float32, t told) contentKey {
 	audio = append(audio[:len(audio):len(audio)], t.chroma)
 	h := sha256.New()
 	buffer := make([]byte, 0, 4*4096)
-	for _, channel := range audio {
-		for _, x := range channel {
-			buffer = binary.LittleEndian.AppendUint32(buffer, math.Float32bits(x))
-			if len(buffer) == cap(buffer) {
-				h.Write(buffer)
-				buffer = buffer[:0]
-			}
+	add := func(word uint32) {
+		if len(buffer) == cap(buffer) {
+			h.Write(buffer)
+			buffer = buffer[:0]
 		}
-		buffer = append(buffer, 0xff) // between channels
+		buffer = binary.LittleEndian.AppendUint32(buffer, word)
 	}
-	h.Write(buffer)
+	for _, channel := range audio {
+		add(uint32(len(channel)))
+		for _, x := range channel {
+			add(math.Float32bits(x))
+		}
+	}
+	guided := uint32(0)
 	if t.guided {
-		h.Write([]byte{1})
+		guided = 1
 	}
+	add(guided)
+	h.Write(buffer)
 	h.Write([]byte(t.text))
 	return contentKey(h.Sum(nil))
 }
