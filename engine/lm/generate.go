@@ -82,7 +82,7 @@ func (m *Model) newDecoding(s kern.Stream, prefix *Prefix, seeds []uint64, frame
 		Stride: columns, Variations: variations, PromptFrames: prefix.Frames, Frames: frames,
 		Guidance: guidance, Temperature: how.Temperature, TopK: how.TopK, TopP: how.TopP, Greedy: how.Greedy,
 	}
-	return d, s.Err()
+	return d, nil
 }
 
 func (d *decoding) allocate(rows, variations, columns int) (err error) {

@@ -236,6 +236,26 @@ func TestCancelWhilePrefilling(t *testing.T) {
 	}
 }
 
+// refused is a stream that takes no uploads.
+type refused struct{ kern.Stream }
+
+var errRefused = errors.New("refused")
+
+func (refused) UploadInts(kern.Slice, []int32) {}
+func (refused) Err() error                     { return errRefused }
+
+// What Generate cannot begin keeps no memory.
+func TestRefusedGenerate(t *testing.T) {
+	f := open(t, "mono", 1)
+	p := f.prefill(t, nil, 4, false)
+	f.generate(t, p, warm, 10, 1) // scratch is there
+	before := f.backend.Allocated()
+	_, err := f.model.LM.Generate(context.Background(), refused{f.stream}, p, []uint64{1}, 10, warm, func(int, int) {})
+	if kept := f.backend.Allocated() - before; !errors.Is(err, errRefused) || kept != 0 {
+		t.Errorf("got %v and %d bytes kept, want %v and none", err, kept, errRefused)
+	}
+}
+
 func TestLengthsAreChecked(t *testing.T) {
 	f := open(t, "mono", 1)
 	p := f.prefill(t, nil, 4, false)
