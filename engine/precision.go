@@ -18,7 +18,7 @@ func (o ModelOptions) precisions() musicgen.Precisions {
 		Text:  precision(o.TextEncoder, auto.Text),
 		Codec: precision(o.Codec, auto.Codec),
 	}
-	if o.Quantization == "q4_decoder_linears_emb" && p.Decoder.Embeddings == kern.Stored {
+	if o.Quantization == "q4_decoder_linears_emb" && (o.Embeddings == "" || o.Embeddings == "auto") {
 		p.Decoder.Embeddings = kern.Q4
 	}
 	return p
