@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -59,12 +60,15 @@ type run struct {
 	result   Result
 }
 
+// errChanged is met by who uses a model while another program writes its files.
+var errChanged = Errorf(ModelInvalid, "model", "model: its files changed while they were read; ask again once they are whole")
+
 // make is the whole journey of a request, once it has the device. It begins anew where packed weights turn out to be
-// damaged on the way: they are dropped, and packed again.
+// damaged on the way, or the model's files to have changed: they are dropped, and packed again.
 func (r *run) make(ctx context.Context) error {
 	r.started = time.Now()
 	err := r.attempt(ctx)
-	if errors.Is(err, packed.ErrDamaged) {
+	if errors.Is(err, packed.ErrDamaged) || r.model != nil && errors.Is(err, errChanged) {
 		r.engine.discard(r.model)
 		r.model = nil
 		err = r.attempt(ctx)
@@ -73,6 +77,12 @@ func (r *run) make(ctx context.Context) error {
 }
 
 func (r *run) attempt(ctx context.Context) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if bug := recover(); bug != nil {
+			err = r.changed(bug)
+		}
+	}()
 	timing := &r.result.Timing
 	if err = r.timed(&timing.LoadMS, func() error { return r.load(ctx) }); err != nil {
 		return err
@@ -92,11 +102,24 @@ func (r *run) attempt(ctx context.Context) (err error) {
 	if err = r.model.shelves.sound(codecPart); err != nil {
 		return err
 	}
+	if !r.model.sources.current() {
+		return errChanged
+	}
 	if err = r.render(ctx, p, takes, length); err != nil {
 		return err
 	}
 	r.finish(length)
 	return nil
+}
+
+// changed is the error for a panic that a mapped file brought about, by being shorter than it was. Others go on.
+func (r *run) changed(bug any) error {
+	_, fault := bug.(interface{ Addr() uintptr })
+	if !fault || r.model == nil || r.model.sources.current() {
+		panic(bug)
+	}
+	_ = r.engine.stream.Reset() // of what was under way
+	return errChanged
 }
 
 // timed adds what fn takes to ms.

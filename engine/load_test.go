@@ -1,9 +1,11 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -144,3 +146,54 @@ func TestCloseDuringLoad(t *testing.T) {
 }
 
 func goldensDir(t *testing.T) string { return filepath.Dir(golden(t, "mono")) }
+
+// A model whose files are written again in place is loaded anew, and a job that is reading them then fails alone.
+func TestChangedFiles(t *testing.T) {
+	models := t.TempDir()
+	if err := os.CopyFS(filepath.Join(models, "mono"), os.DirFS(golden(t, "mono"))); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(models, "mono", "model.safetensors")
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := bytes.Clone(old)
+	clear(changed[len(changed)/2:]) // zeros are numbers
+	write := func(data []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	music := func(w world) []byte {
+		t.Helper()
+		r := w.run(t, func(j *engine.Job) { j.Model, j.Quantization = "mono", "none" })
+		data, err := os.ReadFile(r.Outputs[0].Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	w := newWorld(t, engine.Options{ModelsDir: models})
+	before := music(w)
+	write(changed)
+	after := music(w)
+	if want := music(newWorld(t, engine.Options{ModelsDir: models})); !bytes.Equal(after, want) || bytes.Equal(after, before) {
+		t.Errorf("the music of the new files: %v, of the old ones: %v", bytes.Equal(after, want), bytes.Equal(after, before))
+	}
+	job := engine.NewJob()
+	job.Model, job.Quantization, job.Seconds = "mono", "none", 1
+	_, err = w.engine.Run(t.Context(), job, func(p engine.Progress) {
+		if p.Stage == engine.StageDecode && p.Fraction > 0 {
+			_ = os.Truncate(path, 1000)
+		}
+	})
+	if kindOf(err) != engine.ModelInvalid {
+		t.Errorf("cut short: got %v", err)
+	}
+	write(old)
+	if !bytes.Equal(music(w), before) {
+		t.Error("the old files make other music than before")
+	}
+}

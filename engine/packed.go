@@ -228,6 +228,18 @@ func sourcesOf(c *weights.Checkpoint) partSources {
 	return sources
 }
 
+// current says whether all files are still the same.
+func (p partSources) current() bool {
+	for _, sources := range p {
+		for _, source := range sources {
+			if !source.Current() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // packedOf is how much of the cache was made of a model's files.
 func packedOf(entries []packed.Entry, sources partSources) (total int64) {
 	for _, entry := range entries {

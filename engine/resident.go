@@ -114,15 +114,19 @@ func (e *Engine) acquire(ctx context.Context, o ModelOptions) (*resident, error)
 	return r, nil
 }
 
-// use returns a resident model for acquire, or nil.
+// use returns a resident model for acquire, or nil. One whose files have changed is let go: some of it is read where they lie.
 func (e *Engine) use(key residentKey) *resident {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	r := e.resident[key]
 	if r != nil {
 		r.users++
 	}
-	return r
+	e.mu.Unlock()
+	if r == nil || r.sources.current() {
+		return r
+	}
+	e.discard(r)
+	return nil
 }
 
 // letGo ends one use of a model. The last user of one that was unloaded meanwhile frees it.
@@ -137,7 +141,7 @@ func (e *Engine) letGo(r *resident) {
 	}
 }
 
-// discard ends the last use of a model whose packed weights are damaged: the next who needs it loads it anew.
+// discard ends a use of a model that is no longer what was loaded: the next who needs it loads it anew.
 func (e *Engine) discard(damaged *resident) {
 	e.mu.Lock()
 	for key, r := range e.resident {

@@ -183,6 +183,7 @@ func (j *jobs) perform(t *task) (result any, err error) {
 
 // guard turns a panic into an error, so that one request cannot end the worker.
 func guard(log *slog.Logger, method string, work func() (any, error)) (result any, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // which a mapped file brings about by becoming shorter
 	defer func() {
 		if p := recover(); p != nil {
 			log.Error("panic", "method", method, "value", p, "stack", string(debug.Stack()))

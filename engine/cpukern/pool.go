@@ -18,6 +18,7 @@ package cpukern
 
 import (
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -216,6 +217,7 @@ func (p *pool) await(usual time.Duration) {
 }
 
 func (p *pool) work(thread int) {
+	debug.SetPanicOnFault(true) // a mapped file may become shorter
 	s := &p.sleepers[thread]
 	pending := func() bool { return p.pending() || p.quit.Load() }
 	for !p.quit.Load() {
