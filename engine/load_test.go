@@ -197,3 +197,31 @@ func TestChangedFiles(t *testing.T) {
 		t.Error("the old files make other music than before")
 	}
 }
+
+// A model whose folder is gone can still be unloaded, by what it was loaded by or by its folder.
+func TestUnloadMissing(t *testing.T) {
+	for _, byPath := range []bool{false, true} {
+		models := t.TempDir()
+		dir := filepath.Join(models, "mono")
+		if err := os.CopyFS(dir, os.DirFS(golden(t, "mono"))); err != nil {
+			t.Fatal(err)
+		}
+		w := newWorld(t, engine.Options{ModelsDir: models})
+		name := "mono"
+		if byPath {
+			name = dir
+		}
+		if _, err := w.engine.Load(t.Context(), engine.ModelOptions{Model: name}, quiet); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(dir, dir+"2"); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := w.engine.Unload(t.Context(), dir); err != nil || got != name {
+			t.Errorf("%s: got %q, %v, want %q", name, got, err, name)
+		}
+		if _, err := w.engine.Unload(t.Context(), name); err == nil || len(w.engine.Status().Models) != 0 {
+			t.Errorf("%s, again: got %v, and resident is %+v", name, err, w.engine.Status().Models)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"segue/engine/audio"
 	"segue/engine/kern"
 	"segue/engine/musicgen"
 	"segue/weights"
@@ -239,31 +240,40 @@ func (e *Engine) evict() *resident {
 }
 
 // Unload frees a model in all its precisions, and tells its name; one that a job is using goes when the job is done. Unloading
-// what is not loaded is harmless.
+// what is not loaded is harmless. One whose folder is gone is known by the name or folder that it was loaded by.
 func (e *Engine) Unload(_ context.Context, name string) (string, error) {
-	l, err := e.find(name)
-	if err != nil {
-		return "", err
+	l, missing := e.find(name)
+	if missing != nil {
+		l.name = name
+		l.dir, _ = audio.ResolvePath(name, e.options.WorkDir, e.options.Home) // what is no path is a name
+	}
+	released, unused := e.release(l)
+	if missing != nil {
+		if len(released) == 0 {
+			return "", missing
+		}
+		l.name = released[0].info.Name
 	}
 	var errs []error
-	for _, r := range e.release(l.key()) {
+	for _, r := range unused {
 		errs = append(errs, r.close())
 	}
 	return l.name, errors.Join(errs...)
 }
 
-// release takes every precision of a model out of the resident ones, and returns those that nobody uses.
-func (e *Engine) release(model string) (unused []*resident) {
+// release takes every precision of a model out of the resident ones, and tells which of them nobody uses.
+func (e *Engine) release(l location) (released, unused []*resident) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for key, r := range e.resident {
-		if key.model != model {
+		if key.model != l.key() && r.info.Name != l.name {
 			continue
 		}
 		delete(e.resident, key)
+		released = append(released, r)
 		if r.unloaded = true; r.users == 0 {
 			unused = append(unused, r)
 		}
 	}
-	return unused
+	return released, unused
 }
