@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"segue/engine/audio"
@@ -187,17 +188,35 @@ func (e *Engine) load(ctx context.Context, l location, key residentKey) (*reside
 	return r, nil
 }
 
-// packedBytes estimates what a checkpoint will hold on the device: nearly all of the decoder is its linears.
+// packedBytes estimates what a checkpoint will hold on the device: matrices in the precision of their part, all else in float32.
 func packedBytes(c *weights.Checkpoint, p musicgen.Precisions) int64 {
-	bits := map[kern.Precision]int64{kern.F32: 32, kern.F16: 16, kern.Q8: 9, kern.Q4: 5}[p.Decoder.Linears]
-	if c.DType() == weights.I8 && bits == 0 {
-		bits = 32 // the values of stored integers and scales, exactly
+	bits := int64(0)
+	for _, t := range c.Tensors() {
+		precision := p.Decoder.Linears
+		switch {
+		case len(t.Shape) != 2:
+			precision = kern.F32
+		case strings.Contains(t.Name, "embed_tokens"):
+			precision = p.Decoder.Embeddings
+		case strings.HasPrefix(t.Name, textPart.tensors[0]):
+			precision = p.Text
+		case strings.HasPrefix(t.Name, codecPart.tensors[0]):
+			precision = p.Codec
+		}
+		bits += int64(t.Len()) * bitsOf(precision, t)
 	}
-	if bits == 0 {
-		return c.Bytes()
+	return bits / 8
+}
+
+// bitsOf is how many bits a matrix's numbers take in a precision, with their scales.
+func bitsOf(p kern.Precision, t *weights.Tensor) int64 {
+	if p == kern.Stored && t.DType == weights.F16 {
+		p = kern.F16
 	}
-	decoder := c.BytesOf("decoder.")
-	return c.Bytes() - decoder + decoder*bits/int64(8*c.DType().Size())
+	if bits, ok := map[kern.Precision]int64{kern.F16: 16, kern.Q8: 9, kern.Q4: 5}[p]; ok {
+		return bits
+	}
+	return 32 // of what is stored in other ways too
 }
 
 // makeRoom frees models that nobody uses, the longest unused first, until bytes more fit into the memory budget, of which
