@@ -374,5 +374,8 @@ func (m *machine) stackGlobal(parts []any) {
 		m.fail("a global has no sound name")
 		return
 	}
+	for range (len(module) + len(name)) / 64 {
+		m.spend()
+	}
 	m.push(global(module + "." + name))
 }

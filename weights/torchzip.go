@@ -143,7 +143,7 @@ func (f *torchFile) persistent(id tuple) (any, error) {
 
 // call knows the few names that state dicts are made of. Every other becomes opaque: nothing is run.
 func (f *torchFile) call(callee global, args tuple) (any, error) {
-	for callee == "torch._tensor._rebuild_from_type_v2" && len(args) > 2 { // (function, type, arguments, state)
+	if callee == "torch._tensor._rebuild_from_type_v2" && len(args) > 2 { // (function, type, arguments, state); it is never its own function
 		name, _ := args[0].(global)
 		inner, _ := args[2].(tuple)
 		callee, args = name, inner

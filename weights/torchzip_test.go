@@ -239,6 +239,12 @@ func TestTorchWrappers(t *testing.T) {
 			t.Errorf("%s: got %T, want a tensor of 8, 9", name, root.get(name))
 		}
 	}
+	// Within each other they are nothing that torch writes, and would take long.
+	const wrapper = global("torch._tensor._rebuild_from_type_v2")
+	nested := tuple{wrapper, nil, tuple{global("collections.OrderedDict"), nil, tuple{}}}
+	if got, err := (&torchFile{}).call(wrapper, nested); got != opaque(wrapper) || err != nil {
+		t.Errorf("nested: got %T, %v", got, err)
+	}
 }
 
 func TestTorchHostile(t *testing.T) {
@@ -386,6 +392,10 @@ func TestPickleRefuses(t *testing.T) {
 	long := "\x58\x00\x10\x00\x00" + strings.Repeat("a", 4096) + "q\x00h\x00\x93."
 	if _, err := unpickle([]byte(long), nothing{}); err == nil || !strings.Contains(err.Error(), "name") {
 		t.Errorf("got %v, want a limit on names", err)
+	}
+	long = "\x58\x00\x01\x00\x00" + strings.Repeat("a", 256) + "q\x00" + strings.Repeat("h\x00h\x00\x93", maxPickleValues/8) + "."
+	if _, err := unpickle([]byte(long), nothing{}); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("got %v, want a limit on all names together", err)
 	}
 	if _, err := unpickle(bytes.Repeat([]byte("("), maxPickleValues+1), nothing{}); err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("got %v, want a limit on marks", err)
