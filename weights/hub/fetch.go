@@ -113,12 +113,11 @@ func (c *Client) checkRoom(transfers []*transfer) error {
 	}
 	needed := int64(0)
 	for _, t := range transfers {
-		blob := t.plan.blob(t.file.hash)
-		if _, err := os.Stat(blob); err == nil {
+		if t.whole() {
 			continue // another snapshot has it: it is only linked
 		}
 		needed += t.file.size
-		if info, err := os.Stat(blob + ".incomplete"); err == nil {
+		if info, err := os.Stat(t.plan.blob(t.file.hash) + ".incomplete"); err == nil {
 			needed -= min(info.Size(), t.file.size)
 		}
 	}

@@ -43,6 +43,25 @@ func TestLayout(t *testing.T) {
 	}
 }
 
+// A blob that another program cut short is fetched again.
+func TestShortBlob(t *testing.T) {
+	s := newStandIn(t, model())
+	c := s.client(t)
+	want := s.files["model.safetensors"]
+	blobs := filepath.Join(c.cache, "models--someone--music", "blobs")
+	blob := filepath.Join(blobs, hashOf("model.safetensors", want))
+	if err := errors.Join(os.MkdirAll(blobs, 0o777), os.WriteFile(blob, want[:len(want)/2], 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	p, err := pull(t, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(p.Dir(), "model.safetensors")); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("got %d bytes, %v, want the %d of the hub", len(got), err, len(want))
+	}
+}
+
 // What is there is not asked for again, whoever has brought it; with another form of the weights it is enough, too.
 func TestIdempotent(t *testing.T) {
 	s := newStandIn(t, model())

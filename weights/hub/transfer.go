@@ -47,8 +47,7 @@ func (t *transfer) run(ctx context.Context) error {
 		return nil
 	}
 	blob := t.plan.blob(t.file.hash)
-	_, err = os.Stat(blob)
-	isNew := errors.Is(err, fs.ErrNotExist)
+	isNew := !t.whole()
 	if isNew {
 		err = t.fetch(ctx, blob)
 	} else {
@@ -58,6 +57,12 @@ func (t *transfer) run(ctx context.Context) error {
 		err = t.plan.link(t.file, isNew, t.client.symlink)
 	}
 	return t.explain(err)
+}
+
+// whole says whether the blob is there in its full length. One that another program cut short is fetched again.
+func (t *transfer) whole() bool {
+	info, err := os.Stat(t.plan.blob(t.file.hash))
+	return err == nil && info.Size() == t.file.size
 }
 
 // explain says what can be done where the disk refuses.
