@@ -715,6 +715,19 @@ func TestModels(t *testing.T) {
 	}
 }
 
+// What is called config.json and is far larger than one is not read.
+func TestHugeConfig(t *testing.T) {
+	models := t.TempDir()
+	path := filepath.Join(models, "huge", "config.json")
+	if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(`{"model_type": "musicgen"}`), 0o600), os.Truncate(path, 1<<31)); err != nil {
+		t.Fatal(err)
+	}
+	list, err := newWorld(t, engine.Options{ModelsDir: models}).engine.Models(t.Context())
+	if err != nil || slices.ContainsFunc(list, func(m engine.ModelInfo) bool { return m.Name == "huge" }) {
+		t.Errorf("got %+v, %v", list, err)
+	}
+}
+
 // A folder that holds no model, in the folder where segue happens to run, hides no model of its name.
 func TestFolderOfThatName(t *testing.T) {
 	w := newWorld(t, engine.Options{ModelsDir: "../testdata/goldens"})

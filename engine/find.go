@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -114,13 +115,20 @@ func (e *Engine) hubModels() (list []location) {
 	return list
 }
 
+// mostConfig is far more than a config.json has.
+const mostConfig = 1 << 20
+
 // holdsModel says whether a folder looks like a MusicGen checkpoint, without opening the weights.
 func holdsModel(dir string) bool {
 	if _, err := os.Stat(filepath.Join(dir, "state_dict.bin")); err == nil {
 		return true
 	}
-	config, err := os.ReadFile(filepath.Join(dir, "config.json"))
-	return err == nil && strings.Contains(string(config), "musicgen")
+	path := filepath.Join(dir, "config.json")
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || info.Size() > mostConfig {
+		return false
+	}
+	config, err := os.ReadFile(path)
+	return err == nil && bytes.Contains(config, []byte("musicgen"))
 }
 
 // open maps a model's checkpoint. An audiocraft folder borrows text encoder and codec from Options.Base or, failing that,
