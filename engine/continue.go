@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"runtime/debug"
 	"strings"
@@ -68,7 +69,10 @@ var errChanged = Errorf(ModelInvalid, "model", "model: its files changed while t
 func (r *run) make(ctx context.Context) error {
 	r.started = time.Now()
 	err := r.attempt(ctx)
-	if errors.Is(err, packed.ErrDamaged) || r.model != nil && errors.Is(err, errChanged) {
+	for range 3 { // as many parts may be damaged
+		if r.model == nil || !errors.Is(err, packed.ErrDamaged) && !errors.Is(err, errChanged) {
+			break
+		}
 		r.engine.discard(r.model)
 		r.model = nil
 		err = r.attempt(ctx)
@@ -227,6 +231,9 @@ func (r *run) finish(l length) {
 		if s != nil {
 			res.Warnings = append(res.Warnings, s.warnings()...)
 		}
+	}
+	if s := r.source; s != nil && s.info.Bits == "" && r.job.Bits == "" && r.job.Include == "full" {
+		res.Warnings = append(res.Warnings, fmt.Sprintf("%s: its samples, %s, are written with %s bits", s.field, s.info.Encoding, r.outputFormat().Bits))
 	}
 	t.TotalMS = milliseconds(time.Since(r.started))
 	if t.Steps > 0 {

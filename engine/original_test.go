@@ -89,6 +89,25 @@ func TestDoublesStayFloats(t *testing.T) {
 	}
 }
 
+// Integers beyond 24 bits are written with 24, and a warning says so where that was not asked for.
+func TestWideIntegers(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	file := wavHeader(1, 32, 4*44100)
+	for i := range 44100 {
+		file = binary.LittleEndian.AppendUint32(file, uint32(i*12345))
+	}
+	path := written(t, filepath.Join(w.dir, "wide.wav"), file)
+	for _, c := range []struct {
+		include, bits string
+		warnings      int
+	}{{"full", "", 1}, {"full", "24", 0}, {"continuation", "", 0}} {
+		r := w.run(t, func(j *engine.Job) { j.Path, j.Include, j.Bits = path, c.include, engine.Bits(c.bits) })
+		if r.Outputs[0].Bits != "24" || len(r.Warnings) != c.warnings {
+			t.Errorf("%+v: got %s bits and warnings %q", c, r.Outputs[0].Bits, r.Warnings)
+		}
+	}
+}
+
 // floats is a WAV of one channel of 32-bit floats.
 func (w world) floats(t testing.TB, name string, rate int, x []float64) string {
 	t.Helper()
