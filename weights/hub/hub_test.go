@@ -615,13 +615,14 @@ func TestProgress(t *testing.T) {
 func TestDiskProblems(t *testing.T) {
 	s := newStandIn(t, model())
 	s.files["model.safetensors"] = nil
+	size := int64(1) << 61
 	s.api = func(w http.ResponseWriter, r *http.Request) bool { // a file that no disk holds
 		if r.Method != http.MethodHead || !strings.HasSuffix(r.URL.Path, ".safetensors") {
 			return false
 		}
 		w.Header().Set("X-Repo-Commit", commit)
 		w.Header().Set("X-Linked-Etag", strings.Repeat("a", 64))
-		w.Header().Set("X-Linked-Size", fmt.Sprint(int64(1)<<61))
+		w.Header().Set("X-Linked-Size", fmt.Sprint(size))
 		return true
 	}
 	c := s.client(t)
@@ -629,7 +630,8 @@ func TestDiskProblems(t *testing.T) {
 		t.Errorf("no room: got %v", err)
 	}
 	blob := (&Plan{Repo: "someone/music", cache: c.cache}).blob(strings.Repeat("a", 64))
-	if err := errors.Join(os.MkdirAll(filepath.Dir(blob), 0o777), os.WriteFile(blob, []byte("of another snapshot"), 0o666)); err != nil {
+	size = 1 << 40 // more than most disks, but as a file of nothing but a hole they hold it
+	if err := errors.Join(os.MkdirAll(filepath.Dir(blob), 0o777), os.WriteFile(blob, nil, 0o666), os.Truncate(blob, size)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := pull(t, c); err != nil {
