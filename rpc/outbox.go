@@ -33,9 +33,11 @@ type outbox struct {
 
 	queue   []message
 	bytes   int // in queue, and in the write under way
+	pieces  int // written so far: a host is seen to read by them
 	headers bool
+	ended   bool // the host will send no more
 	closed  bool
-	dropped int           // bytes that were unwritten when it closed
+	dropped int           // bytes that were unwritten when it closed, and of answers since
 	broken  chan struct{} // closed when the host no longer takes output
 }
 
@@ -53,14 +55,17 @@ func (o *outbox) useHeaders() {
 	o.mu.Unlock()
 }
 
-// push queues a message; it never waits. After close it does nothing.
+// push queues a message; it never waits. After close it only counts what is lost.
 func (o *outbox) push(m message) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	m.text = o.frame(m.text)
 	if o.closed {
+		if !m.report {
+			o.dropped += len(m.text)
+		}
 		return
 	}
-	m.text = o.frame(m.text)
 	o.bytes += len(m.text)
 	if old := o.outdated(m); old != nil {
 		o.bytes -= len(old.text)
@@ -92,17 +97,34 @@ func (o *outbox) frame(body []byte) []byte {
 	return append(body, '\n')
 }
 
-// room waits until the host has read enough of what it was sent, or is gone.
-func (o *outbox) room() {
+// end says that the host will send no more.
+func (o *outbox) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.bytes > roomLimit && !o.closed {
+	o.ended = true
+	o.turn.Broadcast()
+}
+
+// room waits until the host has read enough of what it was sent, or is gone. After the end of its input one that has stopped
+// reading is given up: what it still asked for is done, and the answers are lost.
+func (o *outbox) room() {
+	o.mu.Lock()
+	for o.bytes > roomLimit && !o.ended && !o.closed {
 		o.turn.Wait()
+	}
+	ended := o.ended
+	o.mu.Unlock()
+	if ended && !o.shrink(roomLimit, flushLimit) {
+		o.close()
 	}
 }
 
-// flush waits until all is written, but not longer than limit for a host that reads nothing: it may have stopped for good.
-func (o *outbox) flush(limit time.Duration) {
+// flush waits until all is written, or the host has stopped reading.
+func (o *outbox) flush(limit time.Duration) { o.shrink(0, limit) }
+
+// shrink waits until no more than bytes are unwritten, but not longer than limit for a host that reads nothing: it may have
+// stopped for good. Then it returns false.
+func (o *outbox) shrink(bytes int, limit time.Duration) bool {
 	late := false
 	timer := time.AfterFunc(limit, func() {
 		o.mu.Lock()
@@ -113,29 +135,23 @@ func (o *outbox) flush(limit time.Duration) {
 	defer timer.Stop()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for left := o.bytes; o.bytes > 0 && !o.closed && !late; o.turn.Wait() {
-		if o.bytes < left {
-			left = o.bytes
+	for seen := o.pieces; o.bytes > bytes && !late; o.turn.Wait() {
+		if o.pieces != seen {
+			seen = o.pieces
 			timer.Reset(limit)
 		}
 	}
+	return o.bytes <= bytes
 }
 
-// close drops what is unwritten. The writer may be stuck in a write; it is not waited for.
-func (o *outbox) close() {
+// close drops what is unwritten, and returns how many bytes are lost so far; a page that the host has read in part counts
+// whole. The writer may be stuck in a write; it is not waited for.
+func (o *outbox) close() (lost int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.closed {
-		o.dropped = o.bytes
-	}
+	o.dropped += o.bytes
 	o.closed, o.queue, o.bytes = true, nil, 0
 	o.turn.Broadcast()
-}
-
-// lost is how many bytes close dropped. A page that the host has read in part counts whole.
-func (o *outbox) lost() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	return o.dropped
 }
 
@@ -163,6 +179,7 @@ func (o *outbox) written(n int) {
 	if !o.closed {
 		o.bytes -= n
 	}
+	o.pieces++
 	o.turn.Broadcast()
 }
 

@@ -1,9 +1,9 @@
 // Package rpc speaks JSON-RPC 2.0 with one host over a pair of pipes and has an Engine do the work.
 //
-// Bytes become frames (frame.go), frames valid requests (stream.go); the library's Conn calls Handle here, which finds
-// the method in the table (methods.go), reads its parameters strictly (params.go), and answers at once or hands a task
-// to the jobs (jobs.go). Progress (progress.go) and answers leave through one writer (outbox.go). Errors get their
-// numbers in codes.go; the structures that a host sees are in wire.go, and openrpc.json is made from them.
+// Bytes (ahead.go) become frames (frame.go), frames valid requests (stream.go); the library's Conn calls Handle here,
+// which finds the method in the table (methods.go), reads its parameters strictly (params.go), and answers at once or
+// hands a task to the jobs (jobs.go). Progress (progress.go) and answers leave through one writer (outbox.go). Errors get
+// their numbers in codes.go; the structures that a host sees are in wire.go, and openrpc.json is made from them.
 //
 // The oddity: Handle runs on the goroutine that reads, so that requests take effect in the order they came and a
 // cancel finds the request before it. Nothing there may wait.
@@ -92,8 +92,9 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, e Engine, o Options
 	code := s.wait(ctx, conn)
 	s.jobs.stop(engine.Errorf(engine.ShuttingDown, "", "the worker is shutting down"), stopLimit)
 	s.stream.out.flush(flushLimit)
+	bytes := s.stream.out.close() // first: what the reading goroutine may still refuse does not count
 	conn.Close()
-	if bytes := s.stream.out.lost(); bytes > 0 {
+	if bytes > 0 {
 		o.Log.Error("answers are lost: the host stopped reading; want it to read stdout to its end", "bytes", bytes, "waited", flushLimit)
 		code = max(code, 1)
 	}

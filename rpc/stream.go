@@ -29,6 +29,7 @@ const (
 
 // stream implements jsonrpc2.ObjectStream.
 type stream struct {
+	in     *ahead
 	frames *frames
 	out    *outbox
 	begun  bool
@@ -54,7 +55,9 @@ type batch struct {
 }
 
 func newStream(in io.Reader, out io.Writer, framing Framing) *stream {
-	s := &stream{frames: newFrames(in, framing), out: newOutbox(out), pending: map[uint64]pending{}, ids: map[Token]uint64{}}
+	s := &stream{out: newOutbox(out), pending: map[uint64]pending{}, ids: map[Token]uint64{}}
+	s.in = readAhead(in, s.out.end)
+	s.frames = newFrames(s.in, framing)
 	s.idle = sync.NewCond(&s.mu)
 	return s
 }
@@ -321,6 +324,7 @@ func (s *stream) Close() error {
 	s.closed = true
 	s.idle.Broadcast()
 	s.mu.Unlock()
+	s.in.close()
 	s.out.close()
 	return nil
 }
