@@ -148,6 +148,13 @@ func (s *server) hostAlive() bool {
 
 // Handle implements jsonrpc2.Handler, on the goroutine that reads.
 func (s *server) Handle(_ context.Context, conn *jsonrpc2.Conn, req *jsonrpc2.Request) {
+	s.handle(conn, req)
+	if s.leaving && len(s.stream.ready) == 0 {
+		s.leave() // not before exit has its answer, and all that came in a batch with it
+	}
+}
+
+func (s *server) handle(conn *jsonrpc2.Conn, req *jsonrpc2.Request) {
 	if !req.Notif {
 		s.requests++
 	}
@@ -175,9 +182,6 @@ func (s *server) Handle(_ context.Context, conn *jsonrpc2.Conn, req *jsonrpc2.Re
 		s.reply(conn, req.ID, result, nil)
 	case err != nil:
 		s.options.Log.Warn("notification not obeyed", "method", req.Method, "error", err)
-	}
-	if s.leaving {
-		s.leave() // not before exit has its answer
 	}
 }
 

@@ -104,7 +104,7 @@ func (w *watcher) ReadObject(any) error { <-w.closed; return io.EOF }
 func (w *watcher) Close() error         { close(w.closed); return nil }
 
 func TestExitIsAnsweredBeforeTheWorkerLeaves(t *testing.T) {
-	s := &server{options: Options{Log: slog.New(slog.DiscardHandler)}, exits: make(chan int, 1), table: map[string]*method{}}
+	s := &server{options: Options{Log: slog.New(slog.DiscardHandler)}, exits: make(chan int, 1), table: map[string]*method{}, stream: &stream{}}
 	for _, m := range methods() {
 		s.table[m.name] = &m
 	}
@@ -114,6 +114,46 @@ func TestExitIsAnsweredBeforeTheWorkerLeaves(t *testing.T) {
 	s.Handle(t.Context(), conn, &jsonrpc2.Request{Method: "exit", ID: jsonrpc2.ID{Num: 1}})
 	if len(w.leaving) != 1 || w.leaving[0] || len(s.exits) != 1 {
 		t.Errorf("got answers with the worker leaving %v, then %d codes, want one answer before, then one code", w.leaving, len(s.exits))
+	}
+}
+
+// What came in a batch with exit, or is told to be ignored there, is handled before the worker leaves.
+func TestExitInABatch(t *testing.T) {
+	const exit, ignored = `{"jsonrpc":"2.0","method":"exit"}`, `{"jsonrpc":"2.0","method":"$/x"}`
+	for _, test := range []struct {
+		batch []string
+		want  string
+		code  int
+	}{
+		{[]string{request("1", "shutdown", "{}"), request("2", "exit", "{}"), request("3", "ping", "{}")}, "1 ok; 2 ok; 3 -32600 request.invalid", 0},
+		{[]string{exit, request("1", "ping", "{}"), ignored}, "1 ok", 1},
+		{[]string{request("1", "ping", "{}"), request("2", "exit", "{}"), request("3", "generate", "{}")}, "1 ok; 2 ok; 3 -32802 shutdown", 1},
+		{[]string{exit, ignored}, "", 1},
+	} {
+		for range 500 { // who is faster, the reading goroutine or the end, is chance
+			synctest.Test(t, func(t *testing.T) {
+				h := start(t, t.Context(), &fakeEngine{run: untilCancelled}, Options{})
+				h.send("[" + strings.Join(test.batch, ",") + "]")
+				code := <-h.code // the input stays open
+				var parts []json.RawMessage
+				for _, text := range h.heard() {
+					if err := json.Unmarshal([]byte(text), &parts); err != nil {
+						t.Fatal(err)
+					}
+				}
+				var got []string
+				for _, part := range parts {
+					got = append(got, string(part))
+				}
+				if all := briefs(t, got); all != test.want || code != test.code {
+					t.Errorf("%s: got %q and exit code %d, want %q and %d", test.batch, all, code, test.want, test.code)
+				}
+				h.in.Close()
+			})
+			if t.Failed() {
+				return
+			}
+		}
 	}
 }
 
