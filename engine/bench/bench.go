@@ -61,6 +61,11 @@ func (o *Options) Validate() error {
 	if o.Text == "" {
 		return errors.New("bench: text: got none, want a description: guidance needs one")
 	}
+	for _, n := range o.Contexts {
+		if n < shortestContext { // the most is the model's to say
+			return fmt.Errorf("bench: context: got %d, want %d or more", n, shortestContext)
+		}
+	}
 	return o.Matrix.validate()
 }
 
@@ -130,6 +135,7 @@ type session struct {
 	stream  kern.Stream
 	model   *musicgen.Model
 	prompt  *prompt        // what it continues
+	places  []int          // where steps are measured, in columns
 	read    func() float64 // bytes per second of a plain read, 0 where the device cannot tell
 
 	setting  Setting // without guidance and variations
@@ -154,6 +160,9 @@ func (b *bench) open(ctx context.Context, backend kern.Backend, p musicgen.Preci
 	if err == nil {
 		b.report.Settings.PromptSeconds = float64(s.prompt.frames) / s.model.FrameRate() // a clip may have less than was asked
 		err = s.fits()
+	}
+	if err == nil {
+		s.places, err = s.contexts()
 	}
 	if err != nil {
 		return nil, 0, errors.Join(err, s.close())

@@ -238,6 +238,11 @@ func TestOptions(t *testing.T) {
 	} {
 		o := tiny()
 		change(&o)
+		o.Progress = func(_, _ int, what string) {
+			if what != "the reference" { // which is loaded first, and tells the window
+				t.Errorf("%s: got as far as %s", want, what)
+			}
+		}
 		if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v", want, err)
 		}

@@ -114,11 +114,7 @@ func (s *session) measureDecoder(ctx context.Context, variants []*Variant) error
 	if err != nil {
 		return err
 	}
-	contexts, err := s.contexts()
-	if err != nil {
-		return err
-	}
-	for _, columns := range contexts {
+	for _, columns := range s.places {
 		if err := s.atContext(ctx, text, guidance != 1, columns, variants); err != nil {
 			return err
 		}
@@ -173,7 +169,7 @@ func (s *session) contexts() ([]int, error) {
 		return slices.Compact([]int{first, (first + longest) / 2, longest}), nil
 	}
 	for _, n := range s.Contexts {
-		if n < shortestContext || n > longest {
+		if n > longest {
 			return nil, fmt.Errorf("bench: context: got %d, want %d to %d, the window of the model", n, shortestContext, longest)
 		}
 	}
