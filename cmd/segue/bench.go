@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -90,10 +91,16 @@ func (f *benchFlags) checkTargets() error {
 		if err := os.MkdirAll(f.outputDir, 0o777); err != nil {
 			return err
 		}
+		for _, name := range []string{"report.json", "report.html"} {
+			if err := bench.CheckFile(filepath.Join(f.outputDir, name)); err != nil {
+				return fmt.Errorf("--output-dir: %w", err)
+			}
+		}
 	}
 	if f.json != "" && f.json != "-" {
-		_, err := os.Stat(filepath.Dir(f.json))
-		return err
+		if err := bench.CheckFile(f.json); err != nil {
+			return fmt.Errorf("--json: %w", err)
+		}
 	}
 	return nil
 }
@@ -141,25 +148,24 @@ func (f *benchFlags) wire(ctx context.Context) (err error) {
 	})
 }
 
-// write puts the report where the flags say.
+// write puts the report where the flags say, the table first: what cannot be written must not take the rest with it.
 func (f *benchFlags) write(env *environment, report *bench.Report) error {
 	table := env.stdout
 	if f.json == "-" {
 		table = env.stderr
-		if err := report.JSON(env.stdout); err != nil {
-			return err
-		}
-	} else if f.json != "" {
-		if err := bench.WriteFile(f.json, report.JSON); err != nil {
-			return err
-		}
+	}
+	err := report.Table(table)
+	switch f.json {
+	case "":
+	case "-":
+		err = errors.Join(err, report.JSON(env.stdout))
+	default:
+		err = errors.Join(err, bench.WriteFile(f.json, report.JSON))
 	}
 	if f.outputDir != "" {
-		if err := report.Export(f.outputDir); err != nil {
-			return err
-		}
+		err = errors.Join(err, report.Export(f.outputDir))
 	}
-	return report.Table(table)
+	return err
 }
 
 // benchProgress is a line on stderr: one that is rewritten on a terminal, one for each thing measured elsewhere.

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"segue/engine/bench"
 )
 
 // One object on stdout, words on stderr, files in the folder.
@@ -69,6 +71,20 @@ func TestBenchFineTune(t *testing.T) {
 	}
 }
 
+// What cannot be written does not take the table with it, nor one file another.
+func TestBenchThatCannotWrite(t *testing.T) {
+	dir := t.TempDir()
+	f := &benchFlags{json: filepath.Join(dir, "gone", "report.json"), outputDir: dir}
+	var out, words strings.Builder
+	err := f.write(&environment{stdout: &out, stderr: &words}, &bench.Report{})
+	if err == nil || !strings.Contains(err.Error(), f.json) || !strings.Contains(out.String(), "Recommended: ") {
+		t.Errorf("got %v and %q, want an error and the table", err, out.String())
+	}
+	if _, err := os.Stat(filepath.Join(dir, "report.html")); err != nil {
+		t.Error(err)
+	}
+}
+
 // Mistakes are told before anything is measured.
 func TestBenchMistakes(t *testing.T) {
 	t.Setenv("HF_HUB_CACHE", t.TempDir()) // nothing has been pulled
@@ -89,7 +105,9 @@ func TestBenchMistakes(t *testing.T) {
 		{2, `shape: got "huge", want small, medium, large`, []string{"--shape", "huge"}},
 		{2, "--model and --shape", []string{"--shape", "small", "--model", "x"}},
 		{2, `argument "clip.wav"`, []string{"clip.wav"}},
-		{1, "no/such/folder", []string{"--json", "no/such/folder/report.json"}},
+		{1, "--json: no/such/folder", []string{"--json", "no/such/folder/report.json"}},
+		{1, "--json: .: got what is no regular file", []string{"--json", "."}},
+		{2, "context: got -1, want 8 or more", []string{"--context", "-1"}},
 		{1, "model:", []string{"--model", "no-such-model"}},
 		{1, "segue: model: facebook/musicgen-small is not on this machine; segue pull small downloads it", []string{"--model", "musicgen-small"}},
 		{1, "; segue pull facebook/musicgen-small downloads that", []string{"--model", tuned}},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"segue/engine"
+	"segue/engine/bench"
 )
 
 const aboutDoctor = `Checks what segue needs on this machine and says what it found: the device, memory, where models and caches are, and a
@@ -50,6 +51,11 @@ func runDoctor(ctx context.Context, env *environment, args []string) error {
 	report := set.String("report", "", "`FILE` for every op's errors and times on this device")
 	if err := parseOnly(set, args); err != nil {
 		return err
+	}
+	if *report != "" {
+		if err := bench.CheckFile(*report); err != nil { // before minutes of work
+			return fmt.Errorf("--report: %w", err)
+		}
 	}
 	d := &diagnosis{OK: true}
 	d.add("version", true, "segue %s %s/%s %s", version(), runtime.GOOS, runtime.GOARCH, runtime.Version())

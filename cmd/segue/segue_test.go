@@ -312,6 +312,7 @@ func TestCommandLine(t *testing.T) {
 		{"doctor", 0, "same bytes: true", ""},
 		{"doctor --device cpu --models broken", 0, "FAIL  model      odd", ""},
 		{"doctor --device cpu", 0, "choice     asked for\n", ""},
+		{"doctor --device cpu --report broken", 1, "", "--report: broken: got what is no regular file"},
 		{"doctor --device tin", 2, "", `--device: got "tin"`},
 		{"schema", 0, `"openrpc"`, ""},
 		{"version", 0, "segue ", ""},

@@ -296,3 +296,38 @@ func TestShapes(t *testing.T) {
 		t.Error("huge: got no error")
 	}
 }
+
+// A file is replaced; what is none, or has no place, is refused early and late, and nothing is left behind.
+func TestWriteFile(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	if err := errors.Join(os.WriteFile(at("file"), []byte("old"), 0o600), os.Mkdir(at("folder"), 0o700), os.Symlink("file", at("link"))); err != nil {
+		t.Fatal(err)
+	}
+	write := func(w io.Writer) error { _, err := io.WriteString(w, "new"); return err }
+	for _, name := range []string{"folder", "link", filepath.Join("none", "report.json")} {
+		for what, err := range map[string]error{"check": CheckFile(at(name)), "write": WriteFile(at(name), write)} {
+			if err == nil || !strings.Contains(err.Error(), at(name)) {
+				t.Errorf("%s: %s: got %v, want a refusal", name, what, err)
+			}
+		}
+	}
+	if err := errors.Join(CheckFile(at("file")), CheckFile(at("fresh")), WriteFile(at("fresh"), write)); err != nil {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(at("file")); string(got) != "old" {
+		t.Errorf("a check left %q, %v, want old", got, err)
+	}
+	if err := WriteFile(at("file"), write); err != nil {
+		t.Error(err)
+	}
+	if err := WriteFile(at("file"), func(io.Writer) error { return io.ErrShortWrite }); !errors.Is(err, io.ErrShortWrite) {
+		t.Errorf("got %v, want %v", err, io.ErrShortWrite)
+	}
+	if got, err := os.ReadFile(at("file")); string(got) != "new" {
+		t.Errorf("got %q, %v, want new", got, err)
+	}
+	if left, err := os.ReadDir(dir); len(left) != 4 {
+		t.Errorf("the folder holds %v, %v, want file, folder, fresh and link", left, err)
+	}
+}

@@ -69,19 +69,40 @@ func (r *Report) JSON(w io.Writer) error {
 	return encoder.Encode(r)
 }
 
+// CheckFile finds out, before minutes of work, whether WriteFile can make a file of that name.
+func CheckFile(path string) error {
+	f, err := createPart(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
 // WriteFile gives a file its name when write has filled it, so that nobody sees half of it.
 func WriteFile(path string, write func(io.Writer) error) error {
-	hidden := filepath.Join(filepath.Dir(path), fmt.Sprintf(".segue-%016x.part", rand.Uint64()))
-	f, err := os.OpenFile(hidden, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := createPart(path)
 	if err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}
 	if err = errors.Join(write(f), f.Close()); err == nil {
-		err = os.Rename(hidden, path)
+		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		os.Remove(hidden)
+		os.Remove(f.Name())
 		return fmt.Errorf("bench: %s: %w", path, err)
 	}
 	return nil
+}
+
+// createPart makes the hidden file that is to become path. A rename would take the place of anything, of a device too.
+func createPart(path string) (*os.File, error) {
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: got what is no regular file, want one to replace, or a new name", path)
+	}
+	hidden := filepath.Join(filepath.Dir(path), fmt.Sprintf(".segue-%016x.part", rand.Uint64()))
+	f, err := os.OpenFile(hidden, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return nil, fmt.Errorf("%s: no file can be made there: %w", path, err)
+	}
+	return f, nil
 }
