@@ -21,6 +21,7 @@ type fakeEngine struct {
 	run   func(context.Context, engine.Job, func(engine.Progress)) (engine.Result, error)
 	probe func(context.Context, string) (engine.AudioInfo, error)
 	load  func(context.Context, string, func(engine.Progress)) (engine.ModelInfo, error)
+	pull  func(context.Context) (engine.ModelInfo, error)
 }
 
 // drawn is how the fake's model draws.
@@ -69,6 +70,9 @@ func (e *fakeEngine) Load(ctx context.Context, o engine.ModelOptions, report fun
 func (e *fakeEngine) Unload(context.Context, string) (string, error) { return "found", nil }
 
 func (e *fakeEngine) Pull(ctx context.Context, name, _ string, report func(engine.Progress)) (engine.ModelInfo, error) {
+	if e.pull != nil {
+		return e.pull(ctx)
+	}
 	report(engine.Progress{Stage: engine.StageDownload, Fraction: 0.5, Bytes: 5, TotalBytes: 10, BytesPerSecond: 2})
 	if name == "missing" {
 		return engine.ModelInfo{}, engine.Errorf(engine.DownloadFailed, "model", "model: no such repository")

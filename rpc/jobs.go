@@ -2,8 +2,8 @@ package rpc
 
 // Requests that take time. Each is registered on the reading goroutine, before anything else of it happens, so a cancel
 // that follows it on the wire always finds it. Those for the device run one at a time in the order they came; those that
-// only read files run beside them, a few at once, and so do those that bring models, which take long and must not keep the
-// former waiting. Whatever happens to a request, it is finished exactly once.
+// only read files run beside them, a few at once, and so do those that load models and those that bring them, which take
+// long and must not keep the former waiting, nor each other. Whatever happens to a request, it is finished exactly once.
 
 import (
 	"context"
@@ -54,7 +54,7 @@ type jobs struct {
 
 func newJobs(log *slog.Logger) *jobs {
 	j := &jobs{log: log, tasks: map[uint64]*task{}, aside: map[lane]int{}, slots: map[lane]chan struct{}{
-		laneAside: make(chan struct{}, asideLimit), laneModels: make(chan struct{}, asideLimit),
+		laneAside: make(chan struct{}, asideLimit), laneLoad: make(chan struct{}, asideLimit), lanePull: make(chan struct{}, asideLimit),
 	}}
 	j.changed = sync.NewCond(&j.mu)
 	go j.serveDevice()

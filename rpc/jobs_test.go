@@ -184,6 +184,38 @@ func TestLookingDoesNotWaitForModelsThatCome(t *testing.T) {
 	})
 }
 
+// A download waits for the network, a load for the disk: not for each other.
+func TestLoadsAndPullsDoNotWaitForEachOther(t *testing.T) {
+	untilDone := func(ctx context.Context) (engine.ModelInfo, error) {
+		<-ctx.Done()
+		return engine.ModelInfo{}, ctx.Err()
+	}
+	pull, load := request("%d", "models/pull", `{"model":"small"}`), request("%d", "models/load", "{}")
+	for name, test := range map[string]struct {
+		engine      fakeEngine
+		many, other string
+	}{
+		"load": {fakeEngine{pull: untilDone}, pull, load},
+		"pull": {fakeEngine{load: func(ctx context.Context, _ string, _ func(engine.Progress)) (engine.ModelInfo, error) {
+			return untilDone(ctx)
+		}}, load, pull},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, &test.engine, Options{}, func(t *testing.T, h *host) {
+				for i := range asideLimit {
+					h.send(fmt.Sprintf(test.many, i))
+				}
+				h.send(fmt.Sprintf(test.other, asideLimit))
+				check(t, h.heard(), fmt.Sprintf("%d ok", asideLimit))
+				for i := range asideLimit {
+					h.send(cancelNote(fmt.Sprintf(`{"id":%d}`, i)))
+				}
+				h.heard()
+			})
+		})
+	}
+}
+
 // A time that is less than a clock can tell is over at once, not never.
 func TestTimeoutOfNearlyNothing(t *testing.T) {
 	bubble(t, &fakeEngine{run: slow}, Options{}, func(t *testing.T, h *host) {

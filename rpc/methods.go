@@ -29,7 +29,8 @@ type lane int
 const (
 	laneInline lane = iota // at once, on the reading goroutine: must not wait for anything
 	laneAside              // beside the device: reads files
-	laneModels             // beside the device: brings models, which may take minutes
+	laneLoad               // beside the device: makes models resident, which may take minutes
+	lanePull               // beside the device: brings models, which may take hours
 	laneDevice             // on the device, in order
 )
 
@@ -75,8 +76,8 @@ func methods() []method {
 		define(method{name: "audio/probe", summary: "Tell what an audio file holds.", lane: laneAside, required: "path"}, ProbeParams{}, (*server).probe),
 		define(method{name: "models/list", summary: "List the models that can be used.", lane: laneAside}, None{}, (*server).listModels),
 		define(method{name: "models/info", summary: "Describe a model.", lane: laneAside}, ModelParams{}, (*server).describeModel),
-		define(method{name: "models/load", summary: "Make a model resident. One that is resident stays so. It does not wait for a running job.", lane: laneModels}, LoadParams{}, (*server).loadModel),
-		define(method{name: "models/pull", summary: "Bring a model from the hub to this machine. What is there is not fetched again.", lane: laneModels}, PullParams{}, (*server).pullModel),
+		define(method{name: "models/load", summary: "Make a model resident. One that is resident stays so. It does not wait for a running job.", lane: laneLoad}, LoadParams{}, (*server).loadModel),
+		define(method{name: "models/pull", summary: "Bring a model from the hub to this machine. What is there is not fetched again.", lane: lanePull}, PullParams{}, (*server).pullModel),
 		define(method{name: "models/prune", summary: "Remove packed weights that are of no use any more from segue's cache.", lane: laneAside}, engine.NewPruneOptions(), (*server).pruneModels),
 		define(method{name: "models/unload", summary: "Free what a model holds. One that is not resident stays so; one in use goes after its job.", lane: laneAside}, ModelParams{}, (*server).unloadModel),
 		define(method{name: "status", summary: "Tell what the worker is doing and holding."}, None{}, (*server).status),
