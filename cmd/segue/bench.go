@@ -56,7 +56,7 @@ func (f *benchFlags) register(set *flag.FlagSet) {
 }
 
 func runBench(ctx context.Context, env *environment, args []string) error {
-	set := newFlags(env, "bench", "bench [flags]", aboutBench)
+	set := newFlags("bench", "bench [flags]", aboutBench)
 	f := &benchFlags{Options: bench.Options{Version: version(), Matrix: bench.Matrix{Threads: []int{0}, Guidance: []float64{3}, Variations: []int{1}}}}
 	f.register(set)
 	switch err := parseOnly(set, args); {

@@ -38,7 +38,7 @@ func runJob(ctx context.Context, env *environment, args []string, job *engine.Jo
 	if hasInput {
 		name, usage, about, skip = "continue", "continue FILE [flags]", aboutContinue, []string{"path"}
 	}
-	set := newFlags(env, name, usage, about)
+	set := newFlags(name, usage, about)
 	jobFlags(set, job, skip...)
 	var machine machineFlags
 	machine.register(set)

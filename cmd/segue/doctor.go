@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"segue/engine"
@@ -44,7 +45,7 @@ func (d *diagnosis) note(name string, ok bool, format string, args ...any) {
 }
 
 func runDoctor(ctx context.Context, env *environment, args []string) error {
-	set := newFlags(env, "doctor", "doctor [flags]", aboutDoctor)
+	set := newFlags("doctor", "doctor [flags]", aboutDoctor)
 	var machine machineFlags
 	machine.register(set)
 	asJSON := set.Bool("json", false, "print as JSON")
@@ -67,27 +68,29 @@ func runDoctor(ctx context.Context, env *environment, args []string) error {
 			return err
 		}
 	}
+	var err error
 	if *asJSON {
-		if err := printJSON(env.stdout, d); err != nil {
-			return err
-		}
+		err = printJSON(env.stdout, d)
 	} else {
-		d.print(env.stdout)
+		err = d.print(env.stdout)
 	}
-	if !d.OK {
+	if err == nil && !d.OK {
 		return exitError(1)
 	}
-	return nil
+	return err
 }
 
-func (d *diagnosis) print(w io.Writer) {
+func (d *diagnosis) print(w io.Writer) error {
+	var b strings.Builder
 	for _, f := range d.Checks {
 		mark := "ok  "
 		if !f.OK {
 			mark = "FAIL"
 		}
-		fmt.Fprintf(w, "%s  %-10s %s\n", mark, f.Name, f.Detail)
+		fmt.Fprintf(&b, "%s  %-10s %s\n", mark, f.Name, f.Detail)
 	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 // examine opens the engine and tries it out. What fails is a finding; an error is that it was not asked rightly, or was stopped.

@@ -25,12 +25,12 @@ import (
 )
 
 // newFlags is a flag set whose help begins with usage and about.
-func newFlags(env *environment, name, usage, about string) *flag.FlagSet {
+func newFlags(name, usage, about string) *flag.FlagSet {
 	set := flag.NewFlagSet(name, flag.ContinueOnError)
 	set.SetOutput(io.Discard) // errors are printed once, by exitCode
 	set.Usage = func() {
-		fmt.Fprintf(env.stdout, "Usage: segue %s\n\n%s\n", usage, about)
-		printFlags(env.stdout, set)
+		fmt.Fprintf(set.Output(), "Usage: segue %s\n\n%s\n", usage, about)
+		printFlags(set.Output(), set)
 	}
 	return set
 }
@@ -65,8 +65,10 @@ func parse(set *flag.FlagSet, args []string) (positional []string, err error) {
 	for {
 		if err := set.Parse(args); err != nil {
 			if errors.Is(err, flag.ErrHelp) {
+				var text strings.Builder
+				set.SetOutput(&text)
 				help()
-				return nil, exitError(0)
+				return nil, helpAsked(text.String())
 			}
 			said := oneDash.ReplaceAllString(err.Error(), "${1}--$2")
 			return nil, usageError{fmt.Sprintf("%s: %s (segue %s --help tells the flags)", set.Name(), said, set.Name())}

@@ -14,6 +14,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"segue/engine"
@@ -62,6 +63,11 @@ type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
+// helpAsked ends a command that was asked for its help, which is the text.
+type helpAsked string
+
+func (helpAsked) Error() string { return "help" }
+
 // usageError is a mistake in the command line.
 type usageError struct{ message string }
 
@@ -108,8 +114,7 @@ func dispatch(ctx context.Context, env *environment, args []string) int {
 	switch name {
 	case "help", "-h", "--help":
 		if len(args) == 1 {
-			printUsage(env.stdout)
-			return 0
+			return exitCode(ctx, env, command{}, printUsage(env.stdout))
 		}
 		name, args = args[1], []string{args[1], "--help"}
 	case "-v", "--version":
@@ -128,6 +133,7 @@ func dispatch(ctx context.Context, env *environment, args []string) int {
 // exitCode prints err for people and turns it into the process's code.
 func exitCode(ctx context.Context, env *environment, c command, err error) int {
 	var exit exitError
+	var help helpAsked
 	var usage usageError
 	var bySignal signalError
 	var refused *engine.Error
@@ -136,6 +142,9 @@ func exitCode(ctx context.Context, env *environment, c command, err error) int {
 		return 0
 	case errors.As(err, &exit):
 		return int(exit)
+	case errors.As(err, &help):
+		_, err := io.WriteString(env.stdout, string(help))
+		return exitCode(ctx, env, c, err)
 	case errors.As(context.Cause(ctx), &bySignal):
 		fmt.Fprintf(env.stderr, "segue: stopped by %s%s\n", bySignal.signal, c.leaves)
 		if bySignal.signal == syscall.SIGTERM {
@@ -156,18 +165,21 @@ func exitCode(ctx context.Context, env *environment, c command, err error) int {
 	return 1
 }
 
-func printUsage(w io.Writer) {
-	fmt.Fprint(w, `segue continues music: give it an audio file, and the piece goes on.
+func printUsage(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString(`segue continues music: give it an audio file, and the piece goes on.
 
 Usage: segue COMMAND [flags]
 
 `)
 	for _, c := range commands {
-		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.summary)
+		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.summary)
 	}
-	fmt.Fprint(w, `
+	b.WriteString(`
 segue COMMAND --help tells the flags of each. A first try:
 
   segue continue loop.wav --seconds 8
 `)
+	_, err := io.WriteString(w, b.String())
+	return err
 }

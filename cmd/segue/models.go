@@ -19,7 +19,7 @@ func runModels(ctx context.Context, env *environment, args []string) error {
 	if len(args) > 0 && args[0] == "prune" {
 		return runPrune(ctx, env, args[1:])
 	}
-	set := newFlags(env, "models", "models [flags]", aboutModels)
+	set := newFlags("models", "models [flags]", aboutModels)
 	var machine machineFlags
 	machine.register(set)
 	asJSON := set.Bool("json", false, "print the list as JSON")

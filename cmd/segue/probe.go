@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"segue/engine"
 )
@@ -12,7 +13,7 @@ const aboutProbe = `Tells what an audio file is: format, length, peak, loudness,
 `
 
 func runProbe(ctx context.Context, env *environment, args []string) error {
-	set := newFlags(env, "probe", "probe FILE [flags]", aboutProbe)
+	set := newFlags("probe", "probe FILE [flags]", aboutProbe)
 	asJSON := set.Bool("json", false, "print as JSON")
 	file, err := parseWith(set, "FILE", args)
 	if err != nil {
@@ -27,24 +28,26 @@ func runProbe(ctx context.Context, env *environment, args []string) error {
 		if *asJSON {
 			return printJSON(env.stdout, info)
 		}
-		printProbe(env.stdout, info)
-		return nil
+		return printProbe(env.stdout, info)
 	})
 }
 
-func printProbe(w io.Writer, p engine.AudioInfo) {
-	fmt.Fprintf(w, "%s\n  %s, %s, %d Hz, %d channels\n  %.3f s, %d frames\n", p.Path, p.Format, p.Encoding, p.SampleRate, p.Channels, p.Seconds, p.Frames)
+func printProbe(w io.Writer, p engine.AudioInfo) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n  %s, %s, %d Hz, %d channels\n  %.3f s, %d frames\n", p.Path, p.Format, p.Encoding, p.SampleRate, p.Channels, p.Seconds, p.Frames)
 	measure := func(name, unit string, v *float64) {
 		if v == nil {
-			fmt.Fprintf(w, "  %s: none found\n", name)
+			fmt.Fprintf(&b, "  %s: none found\n", name)
 		} else {
-			fmt.Fprintf(w, "  %s: %g %s\n", name, *v, unit)
+			fmt.Fprintf(&b, "  %s: %g %s\n", name, *v, unit)
 		}
 	}
 	measure("peak", "dBFS", p.PeakDB)
 	measure("loudness", "LUFS", p.Loudness)
 	measure("tempo", "bpm", p.Tempo)
 	for _, warning := range p.Warnings {
-		fmt.Fprintf(w, "  note: %s\n", warning)
+		fmt.Fprintf(&b, "  note: %s\n", warning)
 	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }

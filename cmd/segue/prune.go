@@ -13,7 +13,7 @@ that no start has used for long. Models themselves are never touched; what is re
 `
 
 func runPrune(ctx context.Context, env *environment, args []string) error {
-	set := newFlags(env, "models prune", "models prune [flags]", aboutPrune)
+	set := newFlags("models prune", "models prune [flags]", aboutPrune)
 	o := engine.NewPruneOptions()
 	set.Float64Var(&o.UnusedDays, "unused-days", o.UnusedDays, "`N` what was not used for so many days goes too; 0: all")
 	set.BoolVar(&o.DryRun, "dry-run", false, "only tell what would go")

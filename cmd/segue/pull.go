@@ -13,7 +13,7 @@ not fetched again; a cancelled download goes on where it stopped. HF_HOME, HF_HU
 `
 
 func runPull(ctx context.Context, env *environment, args []string) error {
-	set := newFlags(env, "pull", "pull NAME [flags]", aboutPull)
+	set := newFlags("pull", "pull NAME [flags]", aboutPull)
 	revision := set.String("revision", "", "`NAME` branch, tag or commit (default main)")
 	asJSON := set.Bool("json", false, "print the model as JSON")
 	name, err := parseWith(set, "NAME", args)

@@ -7,7 +7,7 @@ import (
 )
 
 func runSchema(_ context.Context, env *environment, args []string) error {
-	set := newFlags(env, "schema", "schema", "Prints the OpenRPC document of the worker: methods, parameters with ranges and defaults, results, errors.\n")
+	set := newFlags("schema", "schema", "Prints the OpenRPC document of the worker: methods, parameters with ranges and defaults, results, errors.\n")
 	if err := parseOnly(set, args); err != nil {
 		return err
 	}

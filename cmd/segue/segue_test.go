@@ -348,6 +348,22 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
+// full is the stdout of a script whose disk is full.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+
+// What could not be printed is an error, though all else went well.
+func TestStdoutThatTakesNothing(t *testing.T) {
+	for _, args := range []string{"help", "help pull", "--help", "worker --help", "probe " + clip, "probe --json " + clip, "models", "doctor --device cpu", "schema", "version"} {
+		var words strings.Builder
+		code := dispatch(t.Context(), &environment{stdout: full{}, stderr: &words}, strings.Fields(args))
+		if code != 1 || words.String() != "segue: no space left\n" {
+			t.Errorf("segue %s: got exit code %d, %q, want 1 and that no space is left", args, code, words.String())
+		}
+	}
+}
+
 // Answers that nobody reads are lost in the end, and the worker says so.
 func TestUnreadAnswers(t *testing.T) {
 	var words bytes.Buffer

@@ -19,7 +19,7 @@ folders). Exits 1 if any comparison fails.
 `
 
 func runVerify(ctx context.Context, env *environment, args []string) error {
-	set := newFlags(env, "verify", "verify DIR [flags]", aboutVerify)
+	set := newFlags("verify", "verify DIR [flags]", aboutVerify)
 	machine := machineFlags{}
 	machine.registerDevice(set)
 	set.IntVar(&machine.threads, "threads", 0, "`N` CPU threads; 0: all cores, less one when there are more than four")

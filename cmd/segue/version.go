@@ -25,7 +25,7 @@ func version() string {
 }
 
 func runVersion(_ context.Context, env *environment, args []string) error {
-	set := newFlags(env, "version", "version", "Prints the version.\n")
+	set := newFlags("version", "version", "Prints the version.\n")
 	if err := parseOnly(set, args); err != nil {
 		return err
 	}

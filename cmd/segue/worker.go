@@ -19,7 +19,7 @@ stderr. segue schema prints every method and parameter.
 
 func runWorker(ctx context.Context, env *environment, args []string) error {
 	parent := os.Getppid() // before a device is opened: the host may die meanwhile
-	set := newFlags(env, "worker", "worker [flags]", aboutWorker)
+	set := newFlags("worker", "worker [flags]", aboutWorker)
 	var machine machineFlags
 	machine.register(set)
 	framingName := set.String("framing", "auto", "`KIND` auto, line or header")
