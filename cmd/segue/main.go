@@ -87,6 +87,9 @@ func main() {
 	ctx, stop := withSignals(context.Background())
 	code := dispatch(ctx, env, os.Args[1:])
 	stop()
+	if queue, ok := env.stderr.(*lineQueue); ok { // a worker's
+		queue.close(lastLines)
+	}
 	os.Exit(code)
 }
 

@@ -32,6 +32,7 @@ func runWorker(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return usageError{err.Error()}
 	}
+	env.stderr = newLineQueue(env.stderr) // main closes it, behind the last words
 	log := newLog(env.stderr, level)
 	machine.log = log
 	e, err := machine.openEngine()
