@@ -50,7 +50,7 @@ type taped struct {
 	set      dispatch  // what it is set to
 	free     words     // of its constants that have changed
 	tailored *tailored // for set's constants or others, or nil
-	stale    bool      // tailored is another than it is set to
+	stale    bool      // the graph's own is another: tailored has changed, or setting it has failed
 }
 
 // beat is what makes a sequence the same.
@@ -129,7 +129,7 @@ func (t *tape) receive() {
 	}
 	for i, k := range t.order.kernels {
 		n := &t.nodes[i]
-		n.tailored, n.stale = k, n.tailored != k
+		n.tailored, n.stale = k, n.stale || n.tailored != k
 	}
 	t.order = nil
 }

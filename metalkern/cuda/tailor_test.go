@@ -272,6 +272,55 @@ func TestTailoredToWhatever(t *testing.T) {
 	}
 }
 
+// A node that could not be set is set again, although an order that is done meanwhile has no kernel for it.
+func TestTailoredAfterAFailure(t *testing.T) {
+	s, p := tailors(t, "linear")
+	defer s.finish(t)
+	block := make(chan bool)
+	plain := driver.Pipeline(s.kernels[1]) // of 16 bytes of constants, too
+	s.kernels[1].of.name = "conv"          // which is not tailored
+	step := func(last uint32) error {
+		for node := range uint32(6) {
+			k, constants := p, make([]byte, 16)
+			binary.LittleEndian.PutUint32(constants, node)
+			if node == 5 {
+				k = plain
+				binary.LittleEndian.PutUint32(constants, last)
+			}
+			s.queue.Barrier()
+			s.queue.Dispatch(k, driver.Size{X: 1, Y: 1, Z: 1}, 32, constants, []driver.Binding{{Buffer: s.buffers[0]}})
+		}
+		f, err := s.queue.Commit()
+		return errors.Join(err, s.queue.Wait(f))
+	}
+	s.loaded = func(string) { <-block } // the compiler takes its time
+	for range settled + 1 {
+		if err := step(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.failing["setKernel"] = errors.New("no room today")
+	if err := step(7); err == nil || !strings.Contains(err.Error(), "no room today") {
+		t.Fatalf("got %v", err)
+	}
+	delete(s.failing, "setKernel")
+	if err := s.queue.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	close(block)
+	s.awaitOrders()
+	if err := step(7); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.taken(t, 6); n != 5 {
+		t.Errorf("%d tailored kernels ran, want 5", n)
+	}
+	last := s.ran[len(s.ran)-1].constants
+	if got := binary.LittleEndian.Uint32([]byte(last)); got != 7 {
+		t.Errorf("the last kernel ran with %d, want 7", got)
+	}
+}
+
 // Kernels that cannot be made are missed by nobody, but the device tells.
 func TestTailoredFails(t *testing.T) {
 	s, p := tailors(t, "linear")
