@@ -3,6 +3,7 @@
 package metalkern
 
 import (
+	"errors"
 	"math"
 	"os"
 	"slices"
@@ -183,6 +184,17 @@ func TestMappedOutlivesItsShelf(t *testing.T) {
 	}
 	if shelf.keeps != 0 {
 		t.Error("the mapping stays after the stream's work")
+	}
+}
+
+// A weight that the device refuses to take is no fault of its model.
+func TestRefusedUploads(t *testing.T) {
+	for _, fault := range []string{"command buffer", "encoder", "encoder types", "execution"} {
+		k := open(t)
+		mtltest.Fail(fault, 0, 1)
+		if _, err := k.Vector(waves("bias", 9)); !errors.Is(err, kern.ErrDevice) {
+			t.Errorf("%s: got %v, want %v", fault, err, kern.ErrDevice)
+		}
 	}
 }
 

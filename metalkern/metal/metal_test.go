@@ -416,11 +416,14 @@ func TestArgumentsAreChecked(t *testing.T) {
 
 // Every way in which Metal can refuse: an error that says what, nothing leaked, and a queue that works after Reset.
 func TestFaultsOfAQueue(t *testing.T) {
-	for _, c := range []struct{ fault, want string }{
-		{"command buffer", "no command buffer"},
-		{"encoder", "no compute encoder"},
-		{"execution", "the execution was made to fail"},
-		{"execution for good", "the execution was made to fail"},
+	for _, c := range []struct {
+		fault, want string
+		kind        error
+	}{
+		{"command buffer", "no command buffer", kern.ErrDevice},
+		{"encoder", "no compute encoder", kern.ErrDevice},
+		{"execution", "the execution was made to fail", kern.ErrDevice},
+		{"execution for good", "the execution was made to fail", kern.ErrDevice},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
 			b := newBench(t)
@@ -435,8 +438,8 @@ func TestFaultsOfAQueue(t *testing.T) {
 			if err == nil {
 				err = b.queue.Read(make([]byte, 4), driver.Binding{Buffer: b.buffer})
 			}
-			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Fatalf("got %v, want a word of %q", err, c.want)
+			if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("got %v, want a word of %q, and %v", err, c.want, c.kind)
 			}
 			b.record()
 			if _, again := b.queue.Commit(); again == nil {
@@ -465,8 +468,9 @@ func TestEncoderOfOtherTypes(t *testing.T) {
 	b := newBench(t)
 	mtltest.Fail("encoder types", 0, 1)
 	b.record()
-	if err := b.queue.Read(make([]byte, 4), driver.Binding{Buffer: b.buffer}); err == nil || !strings.Contains(err.Error(), "memoryBarrierWithScope:: got types") {
-		t.Errorf("got %v, want the method of other types", err)
+	err := b.queue.Read(make([]byte, 4), driver.Binding{Buffer: b.buffer})
+	if !errors.Is(err, kern.ErrDevice) || !strings.Contains(err.Error(), "memoryBarrierWithScope:: got types") {
+		t.Errorf("got %v, want the method of other types, and %v", err, kern.ErrDevice)
 	}
 	b.works()
 }
@@ -520,32 +524,33 @@ func TestKernelThatGoesWrong(t *testing.T) {
 func TestFaultsOfADevice(t *testing.T) {
 	for _, c := range []struct {
 		fault, want string
+		kind        error
 		provoke     func(d driver.Device) error
 	}{
-		{"buffer", "no memory", func(d driver.Device) error {
+		{"buffer", "no memory", kern.ErrMemory, func(d driver.Device) error {
 			b, err := d.Buffer(64)
 			if err == nil {
 				b.Free()
 			}
 			return err
 		}},
-		{"buffer without a copy", "refuses to use memory of the process in place", func(d driver.Device) error {
+		{"buffer without a copy", "refuses to use memory of the process in place", kern.ErrMemory, func(d driver.Device) error {
 			b, err := d.Wrap(pages(t))
 			if err == nil {
 				b.Free()
 			}
 			return err
 		}},
-		{"queue", "no command queue", func(d driver.Device) error { _, err := d.Queue(); return err }},
-		{"library", "error: the library was made to fail", func(d driver.Device) error { _, err := d.Library("add"); return err }},
-		{"function", "no such function", addPipeline},
-		{"pipeline", "the pipeline was made to fail", addPipeline},
+		{"queue", "no command queue", kern.ErrDevice, func(d driver.Device) error { _, err := d.Queue(); return err }},
+		{"library", "error: the library was made to fail", kern.ErrDevice, func(d driver.Device) error { _, err := d.Library("add"); return err }},
+		{"function", "no such function", kern.ErrDevice, addPipeline},
+		{"pipeline", "the pipeline was made to fail", kern.ErrDevice, addPipeline},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
 			d := mtltest.Open(t, source)
 			mtltest.Fail(c.fault, 0, 1)
-			if err := c.provoke(d); err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v, want a word of %q", err, c.want)
+			if err := c.provoke(d); !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want a word of %q, and %v", err, c.want, c.kind)
 			}
 			if err := c.provoke(d); err != nil {
 				t.Errorf("the next time: %v", err)

@@ -4,9 +4,11 @@ package metal
 
 import (
 	"errors"
+	"fmt"
 	"runtime"
 	"sync"
 
+	"segue/engine/kern"
 	"segue/metalkern/driver"
 )
 
@@ -24,7 +26,7 @@ type thread struct {
 
 // request is one of: a function to run, a batch to encode, a fence to wait for. Only the first allocates.
 type request struct {
-	run   func(*caller)
+	run   func(*caller) error
 	queue *queue
 	batch *batch
 	wait  driver.Fence
@@ -57,8 +59,7 @@ func (t *thread) answer(r request) {
 	pool := c.c(c.poolPush)
 	switch {
 	case r.run != nil:
-		r.run(c)
-		r.done <- nil
+		r.done <- r.run(c)
 	case r.batch != nil:
 		r.queue.encode(c, r.batch)
 	default:
@@ -81,26 +82,30 @@ func (t *thread) send(r request) error {
 	}
 }
 
-// ask sends a request and waits for its answer.
+// ask sends a request and waits for its answer. All that Metal refuses comes by here.
 func (t *thread) ask(r request) error {
 	if err := t.send(r); err != nil {
 		return err
 	}
 	select {
 	case err := <-r.done:
-		return err
+		return refusal(err)
 	case <-t.gone:
 		return errClosed
 	}
 }
 
-// do runs f on the thread and waits for it.
-func (t *thread) do(f func(c *caller) error) error {
-	var failed error
-	if err := t.ask(request{run: func(c *caller) { failed = f(c) }, done: make(chan error, 1)}); err != nil {
+// refusal is an error that says of what kind it is: the device has failed, unless it is known better.
+func refusal(err error) error {
+	if err == nil || errors.Is(err, kern.ErrMemory) || errors.Is(err, kern.ErrUnavailable) || errors.Is(err, kern.ErrDevice) {
 		return err
 	}
-	return failed
+	return fmt.Errorf("%w: %w", err, kern.ErrDevice)
+}
+
+// do runs f on the thread and waits for it.
+func (t *thread) do(f func(c *caller) error) error {
+	return t.ask(request{run: f, done: make(chan error, 1)})
 }
 
 func (t *thread) close() {
