@@ -114,12 +114,20 @@ func (e *Error) Error() string {
 	return s
 }
 
-const outOfMemory = 2 // CUDA_ERROR_OUT_OF_MEMORY
+// Codes that say more than that the device has failed.
+const (
+	outOfMemory = 2
+	stubLibrary = 34 // not a driver, but what programs are linked with
+	noDevice    = 100
+)
 
 // Is says which kind of kern's errors it is.
 func (e *Error) Is(target error) bool {
-	if e.Code == outOfMemory {
+	switch e.Code {
+	case outOfMemory:
 		return target == kern.ErrMemory
+	case stubLibrary, noDevice:
+		return target == kern.ErrUnavailable
 	}
 	return target == kern.ErrDevice
 }

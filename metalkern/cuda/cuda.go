@@ -43,11 +43,12 @@ type Device struct {
 	closed    bool
 }
 
-// Open opens the GPU. Where there is none that can run the kernels, the error wraps kern.ErrUnavailable and says why.
+// Open opens the GPU. Where there is none that can run the kernels, the error wraps kern.ErrUnavailable and says why; one that
+// could and fails is another error.
 func Open() (driver.Device, error) {
 	a, err := load()
 	if err != nil {
-		return nil, fmt.Errorf("cuda: %w: %w", kern.ErrUnavailable, err)
+		return nil, unavailable(err)
 	}
 	d, err := open(a)
 	if err != nil {
@@ -66,7 +67,7 @@ func open(a api) (*Device, error) {
 		d.context, err = a.retainContext(device)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cuda: %w: %w", kern.ErrUnavailable, err)
+		return nil, err
 	}
 	if err := d.enter(); err != nil {
 		return nil, errors.Join(err, a.releaseContext(device))
@@ -78,6 +79,9 @@ func open(a api) (*Device, error) {
 	return d, nil
 }
 
+// unavailable is why there is no GPU that can run the kernels.
+func unavailable(why error) error { return fmt.Errorf("cuda: %w: %w", kern.ErrUnavailable, why) }
+
 // examine finds out what the GPU is and whether it will do.
 func (d *Device) examine() error {
 	version, err := d.api.driverVersion()
@@ -85,14 +89,14 @@ func (d *Device) examine() error {
 		return err
 	}
 	if version < oldestDriver {
-		return fmt.Errorf("the NVIDIA driver supports CUDA %s, want %s or later: a newer driver is needed", dotted(version), dotted(oldestDriver))
+		return unavailable(fmt.Errorf("the NVIDIA driver supports CUDA %s, want %s or later: a newer driver is needed", dotted(version), dotted(oldestDriver)))
 	}
 	count, err := d.api.deviceCount()
 	if err != nil {
 		return err
 	}
 	if count == 0 {
-		return errors.New("the NVIDIA driver shows no GPU (CUDA_VISIBLE_DEVICES hides some)")
+		return unavailable(errors.New("the NVIDIA driver shows no GPU (CUDA_VISIBLE_DEVICES hides some)"))
 	}
 	name, err := d.api.deviceName(device)
 	if err != nil {
@@ -109,7 +113,7 @@ func (d *Device) examine() error {
 	}
 	d.overlap = major >= overlapMajor && d.api.canOverlap() && overlapping == "yes"
 	if major < oldestMajor {
-		return fmt.Errorf("%s has compute capability %d.%d, want %d.0 or later", name, major, minor, oldestMajor)
+		return unavailable(fmt.Errorf("%s has compute capability %d.%d, want %d.0 or later", name, major, minor, oldestMajor))
 	}
 	memory, err := d.api.deviceMemory(device)
 	d.info = driver.Info{

@@ -87,7 +87,6 @@ func (f *fake) driverVersion() (int, error)          { return f.version, f.faili
 func (f *fake) deviceCount() (int, error)            { return f.count, nil }
 func (f *fake) deviceName(int) (string, error)       { return "Fake GPU", nil }
 func (f *fake) deviceMemory(int) (int64, error)      { return 1 << 30, nil }
-func (f *fake) retainContext(int) (context, error)   { return context(f.handle("context")), nil }
 func (f *fake) releaseContext(int) error             { f.released++; return nil }
 func (f *fake) setCurrent(context) error             { return f.failing["setCurrent"] }
 func (f *fake) unloadModule(m module) error          { return f.gone(uintptr(m), "module") }
@@ -98,6 +97,10 @@ func (f *fake) destroyEvent(e event) error           { return f.gone(uintptr(e),
 func (f *fake) record(event, stream) error           { return nil }
 func (f *fake) destroyGraph(g graph) error           { return f.gone(uintptr(g), "graph") }
 func (f *fake) destroyExecutable(e executable) error { return f.gone(uintptr(e), "executable") }
+
+func (f *fake) retainContext(int) (context, error) {
+	return context(f.handle("context")), f.failing["retainContext"]
+}
 
 func (f *fake) loadModule(ptx string) (module, error) {
 	f.loaded(ptx)

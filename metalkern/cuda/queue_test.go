@@ -401,6 +401,23 @@ func TestSettingFails(t *testing.T) {
 	s.finish(t)
 }
 
+// A GPU that is there and cannot be used is not missing.
+func TestOpenFailingDevice(t *testing.T) {
+	for _, c := range []struct {
+		call string
+		code int
+		kind error
+	}{
+		{"driverVersion", 999, kern.ErrDevice}, {"driverVersion", 803, kern.ErrDevice}, {"retainContext", 2, kern.ErrMemory}, {"retainContext", 46, kern.ErrDevice},
+	} {
+		f := newFake()
+		f.failing[c.call] = &Error{Call: c.call, Code: c.code, Name: "CUDA_ERROR"}
+		if _, err := open(f); !errors.Is(err, c.kind) || errors.Is(err, kern.ErrUnavailable) {
+			t.Errorf("%s, code %d: got %v, want %v", c.call, c.code, err, c.kind)
+		}
+	}
+}
+
 // A device that cannot be opened leaves no context behind.
 func TestOpenFails(t *testing.T) {
 	f := newFake()
@@ -412,10 +429,12 @@ func TestOpenFails(t *testing.T) {
 
 // Whoever loads a model learns whether the device has no room for it, or has failed.
 func TestErrorKinds(t *testing.T) {
-	for code, want := range map[int]error{2: kern.ErrMemory, 700: kern.ErrDevice} {
+	for code, want := range map[int]error{2: kern.ErrMemory, 34: kern.ErrUnavailable, 100: kern.ErrUnavailable, 700: kern.ErrDevice} {
 		err := fmt.Errorf("matrix: %w", &Error{Call: "cuMemAlloc_v2", Code: code})
-		if errors.Is(err, kern.ErrMemory) != (want == kern.ErrMemory) || errors.Is(err, kern.ErrDevice) != (want == kern.ErrDevice) {
-			t.Errorf("code %d is not %v alone", code, want)
+		for _, kind := range []error{kern.ErrMemory, kern.ErrDevice, kern.ErrUnavailable} {
+			if errors.Is(err, kind) != (kind == want) {
+				t.Errorf("code %d: %v is %v, want %v alone", code, kind, errors.Is(err, kind), want)
+			}
 		}
 	}
 }
