@@ -52,23 +52,12 @@ type device struct {
 	closed    bool
 }
 
-// Open finds the GPU. source returns the text of the kernels of a name.
+// Open finds the GPU. source returns the text of the kernels of a name. Where there is no Metal, or no GPU that can run the
+// kernels, the error wraps kern.ErrUnavailable; one that could and fails is another error.
 func Open(source func(name string) (string, error)) (driver.Device, error) {
-	d, err := open(source)
+	l, err := load()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", err, kern.ErrUnavailable)
-	}
-	return d, nil
-}
-
-func open(source func(name string) (string, error)) (*device, error) {
-	paths, err := libraries()
-	if err != nil {
-		return nil, err
-	}
-	l, err := load(paths)
-	if err != nil {
-		return nil, err
 	}
 	d := &device{thread: newThread(l), source: source, libraries: map[string]*shaders{}, queues: map[*queue]bool{}, buffers: map[*buffer]bool{}}
 	if err := d.thread.do(d.find); err != nil {
@@ -93,7 +82,7 @@ func (d *device) find(c *caller) error {
 	}
 	name := c.text(id(c.send(d.id, deviceName)))
 	if !c.truth(d.id, deviceSupportsFamily, familyApple7) {
-		return fmt.Errorf("metal: %s: got a GPU without matrix operations in simdgroups, want Apple silicon (M1 or later)", name)
+		return fmt.Errorf("metal: %s: got a GPU without matrix operations in simdgroups, want Apple silicon (M1 or later): %w", name, kern.ErrUnavailable)
 	}
 	d.info = driver.Info{
 		Backend: "metal",
@@ -110,7 +99,7 @@ func (d *device) find(c *caller) error {
 func (d *device) findAny(c *caller) error {
 	all := id(c.c(c.allDevices))
 	if all == 0 {
-		return errors.New("metal: no GPU: MTLCreateSystemDefaultDevice and MTLCopyAllDevices both returned nil")
+		return fmt.Errorf("metal: no GPU: MTLCreateSystemDefaultDevice and MTLCopyAllDevices both returned nil: %w", kern.ErrUnavailable)
 	}
 	defer c.send(all, objectRelease)
 	if err := c.verify(all, "NSArray", "NSObject"); err != nil {
@@ -129,7 +118,7 @@ func (d *device) findAny(c *caller) error {
 			return nil
 		}
 	}
-	return errors.New("metal: no GPU: MTLCreateSystemDefaultDevice returned nil, and MTLCopyAllDevices has no Apple silicon (M1 or later)")
+	return fmt.Errorf("metal: no GPU: MTLCreateSystemDefaultDevice returned nil, and MTLCopyAllDevices has no Apple silicon (M1 or later): %w", kern.ErrUnavailable)
 }
 
 func (d *device) Info() driver.Info { return d.info }

@@ -601,6 +601,18 @@ func TestFindsADevice(t *testing.T) {
 			t.Errorf("%d objects leaked", after-before)
 		}
 	})
+	t.Run("too old", func(t *testing.T) {
+		mtltest.Fail("family", 0, 1)
+		if _, err := metal.Open(source); !errors.Is(err, kern.ErrUnavailable) || !strings.Contains(err.Error(), "want Apple silicon") {
+			t.Errorf("got %v, want unavailable", err)
+		}
+	})
+	t.Run("of other types", func(t *testing.T) { // it is there, and fails
+		defer metal.OtherTypes("maxBufferLength")()
+		if _, err := metal.Open(source); !errors.Is(err, kern.ErrDevice) || errors.Is(err, kern.ErrUnavailable) {
+			t.Errorf("got %v, want %v", err, kern.ErrDevice)
+		}
+	})
 	t.Run("without the stand-in", func(t *testing.T) {
 		t.Setenv(metal.LibraryVariable, "")
 		if _, err := metal.Open(source); !errors.Is(err, kern.ErrUnavailable) {

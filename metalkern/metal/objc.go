@@ -25,8 +25,12 @@ type library struct {
 	selectors                                          [selectorCount]uintptr
 }
 
-// load opens the libraries at paths and finds the functions in any of them.
-func load(paths []string) (*library, error) {
+// load opens the libraries and finds the functions in any of them.
+func load() (*library, error) {
+	paths, err := libraries()
+	if err != nil {
+		return nil, err
+	}
 	var handles []uintptr
 	for _, path := range paths {
 		h, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_GLOBAL)

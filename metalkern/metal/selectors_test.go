@@ -4,6 +4,7 @@ package metal
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -44,6 +45,14 @@ func TestSelectors(t *testing.T) {
 	for key := range wanted {
 		t.Errorf("%s is in testdata/selectors.txt and not in the table", key)
 	}
+}
+
+// OtherTypes makes the table want other types of a method, as if the system's had changed, until restore is called.
+func OtherTypes(name string) (restore func()) {
+	i := slices.IndexFunc(messages[:], func(m message) bool { return m.name == name })
+	before := messages[i]
+	messages[i].encoding = "d@:"
+	return func() { messages[i] = before }
 }
 
 // structWords counts the words inside structs, less one for each struct: a struct is one argument.

@@ -351,7 +351,7 @@ Queue::Queue() : Object(queue_class()) {}
 // ---- the device
 
 static String* device_name(Object*, Selector) { return autoreleased(new String("Metal stand-in")); }
-static bool device_family(Object*, Selector, int64_t family) { return family >= 1001 && family <= 1007; }
+static bool device_family(Object*, Selector, int64_t family) { return family >= 1001 && family <= 1007 && !fails("family"); }
 static bool device_unified(Object*, Selector) { return true; }
 static uint64_t device_memory(Object*, Selector) { return uint64_t(8) << 30; }
 static uint64_t device_largest(Object*, Selector) { return uint64_t(4) << 30; }
