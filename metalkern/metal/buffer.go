@@ -72,7 +72,8 @@ func (b *buffer) take(c *caller, made id, refusal string) error {
 		return fmt.Errorf("metal: buffer of %d bytes: %s (%d bytes are held, the GPU recommends at most %d): %w",
 			b.bytes, refusal, b.device.Allocated(), b.device.info.Memory, kern.ErrMemory)
 	}
-	if err := c.verify(made, "MTLBuffer", "NSObject"); err != nil {
+	made, err := c.verifyNew(made, "MTLBuffer")
+	if err != nil {
 		return err
 	}
 	b.id, b.contents = made, pointer(c.send(made, bufferContents))

@@ -69,7 +69,7 @@ func Open(source func(name string) (string, error)) (driver.Device, error) {
 
 // find looks for a GPU in both ways that Metal has: either finds nothing on some machines (the first without a window
 // server's session, the second in a sandbox).
-func (d *device) find(c *caller) error {
+func (d *device) find(c *caller) (err error) {
 	c.register()
 	d.id = id(c.c(c.defaultDevice))
 	if d.id == 0 {
@@ -77,11 +77,12 @@ func (d *device) find(c *caller) error {
 			return err
 		}
 	}
-	if err := c.verify(d.id, "MTLDevice", "NSObject"); err != nil {
+	if d.id, err = c.verifyNew(d.id, "MTLDevice"); err != nil {
 		return err
 	}
 	name := c.text(id(c.send(d.id, deviceName)))
 	if !c.truth(d.id, deviceSupportsFamily, familyApple7) {
+		c.send(d.id, objectRelease)
 		return fmt.Errorf("metal: %s: got a GPU without matrix operations in simdgroups, want Apple silicon (M1 or later): %w", name, kern.ErrUnavailable)
 	}
 	d.info = driver.Info{
@@ -101,10 +102,11 @@ func (d *device) findAny(c *caller) error {
 	if all == 0 {
 		return fmt.Errorf("metal: no GPU: MTLCreateSystemDefaultDevice and MTLCopyAllDevices both returned nil: %w", kern.ErrUnavailable)
 	}
-	defer c.send(all, objectRelease)
-	if err := c.verify(all, "NSArray", "NSObject"); err != nil {
+	all, err := c.verifyNew(all, "NSArray")
+	if err != nil {
 		return err
 	}
+	defer c.send(all, objectRelease)
 	for i := range c.send(all, arrayCount) {
 		one := id(c.send(all, arrayObject, i))
 		if one == 0 {

@@ -568,6 +568,34 @@ func addPipeline(d driver.Device) error {
 	return err
 }
 
+// An object whose methods are of other types is refused, and released.
+func TestOtherTypes(t *testing.T) {
+	mtltest.Load(t)
+	for _, name := range []string{
+		"hasUnifiedMemory", "contents", "commandBufferWithUnretainedReferences", "newFunctionWithName:", "setLanguageVersion:", "threadExecutionWidth",
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer metal.OtherTypes(name)()
+			before := mtltest.Live()
+			d, err := metal.Open(source)
+			if err == nil {
+				_, buffer := d.Buffer(64)
+				_, queue := d.Queue()
+				err = errors.Join(buffer, queue, addPipeline(d))
+				if err := d.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			if !errors.Is(err, kern.ErrDevice) || !strings.Contains(err.Error(), name+": got types") {
+				t.Errorf("got %v, want the method of other types, and %v", err, kern.ErrDevice)
+			}
+			if n := mtltest.Leaked(before); n > 0 {
+				t.Errorf("%d objects leaked", n)
+			}
+		})
+	}
+}
+
 // Before macOS 15 one method decides about all arithmetic; the second library must not ask again for those that are missing.
 func TestBeforeMacOS15(t *testing.T) {
 	mtltest.Load(t)
@@ -602,9 +630,13 @@ func TestFindsADevice(t *testing.T) {
 		}
 	})
 	t.Run("too old", func(t *testing.T) {
+		before := mtltest.Live()
 		mtltest.Fail("family", 0, 1)
 		if _, err := metal.Open(source); !errors.Is(err, kern.ErrUnavailable) || !strings.Contains(err.Error(), "want Apple silicon") {
 			t.Errorf("got %v, want unavailable", err)
+		}
+		if after := mtltest.Live(); after != before {
+			t.Errorf("%d objects leaked", after-before)
 		}
 	})
 	t.Run("of other types", func(t *testing.T) { // it is there, and fails

@@ -136,6 +136,19 @@ func (c *caller) verify(object id, owners ...string) error {
 	return nil
 }
 
+// verifyNew verifies an object that was made for us, and returns it. One that is refused is released, unless it is release
+// that is not what the table says.
+func (c *caller) verifyNew(made id, owner string) (id, error) {
+	if err := c.verify(made, "NSObject"); err != nil {
+		return 0, err
+	}
+	if err := c.verify(made, owner); err != nil {
+		c.send(made, objectRelease)
+		return 0, err
+	}
+	return made, nil
+}
+
 func (c *caller) verifyMethod(object id, class uintptr, s selector, m message) error {
 	if c.selectors[s] == 0 {
 		return nil // optional, and missing from an earlier object

@@ -59,13 +59,14 @@ func (d *device) Queue() (driver.Queue, error) {
 }
 
 // renew takes another command queue of Metal's in place of the last, which is nil at first.
-func (q *queue) renew(c *caller) error {
+func (q *queue) renew(c *caller) (err error) {
 	c.send(q.id, objectRelease)
 	q.id = id(c.send(q.device.id, deviceNewQueue))
 	if q.id == 0 {
 		return errors.New("metal: no command queue")
 	}
-	return c.verify(q.id, "MTLCommandQueue", "NSObject")
+	q.id, err = c.verifyNew(q.id, "MTLCommandQueue")
+	return err
 }
 
 func (q *queue) fail(err error) {

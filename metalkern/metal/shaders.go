@@ -66,7 +66,7 @@ func (d *device) compile(c *caller, name, text string) (id, error) {
 	if library == 0 {
 		return 0, fmt.Errorf("metal: kernels of %s: the compiler says: %s", name, c.failure(id(c.err)))
 	}
-	return library, c.verify(library, "MTLLibrary", "NSObject")
+	return c.verifyNew(library, "MTLLibrary")
 }
 
 // options ask for arithmetic that keeps NaN and infinity, which sampling needs, and for precise functions such as exp: Metal's
@@ -80,7 +80,8 @@ func (d *device) options(c *caller) (id, error) {
 	if options == 0 {
 		return 0, fmt.Errorf("metal: no MTLCompileOptions")
 	}
-	if err := c.verify(options, "MTLCompileOptions", "NSObject"); err != nil {
+	options, err = c.verifyNew(options, "MTLCompileOptions")
+	if err != nil {
 		return 0, err
 	}
 	c.send(options, optionsLanguage, languageMetal3)
@@ -93,6 +94,7 @@ func (d *device) options(c *caller) (id, error) {
 	case c.selectors[optionsFastMath] != 0:
 		c.send(options, optionsFastMath, 0)
 	default:
+		c.send(options, objectRelease)
 		return 0, fmt.Errorf("metal: MTLCompileOptions has neither setMathMode: nor setFastMathEnabled:")
 	}
 	return options, nil
@@ -128,7 +130,7 @@ func (s *shaders) make(c *caller, p *pipeline) error {
 	if p.id == 0 {
 		return fmt.Errorf("no pipeline: %s", c.failure(id(c.err)))
 	}
-	if err := c.verify(p.id, "MTLComputePipelineState", "NSObject"); err != nil {
+	if p.id, err = c.verifyNew(p.id, "MTLComputePipelineState"); err != nil {
 		return err
 	}
 	if width := c.send(p.id, pipelineWidth); width != simdgroupThreads {
