@@ -35,6 +35,7 @@ const (
 	concurrent       = 1
 	scopeBuffers     = 1
 	statusCompleted  = 4
+	codeOutOfMemory  = 8 // of a command buffer's error
 	simdgroupThreads = 32
 )
 

@@ -114,7 +114,11 @@ func (q *queue) settle(c *caller, fence driver.Fence) error {
 		command := q.inFlight[n].command
 		c.send(command, commandWait)
 		if status := c.send(command, commandStatus); status != statusCompleted && q.failed == nil {
-			q.failed = fmt.Errorf("metal: %w (status %d): %s", kern.ErrDevice, status, c.failure(id(c.send(command, commandError))))
+			reason, kind := id(c.send(command, commandError)), kern.ErrDevice
+			if c.code(reason) == codeOutOfMemory {
+				kind = kern.ErrMemory
+			}
+			q.failed = fmt.Errorf("metal: %w (status %d): %s", kind, status, c.failure(reason))
 		}
 		q.busy += time.Duration((c.seconds(command, commandEnd) - c.seconds(command, commandStart)) * float64(time.Second))
 		c.send(command, objectRelease)

@@ -424,6 +424,7 @@ func TestFaultsOfAQueue(t *testing.T) {
 		{"encoder", "no compute encoder", kern.ErrDevice},
 		{"execution", "the execution was made to fail", kern.ErrDevice},
 		{"execution for good", "the execution was made to fail", kern.ErrDevice},
+		{"out of memory", "Insufficient Memory", kern.ErrMemory},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
 			b := newBench(t)

@@ -208,6 +208,14 @@ func (c *caller) failure(nsError id) string {
 	return c.text(id(c.send(nsError, errorDescription)))
 }
 
+// code is the number of an NSError, 0 where there is none.
+func (c *caller) code(nsError id) uintptr {
+	if nsError == 0 {
+		return 0
+	}
+	return c.send(nsError, errorCode)
+}
+
 // errorPlace is where a method may put an NSError, cleared.
 func (c *caller) errorPlace() uintptr {
 	c.err = 0

@@ -20,6 +20,7 @@ const (
 	stringWithCString
 	stringUTF8
 	errorDescription
+	errorCode
 	arrayCount
 	arrayObject
 	deviceName
@@ -72,6 +73,7 @@ var messages = [selectorCount]message{
 	stringWithCString:    {"+NSString", "stringWithCString:encoding:", "@@:*Q", false},
 	stringUTF8:           {"NSString", "UTF8String", "*@:", false},
 	errorDescription:     {"NSError", "localizedDescription", "@@:", false},
+	errorCode:            {"NSError", "code", "q@:", false},
 	arrayCount:           {"NSArray", "count", "Q@:", false},
 	arrayObject:          {"NSArray", "objectAtIndex:", "@@:Q", false},
 	deviceName:           {"MTLDevice", "name", "@@:", false},

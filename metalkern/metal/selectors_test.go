@@ -87,7 +87,7 @@ func headerShape(t *testing.T, typ string) string {
 		return "d"
 	case "MTL::Size":
 		return "{www}"
-	case "id", "SEL", "NS::UInteger", "uint64_t", "StringEncoding", "MTL::ResourceOptions", "MTL::GPUFamily", "MTL::DispatchType", "MTL::BarrierScope",
+	case "id", "SEL", "NS::Integer", "NS::UInteger", "uint64_t", "StringEncoding", "MTL::ResourceOptions", "MTL::GPUFamily", "MTL::DispatchType", "MTL::BarrierScope",
 		"MTL::CommandBufferStatus", "MTL::LanguageVersion", "MTL::MathMode", "MTL::MathFloatingPointFunctions":
 		return "w" // enumerations of NSInteger or NSUInteger, as Apple's headers declare all of these
 	}

@@ -142,10 +142,10 @@ func Live() int64 { return int64(call(entry.live)) }
 // Threads limits the threads of a threadgroup for pipelines made from now on, as a kernel with many registers does.
 func Threads(most int) { call(entry.threads, uintptr(most)) }
 
-// Fail makes what fail, times times after skip successes: "default device", "all devices", "family", "queue", "buffer", "buffer without
-// a copy", "library", "function", "pipeline", "command buffer", "encoder", "execution"; "execution for good": all later ones
-// of the same queue fail too; "encoder types": a method of the encoder has others; "math mode": the options for a library
-// have none, as before macOS 15.
+// Fail makes what fail, times times after skip successes: "default device", "all devices", "family", "queue", "buffer", "buffer
+// without a copy", "library", "function", "pipeline", "command buffer", "encoder", "execution"; "out of memory": an execution,
+// for want of that; "execution for good": all later ones of the same queue fail too; "encoder types": a method of the encoder
+// has others; "math mode": the options for a library have none, as before macOS 15.
 func Fail(what string, skip, times int) {
 	text := append([]byte(what), 0)
 	call(entry.fail, uintptr(unsafe.Pointer(&text[0])), uintptr(skip), uintptr(times))

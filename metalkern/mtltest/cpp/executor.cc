@@ -143,6 +143,11 @@ static bool attempt(CommandBuffer* cb) {
 		return false;
 	}
 	cb->queue->ignores = fails("execution for good");
+	if (fails("out of memory")) {
+		cb->failure = "Insufficient Memory";
+		cb->code = out_of_memory;
+		return false;
+	}
 	if (cb->queue->ignores || fails("execution")) {
 		cb->failure = "the execution was made to fail";
 		return false;

@@ -241,7 +241,7 @@ static uint64_t buffer_status(CommandBuffer* c, Selector) {
 }
 static Error* buffer_error(CommandBuffer* c, Selector) {
 	std::lock_guard<std::mutex> guard(c->lock);
-	return c->status == error ? autoreleased(new Error(c->failure)) : nullptr;
+	return c->status == error ? autoreleased(new Error(c->failure, c->code)) : nullptr;
 }
 static double buffer_start(CommandBuffer* c, Selector) { return c->start; }
 static double buffer_end(CommandBuffer* c, Selector) { return c->end; }

@@ -11,6 +11,8 @@ struct Size { uint64_t width, height, depth; };
 
 enum Status : uint64_t { not_enqueued, enqueued, committed, scheduled, completed, error };
 
+enum Code : int64_t { internal = 1, out_of_memory = 8 };  // of MTLCommandBufferErrorDomain
+
 struct Buffer : Object {
 	char* memory;
 	uint64_t length, options;
@@ -66,6 +68,7 @@ struct CommandBuffer : Object {
 	std::condition_variable changed;
 	Status status = not_enqueued;
 	std::string failure;
+	Code code = internal;  // of the failure
 	double start = 0, end = 0;
 	bool encoding = false;
 	explicit CommandBuffer(Queue*);

@@ -165,6 +165,7 @@ static String* string_make(Object*, Selector, const char* text, uint64_t encodin
 }
 static const char* string_utf8(String* s, Selector) { return s->text.c_str(); }
 static String* error_description(Error* e, Selector) { return autoreleased(new String(e->text)); }
+static int64_t error_code(Error* e, Selector) { return e->code; }
 
 static Class* string_class() {
 	static Class* meta = new Class("NSString", nullptr, nullptr, {METHOD("stringWithCString:encoding:", string_make, "@32@0:8r*16Q24")});
@@ -172,11 +173,14 @@ static Class* string_class() {
 	return c;
 }
 static Class* error_class() {
-	static Class* c = new Class("NSError", root(), meta_root(), {METHOD("localizedDescription", error_description, "@16@0:8")});
+	static Class* c = new Class("NSError", root(), meta_root(), {
+		METHOD("localizedDescription", error_description, "@16@0:8"),
+		METHOD("code", error_code, "q16@0:8"),
+	});
 	return c;
 }
 String::String(const std::string& text) : Object(string_class()), text(text) {}
-Error::Error(const std::string& text) : Object(error_class()), text(text) {}
+Error::Error(const std::string& text, int64_t code) : Object(error_class()), text(text), code(code) {}
 
 struct Register {
 	Register() { string_class(); error_class(); }

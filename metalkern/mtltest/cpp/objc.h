@@ -53,7 +53,8 @@ struct String : Object {
 };
 struct Error : Object {
 	std::string text;
-	explicit Error(const std::string& text);
+	int64_t code;
+	explicit Error(const std::string& text, int64_t code = 0);
 };
 
 Class* root();
