@@ -5,6 +5,8 @@ package metalkern
 import (
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -34,7 +36,7 @@ type backend struct {
 
 // New makes a backend of a device, which it closes. Open is what finds devices.
 func New(device driver.Device) (kern.Backend, error) {
-	b := &backend{device: device, info: device.Info(), views: map[*byte]*view{}}
+	b := &backend{device: device, info: device.Info(), views: map[*byte]*view{}, graves: graveyard{working: map[*stream]uint64{}}}
 	b.users.Store(1)
 	var err error
 	if b.nothing, err = device.Buffer(256); err != nil {
@@ -103,10 +105,10 @@ func (b *backend) memory(what string, bytes int64) (driver.Buffer, error) {
 	return made, nil
 }
 
-// free gives memory back, now or when no stream is at work any more.
+// free gives memory back, now or when no stream can be using it any more.
 func (b *backend) free(memory driver.Buffer, bytes int64) {
 	b.allocated.Add(-bytes)
-	b.graves.bury(b, grave{memory, func() {}})
+	b.graves.bury(b, grave{Buffer: memory, after: func() {}})
 }
 
 // upload writes data into memory that nothing uses yet, and waits until it is there.
@@ -126,55 +128,58 @@ func (b *backend) upload(to driver.Binding, data []byte) error {
 	return nil
 }
 
-// A graveyard keeps freed memory that the device may still be using: a stream at work holds it back. Streams pause
-// between requests at the latest, and then it goes.
+// A graveyard keeps freed memory that the device may still be using: what a stream had begun to record by then holds it back,
+// until the stream has seen the device be done with that. What is recorded later cannot use it.
 type graveyard struct {
 	mutex   sync.Mutex
-	working int // streams whose device may not be done
-	waiting []grave
+	working map[*stream]uint64 // of streams whose device may not be done: the first turn that it may not be done with
+	waiting []grave            // in the order of their turns
 }
 
-// A grave is memory to free, and what to do after that.
+// A grave is memory to free, what to do after that, and the last turn that may use it.
 type grave struct {
 	driver.Buffer
 	after func()
+	turn  uint64
 }
 
-func (g grave) clear(b *backend) {
-	g.Free()
-	g.after()
-	b.leave()
-}
-
-// start is called by a stream that records again after a pause.
-func (g *graveyard) start() {
-	g.mutex.Lock()
-	g.working++
-	g.mutex.Unlock()
-}
-
-// pause is called by a stream whose device is done with everything.
-func (g *graveyard) pause(b *backend) {
-	g.mutex.Lock()
-	g.working--
-	var free []grave
-	if g.working == 0 {
-		free, g.waiting = g.waiting, nil
-	}
-	g.mutex.Unlock()
-	for _, one := range free {
-		one.clear(b)
-	}
-}
-
+// bury frees memory, now or later.
 func (g *graveyard) bury(b *backend, one grave) {
 	g.mutex.Lock()
-	wait := g.working > 0
-	if wait {
-		g.waiting = append(g.waiting, one)
+	defer g.mutex.Unlock()
+	one.turn = b.turns.Load()
+	g.waiting = append(g.waiting, one)
+	g.clear(b)
+}
+
+// reach is called by a stream at work: its device is done with all turns before this one.
+func (g *graveyard) reach(s *stream, turn uint64) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	g.working[s] = turn
+	g.clear(s.backend)
+}
+
+// rest is called by a stream whose device is done with everything.
+func (g *graveyard) rest(s *stream) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	delete(g.working, s)
+	g.clear(s.backend)
+}
+
+// clear frees what no stream's device can be using.
+func (g *graveyard) clear(b *backend) {
+	first := uint64(math.MaxUint64)
+	for _, turn := range g.working {
+		first = min(first, turn)
 	}
-	g.mutex.Unlock()
-	if !wait {
-		one.clear(b)
+	n := 0
+	for ; n < len(g.waiting) && g.waiting[n].turn < first; n++ {
+		one := &g.waiting[n]
+		one.Free()
+		one.after()
+		b.leave()
 	}
+	g.waiting = slices.Delete(g.waiting, 0, n)
 }

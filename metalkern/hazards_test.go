@@ -97,32 +97,43 @@ func TestSettled(t *testing.T) {
 	}
 }
 
-// Memory that is freed while a stream is at work stays until no stream is.
+// Memory that is freed while streams are at work stays until each is done with what it had begun by then.
 func TestGraveyard(t *testing.T) {
-	var freed bool
-	b := &backend{}
+	b := &backend{graves: graveyard{working: map[*stream]uint64{}}}
 	b.users.Store(10)
-	b.graves.start()
-	b.graves.start()
-	bury := func() {
-		freed = false
-		b.graves.bury(b, grave{memory{&freed}, func() {
-			if !freed {
+	bury := func() *bool {
+		freed := new(bool)
+		b.graves.bury(b, grave{Buffer: memory{freed}, after: func() {
+			if !*freed {
 				t.Error("what comes after came before")
 			}
 		}})
+		return freed
 	}
-	bury()
-	b.graves.pause(b)
-	if freed {
-		t.Error("freed while a stream was at work")
+	want := func(what string, freed *bool, is bool) {
+		t.Helper()
+		if *freed != is {
+			t.Errorf("%s: got freed %v, want %v", what, *freed, is)
+		}
 	}
-	b.graves.pause(b)
-	if !freed {
-		t.Error("not freed when the last stream paused")
-	}
-	bury()
-	if !freed || b.users.Load() != 8 {
-		t.Errorf("between streams' work: got freed %v, %d users, want at once, and 8", freed, b.users.Load())
+	one, other := &stream{backend: b}, &stream{backend: b}
+	want("no stream at work", bury(), true)
+	b.turns.Store(5)
+	b.graves.reach(one, 4)
+	b.graves.reach(other, 5)
+	first := bury()
+	want("both had begun", first, false)
+	b.turns.Store(8)
+	second := bury()
+	b.graves.reach(one, 7)
+	want("one is done with it", first, false)
+	b.graves.reach(other, 6)
+	want("both are", first, true)
+	b.graves.rest(one)
+	want("one rests", second, false)
+	b.graves.rest(other)
+	want("both rest", second, true)
+	if n := b.users.Load(); n != 7 {
+		t.Errorf("got %d users, want 7", n)
 	}
 }

@@ -138,7 +138,7 @@ func (b *backend) holdView(h *holding, shelf kern.Shelf, data []byte) bool {
 	return true
 }
 
-// leaveView ends an object's use. The memory stays until no stream is at work, and with it what it is a view of.
+// leaveView ends an object's use. The memory stays until no stream can be using it, and with it what it is a view of.
 func (b *backend) leaveView(v *view) {
 	b.viewing.Lock()
 	v.users--
@@ -149,7 +149,7 @@ func (b *backend) leaveView(v *view) {
 	b.viewing.Unlock()
 	if last {
 		b.allocated.Add(-v.bytes)
-		b.graves.bury(b, grave{v.memory, v.done})
+		b.graves.bury(b, grave{Buffer: v.memory, after: v.done})
 	}
 }
 

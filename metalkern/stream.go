@@ -6,6 +6,7 @@ package metalkern
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"segue/engine/kern"
@@ -19,6 +20,7 @@ type stream struct {
 	closed    bool
 	working   bool       // the device may not be done
 	submitted kern.Fence // the last one
+	flying    []flight   // submissions that the device may not be done with, the oldest first
 	dirty     bool       // something was recorded since
 	constants [driver.MaxConstants / 8]uint64
 	bindings  []driver.Binding
@@ -27,6 +29,12 @@ type stream struct {
 	fresh     fresh
 	turn      uint64 // of this submission, among all of the backend's
 	scratch   [scratches]scratch
+}
+
+// A flight is a submission on the device.
+type flight struct {
+	fence kern.Fence
+	turn  uint64
 }
 
 // A kernelName is a kernel and the file of package kernels that it is in.
@@ -69,6 +77,9 @@ func (s *stream) Submit() (kern.Fence, error) {
 		s.fail(fmt.Errorf("metalkern: submit: %w", err))
 	} else {
 		s.submitted = kern.Fence(fence)
+		if s.working {
+			s.flying = append(s.flying, flight{s.submitted, s.turn})
+		}
 	}
 	s.nextTurn()
 	s.dirty = false
@@ -91,10 +102,27 @@ func (s *stream) Wait(f kern.Fence) error {
 	}
 	if err := s.queue.Wait(driver.Fence(f)); err != nil {
 		s.fail(fmt.Errorf("metalkern: wait: %w", err))
-	} else if f == s.submitted && !s.dirty {
-		s.pause()
+	} else {
+		s.pass(f)
 	}
 	return s.err
+}
+
+// pass says that the device is done with what was submitted up to f.
+func (s *stream) pass(f kern.Fence) {
+	done := 0
+	for done < len(s.flying) && s.flying[done].fence <= f {
+		done++
+	}
+	s.flying = slices.Delete(s.flying, 0, done)
+	switch {
+	case len(s.flying) > 0:
+		s.graves.reach(s, s.flying[0].turn)
+	case s.dirty:
+		s.graves.reach(s, s.turn)
+	default:
+		s.pause()
+	}
 }
 
 func (s *stream) Err() error {
@@ -102,7 +130,7 @@ func (s *stream) Err() error {
 	return s.err
 }
 
-// Reset lets what was recorded before the error finish, if the device still can.
+// Reset lets what was recorded before the error finish, if the device still can. If it cannot, nothing is at work on it.
 func (s *stream) Reset() error {
 	if s.closed {
 		return s.Err()
@@ -115,9 +143,8 @@ func (s *stream) Reset() error {
 	s.nextTurn()
 	if err := s.queue.Reset(); err != nil {
 		s.fail(fmt.Errorf("metalkern: reset: %w", err))
-	} else {
-		s.pause()
 	}
+	s.pause()
 	return s.Err()
 }
 
@@ -126,7 +153,6 @@ func (s *stream) Close() error {
 		return nil
 	}
 	s.Reset()
-	s.pause()
 	err := s.queue.Close()
 	for i := range s.scratch {
 		s.shrink(&s.scratch[i])
@@ -167,15 +193,15 @@ func (s *stream) record() {
 	s.dirty = true
 	if !s.working {
 		s.working = true
-		s.graves.start()
+		s.graves.reach(s, s.turn)
 	}
 }
 
 // pause says that the device is done with all of this stream's work.
 func (s *stream) pause() {
 	if s.working {
-		s.working = false
-		s.graves.pause(s.backend)
+		s.working, s.flying = false, s.flying[:0]
+		s.graves.rest(s)
 	}
 }
 
