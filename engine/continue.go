@@ -75,7 +75,9 @@ func (r *run) make(ctx context.Context) error {
 		}
 		r.engine.discard(r.model)
 		r.model = nil
-		err = r.attempt(ctx)
+		if err = r.engine.stream.Reset(); err == nil { // a load, this one or another, may be waiting for the device to let go
+			err = r.attempt(ctx)
+		}
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"segue/engine"
 	"segue/engine/audio"
@@ -942,6 +943,99 @@ func TestMemoryBudget(t *testing.T) {
 	if !errors.As(err, &known) || known.Kind != engine.OutOfMemory {
 		t.Errorf("got %v, want %s", err, engine.OutOfMemory)
 	}
+}
+
+// lingering is a device at work: what is freed meanwhile is let go of when the work is done.
+type lingering struct {
+	kern.Backend
+	mu   sync.Mutex
+	done chan struct{} // nil: it rests
+	most int64         // that was held since it works
+}
+
+func (b *lingering) begin() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.done, b.most = make(chan struct{}), 0
+}
+
+func (b *lingering) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.done)
+	b.done = nil
+}
+
+func (b *lingering) Allocated() int64 {
+	freed, _ := b.Freed()
+	return b.Backend.Allocated() + freed
+}
+
+func (b *lingering) Freed() (int64, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.done == nil {
+		return 0, nil
+	}
+	held := b.Backend.Allocated()
+	b.most = max(b.most, held)
+	return b.most - held, b.done
+}
+
+// A load beside a running job evicts no more than it has to, and begins when the device has let go of that.
+func TestMemoryBudgetWhileTheDeviceWorks(t *testing.T) {
+	backend := &lingering{Backend: openBackend(t)}
+	load := func(ctx context.Context, w world, model string) error {
+		_, err := w.engine.Load(ctx, engine.ModelOptions{Model: model, Quantization: "none"}, quiet)
+		return err
+	}
+	resident := func(w world) (names []string) {
+		for _, m := range w.engine.Status().Models {
+			names = append(names, m.Name)
+		}
+		slices.Sort(names)
+		return names
+	}
+	room := newWorld(t, engine.Options{ModelsDir: "../testdata/goldens"})
+	if err := errors.Join(load(t.Context(), room, "mono"), load(t.Context(), room, "stereo")); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, engine.Options{ModelsDir: "../testdata/goldens", Backend: backend, Memory: room.backend.Allocated() + 1<<20})
+	if err := errors.Join(load(t.Context(), w, "stereo"), load(t.Context(), w, "mono")); err != nil {
+		t.Fatal(err)
+	}
+	want := func(names ...string) {
+		t.Helper()
+		if got := resident(w); !slices.Equal(got, names) {
+			t.Errorf("got %v, want %v", got, names)
+		}
+	}
+	begin := func(ctx context.Context) chan error {
+		backend.begin()
+		loaded := make(chan error)
+		go func() { loaded <- load(ctx, w, "stereo-sharded") }()
+		eventually(t, "a model is evicted", func() bool { return len(resident(w)) < 2 })
+		time.Sleep(10 * time.Millisecond) // for the others, if they went
+		return loaded
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	loaded := begin(ctx)
+	want("mono")
+	cancel(errGivenUp)
+	if err := <-loaded; !errors.Is(err, errGivenUp) {
+		t.Errorf("got %v, want %v", err, errGivenUp)
+	}
+	backend.end()
+	if err := errors.Join(load(t.Context(), w, "stereo"), load(t.Context(), w, "mono")); err != nil {
+		t.Fatal(err)
+	}
+	loaded = begin(t.Context())
+	want("mono")
+	backend.end()
+	if err := <-loaded; err != nil {
+		t.Error(err)
+	}
+	want("mono", "stereo-sharded")
 }
 
 // Another model can be loaded, and the one in use unloaded, while a job runs; the job finishes as if nothing had happened.

@@ -220,7 +220,8 @@ func bitsOf(p kern.Precision, t *weights.Tensor) int64 {
 }
 
 // makeRoom frees models that nobody uses, the longest unused first, until bytes more fit into the memory budget, of which
-// those that stay may hold some already.
+// those that stay may hold some already. What a running job's device may still be reading fits only when the device has let go
+// of it, some steps later.
 func (e *Engine) makeRoom(ctx context.Context, bytes int64, shared func() int64) error {
 	budget := e.options.Memory
 	if budget <= 0 {
@@ -229,16 +230,32 @@ func (e *Engine) makeRoom(ctx context.Context, bytes int64, shared func() int64)
 	if bytes > budget {
 		return Errorf(OutOfMemory, "model", "memory: the model needs about %d MB, want at most the budget of %d MB; quantization q4 needs least, --memory raises the budget", bytes>>20, budget>>20)
 	}
-	for e.options.Backend.Allocated()+bytes-shared() > budget {
-		if r := e.evict(); r != nil {
-			_ = r.close() // only unmaps files
-			continue
+	for {
+		freed, some := e.options.Backend.Freed()
+		lacking := e.options.Backend.Allocated() + bytes - shared() - budget
+		if lacking <= 0 {
+			return nil
 		}
-		if some, err := e.awaitSave(ctx); !some {
-			return err // none: what is left is in use, and the budget yields to the running job
+		if lacking > freed {
+			if r := e.evict(); r != nil {
+				_ = r.close() // only unmaps files
+				continue
+			}
+			if saved, err := e.awaitSave(ctx); err != nil {
+				return err
+			} else if saved {
+				continue
+			}
+		}
+		if freed == 0 {
+			return nil // what is left is in use, and the budget yields to the running job
+		}
+		select {
+		case <-some:
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
-	return nil
 }
 
 // evict takes the longest unused model out of the resident ones; nil when all are in use.

@@ -59,6 +59,8 @@ func (b *backend) Device() kern.Device {
 
 func (b *backend) Allocated() int64 { return b.allocated.Load() }
 
+func (b *backend) Freed() (bytes int64, some <-chan struct{}) { return b.graves.left() }
+
 func (b *backend) Close() error {
 	if b.closed.Swap(true) {
 		return nil
@@ -87,7 +89,7 @@ func (b *backend) Stream() (kern.Stream, error) {
 	return newStream(b, queue), nil
 }
 
-// memory returns zeroed device memory, counted until it is freed.
+// memory returns zeroed device memory, counted until the device has let go of it.
 func (b *backend) memory(what string, bytes int64) (driver.Buffer, error) {
 	switch {
 	case b.closed.Load():
@@ -107,8 +109,7 @@ func (b *backend) memory(what string, bytes int64) (driver.Buffer, error) {
 
 // free gives memory back, now or when no stream can be using it any more.
 func (b *backend) free(memory driver.Buffer, bytes int64) {
-	b.allocated.Add(-bytes)
-	b.graves.bury(b, grave{Buffer: memory, after: func() {}})
+	b.graves.bury(b, grave{Buffer: memory, bytes: bytes, after: func() {}})
 }
 
 // upload writes data into memory that nothing uses yet, and waits until it is there.
@@ -134,11 +135,13 @@ type graveyard struct {
 	mutex   sync.Mutex
 	working map[*stream]uint64 // of streams whose device may not be done: the first turn that it may not be done with
 	waiting []grave            // in the order of their turns
+	gone    chan struct{}      // closed when some of them go; nil until somebody asks
 }
 
-// A grave is memory to free, what to do after that, and the last turn that may use it.
+// A grave is memory to free, how much of it counts, what to do after that, and the last turn that may use it.
 type grave struct {
 	driver.Buffer
+	bytes int64
 	after func()
 	turn  uint64
 }
@@ -178,8 +181,25 @@ func (g *graveyard) clear(b *backend) {
 	for ; n < len(g.waiting) && g.waiting[n].turn < first; n++ {
 		one := &g.waiting[n]
 		one.Free()
+		b.allocated.Add(-one.bytes)
 		one.after()
 		b.leave()
 	}
-	g.waiting = slices.Delete(g.waiting, 0, n)
+	if g.waiting = slices.Delete(g.waiting, 0, n); n > 0 && g.gone != nil {
+		close(g.gone)
+		g.gone = nil
+	}
+}
+
+// left is how much is waiting, and what is closed when some of it goes.
+func (g *graveyard) left() (bytes int64, gone <-chan struct{}) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	for i := range g.waiting {
+		bytes += g.waiting[i].bytes
+	}
+	if g.gone == nil {
+		g.gone = make(chan struct{})
+	}
+	return bytes, g.gone
 }

@@ -97,42 +97,57 @@ func TestSettled(t *testing.T) {
 	}
 }
 
-// Memory that is freed while streams are at work stays until each is done with what it had begun by then.
+// Memory that is freed while streams are at work stays, and counts, until each is done with what it had begun by then.
 func TestGraveyard(t *testing.T) {
 	b := &backend{graves: graveyard{working: map[*stream]uint64{}}}
 	b.users.Store(10)
+	b.allocated.Store(1000)
 	bury := func() *bool {
 		freed := new(bool)
-		b.graves.bury(b, grave{Buffer: memory{freed}, after: func() {
+		b.graves.bury(b, grave{Buffer: memory{freed}, bytes: 10, after: func() {
 			if !*freed {
 				t.Error("what comes after came before")
 			}
 		}})
 		return freed
 	}
-	want := func(what string, freed *bool, is bool) {
+	want := func(what string, freed *bool, is bool, allocated, waiting int64) {
 		t.Helper()
-		if *freed != is {
-			t.Errorf("%s: got freed %v, want %v", what, *freed, is)
+		left, _ := b.graves.left()
+		if *freed != is || b.Allocated() != allocated || left != waiting {
+			t.Errorf("%s: freed %v, %d bytes allocated, %d waiting, want %v, %d, %d", what, *freed, b.Allocated(), left, is, allocated, waiting)
+		}
+	}
+	some := func() bool {
+		_, some := b.graves.left()
+		select {
+		case <-some:
+			return true
+		default:
+			return false
 		}
 	}
 	one, other := &stream{backend: b}, &stream{backend: b}
-	want("no stream at work", bury(), true)
+	want("no stream at work", bury(), true, 990, 0)
 	b.turns.Store(5)
 	b.graves.reach(one, 4)
 	b.graves.reach(other, 5)
 	first := bury()
-	want("both had begun", first, false)
+	want("both had begun", first, false, 990, 10)
 	b.turns.Store(8)
 	second := bury()
 	b.graves.reach(one, 7)
-	want("one is done with it", first, false)
+	want("one is done with it", first, false, 990, 20)
+	_, gone := b.graves.left()
 	b.graves.reach(other, 6)
-	want("both are", first, true)
+	want("both are", first, true, 980, 10)
+	if _, open := <-gone; open || some() {
+		t.Error("want to hear of the first, and not yet of the second")
+	}
 	b.graves.rest(one)
-	want("one rests", second, false)
+	want("one rests", second, false, 980, 10)
 	b.graves.rest(other)
-	want("both rest", second, true)
+	want("both rest", second, true, 970, 0)
 	if n := b.users.Load(); n != 7 {
 		t.Errorf("got %d users, want 7", n)
 	}

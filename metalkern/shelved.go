@@ -148,8 +148,7 @@ func (b *backend) leaveView(v *view) {
 	}
 	b.viewing.Unlock()
 	if last {
-		b.allocated.Add(-v.bytes)
-		b.graves.bury(b, grave{Buffer: v.memory, after: v.done})
+		b.graves.bury(b, grave{Buffer: v.memory, bytes: v.bytes, after: v.done})
 	}
 }
 

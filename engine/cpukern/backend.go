@@ -88,6 +88,8 @@ func (b *backend) Device() kern.Device { return b.device }
 
 func (b *backend) Allocated() int64 { return b.allocated.Load() }
 
+func (b *backend) Freed() (int64, <-chan struct{}) { return 0, nil }
+
 func (b *backend) Close() error {
 	if !b.closed.Swap(true) {
 		b.pool.close()

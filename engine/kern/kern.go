@@ -164,9 +164,12 @@ type Backend interface {
 	// Cache returns an empty key/value cache in F32, F16 or Q8.
 	Cache(p Precision, shape CacheShape) (Cache, error)
 	Stream() (Stream, error)
-	// Allocated counts the bytes of device memory now held by objects that this backend made; a GPU's streams, which keep
-	// what their ops needed beside these until they are closed, count too.
+	// Allocated counts the bytes of device memory now held by objects that this backend made, and by freed ones of which the
+	// device has not let go; a GPU's streams, which keep what their ops needed beside these until they are closed, count too.
 	Allocated() int64
+	// Freed counts those of the freed objects: a stream may have begun what uses them, and lets go as its work goes on. some
+	// is closed when it has let go of some of them, if there are any.
+	Freed() (bytes int64, some <-chan struct{})
 	Close() error
 }
 
