@@ -124,7 +124,6 @@ func (r *run) changed(bug any) error {
 	if !fault || r.model == nil || r.model.sources.current() {
 		panic(bug)
 	}
-	_ = r.engine.stream.Reset() // of what was under way
 	return errChanged
 }
 
