@@ -114,20 +114,12 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Codes that say more than that the device has failed.
-const (
-	outOfMemory = 2
-	stubLibrary = 34 // not a driver, but what programs are linked with
-	noDevice    = 100
-)
+const outOfMemory = 2 // CUDA_ERROR_OUT_OF_MEMORY
 
 // Is says which kind of kern's errors it is.
 func (e *Error) Is(target error) bool {
-	switch e.Code {
-	case outOfMemory:
+	if e.Code == outOfMemory {
 		return target == kern.ErrMemory
-	case stubLibrary, noDevice:
-		return target == kern.ErrUnavailable
 	}
 	return target == kern.ErrDevice
 }

@@ -85,8 +85,8 @@ func unavailable(why error) error { return fmt.Errorf("cuda: %w: %w", kern.ErrUn
 // examine finds out what the GPU is and whether it will do.
 func (d *Device) examine() error {
 	version, err := d.api.driverVersion()
-	if err != nil {
-		return err
+	if err != nil { // the driver does not start: there is no GPU, or its installation is broken
+		return unavailable(err)
 	}
 	if version < oldestDriver {
 		return unavailable(fmt.Errorf("the NVIDIA driver supports CUDA %s, want %s or later: a newer driver is needed", dotted(version), dotted(oldestDriver)))
