@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime/debug"
 	"strings"
 	"time"
 
 	"segue/engine/audio"
 	"segue/engine/kern"
 	"segue/engine/lm"
+	"segue/weights"
 	"segue/weights/packed"
 )
 
@@ -70,7 +70,7 @@ func (r *run) make(ctx context.Context) error {
 	r.started = time.Now()
 	err := r.attempt(ctx)
 	for range 3 { // as many parts may be damaged
-		if r.model == nil || !errors.Is(err, packed.ErrDamaged) && !errors.Is(err, errChanged) {
+		if r.model == nil || !errors.Is(err, packed.ErrDamaged) && !errors.Is(err, errChanged) && !errors.Is(err, weights.ErrFault) {
 			break
 		}
 		r.engine.discard(r.model)
@@ -79,16 +79,13 @@ func (r *run) make(ctx context.Context) error {
 			err = r.attempt(ctx)
 		}
 	}
+	if errors.Is(err, weights.ErrFault) {
+		return errChanged
+	}
 	return err
 }
 
 func (r *run) attempt(ctx context.Context) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if bug := recover(); bug != nil {
-			err = r.changed(bug)
-		}
-	}()
 	timing := &r.result.Timing
 	if err = r.timed(&timing.LoadMS, func() error { return r.load(ctx) }); err != nil {
 		return err
@@ -116,15 +113,6 @@ func (r *run) attempt(ctx context.Context) (err error) {
 	}
 	r.finish(length)
 	return nil
-}
-
-// changed is the error for a panic that a mapped file brought about, by being shorter than it was. Others go on.
-func (r *run) changed(bug any) error {
-	_, fault := bug.(interface{ Addr() uintptr })
-	if !fault || r.model == nil || r.model.sources.current() {
-		panic(bug)
-	}
-	return errChanged
 }
 
 // timed adds what fn takes to ms.

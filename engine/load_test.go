@@ -147,25 +147,26 @@ func TestCloseDuringLoad(t *testing.T) {
 
 func goldensDir(t *testing.T) string { return filepath.Dir(golden(t, "mono")) }
 
-// A model whose files are written again in place is loaded anew, and a job that is reading them then fails alone.
-func TestChangedFiles(t *testing.T) {
-	models := t.TempDir()
+// changing is a models folder with a model whose file changes, and what is in that file.
+func changing(t *testing.T) (models, path string, content []byte) {
+	t.Helper()
+	models = t.TempDir()
 	if err := os.CopyFS(filepath.Join(models, "mono"), os.DirFS(golden(t, "mono"))); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(models, "mono", "model.safetensors")
-	old, err := os.ReadFile(path)
+	path = filepath.Join(models, "mono", "model.safetensors")
+	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return models, path, content
+}
+
+// A model whose file is written again in place is loaded anew.
+func TestChangedFile(t *testing.T) {
+	models, path, old := changing(t)
 	changed := bytes.Clone(old)
 	clear(changed[len(changed)/2:]) // zeros are numbers
-	write := func(data []byte) {
-		t.Helper()
-		if err := os.WriteFile(path, data, 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
 	music := func(w world) []byte {
 		t.Helper()
 		r := w.run(t, func(j *engine.Job) { j.Model, j.Quantization = "mono", "none" })
@@ -177,24 +178,60 @@ func TestChangedFiles(t *testing.T) {
 	}
 	w := newWorld(t, engine.Options{ModelsDir: models})
 	before := music(w)
-	write(changed)
+	if err := os.WriteFile(path, changed, 0o666); err != nil {
+		t.Fatal(err)
+	}
 	after := music(w)
 	if want := music(newWorld(t, engine.Options{ModelsDir: models})); !bytes.Equal(after, want) || bytes.Equal(after, before) {
-		t.Errorf("the music of the new files: %v, of the old ones: %v", bytes.Equal(after, want), bytes.Equal(after, before))
+		t.Errorf("the music of the new file: %v, of the old one: %v", bytes.Equal(after, want), bytes.Equal(after, before))
 	}
-	job := engine.NewJob()
-	job.Model, job.Quantization, job.Seconds = "mono", "none", 1
-	_, err = w.engine.Run(t.Context(), job, func(p engine.Progress) {
-		if p.Stage == engine.StageDecode && p.Fraction > 0 {
-			_ = os.Truncate(path, 1000)
+}
+
+// A job whose model is cut short under it begins anew when the file is whole again, and fails when it is not. Neither keeps memory.
+func TestCutFile(t *testing.T) {
+	for _, stage := range []engine.Stage{engine.StageEncode, engine.StagePrefill, engine.StageDecode} {
+		for _, mended := range []bool{true, false} {
+			models, path, content := changing(t)
+			w := newWorld(t, engine.Options{ModelsDir: models})
+			job := engine.NewJob()
+			job.Path = w.tone(t, "a.wav", stereo44, 2)
+			job.Model, job.Quantization, job.Text, job.Seconds, job.PromptSeconds = "mono", "none", "la", 1, 1
+			cut := false
+			_, err := w.engine.Run(t.Context(), job, func(p engine.Progress) {
+				switch {
+				case p.Stage == stage && !cut:
+					cut = true
+					_ = os.Truncate(path, 1000)
+				case p.Stage == engine.StageLoad && cut && mended:
+					_ = os.WriteFile(path, content, 0o666)
+				}
+			})
+			if mended && err != nil || !mended && kindOf(err) != engine.ModelInvalid {
+				t.Errorf("cut while %s, mended %v: got %v", stage, mended, err)
+			}
+			if _, err := w.engine.Unload(t.Context(), "mono"); err != nil {
+				t.Error(err)
+			}
+			if got := w.engine.Status(); got.CachedPrompts != 0 || len(got.Models) != 0 {
+				t.Errorf("cut while %s, mended %v: got status %+v after unloading", stage, mended, got)
+			}
 		}
-	})
-	if kindOf(err) != engine.ModelInvalid {
-		t.Errorf("cut short: got %v", err)
 	}
-	write(old)
-	if !bytes.Equal(music(w), before) {
-		t.Error("the old files make other music than before")
+}
+
+// A load whose file is cut short is an error, and keeps nothing.
+func TestCutLoad(t *testing.T) {
+	models, path, _ := changing(t)
+	matrices := 0
+	w := newWorld(t, engine.Options{ModelsDir: models, Backend: hooked{openBackend(t), func() error {
+		if matrices++; matrices == 20 {
+			return os.Truncate(path, 1000)
+		}
+		return nil
+	}}})
+	_, err := w.engine.Load(t.Context(), engine.ModelOptions{Model: "mono"}, quiet)
+	if held := w.backend.Allocated(); kindOf(err) != engine.ModelInvalid || !errors.Is(err, weights.ErrFault) || held != 0 {
+		t.Errorf("got %v and %d bytes held", err, held)
 	}
 }
 

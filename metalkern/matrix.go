@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -155,6 +156,7 @@ func (m *matrix) pack(dst []byte, parts []*weights.Tensor) error {
 	var group sync.WaitGroup
 	for range min(len(runs), threads) {
 		group.Go(func() {
+			debug.SetPanicOnFault(true)
 			for i := next.Add(1) - 1; i < int64(len(runs)); i = next.Add(1) - 1 {
 				failed[i] = m.packRun(dst, runs[i])
 			}
@@ -165,7 +167,12 @@ func (m *matrix) pack(dst []byte, parts []*weights.Tensor) error {
 }
 
 // packRun puts the numbers and the scales of a run in their places.
-func (m *matrix) packRun(dst []byte, r run) error {
+func (m *matrix) packRun(dst []byte, r run) (err error) {
+	defer func() {
+		if bug := recover(); bug != nil {
+			err = weights.Fault(bug)
+		}
+	}()
 	rows := r.part.Rows(r.part.Name, r.from, r.to)
 	if m.quantized() {
 		q, err := weights.Quantize(rows.Floats(), m.cols, m.precision.Bits())

@@ -2,11 +2,24 @@ package weights
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"unsafe"
 )
+
+// ErrFault is met by who reads a mapped file that another program has cut short.
+var ErrFault = errors.New("a mapped file became shorter while it was read")
+
+// Fault is the error for what recover has returned after such a read, on a goroutine with debug.SetPanicOnFault. With any other
+// bug it panics again.
+func Fault(bug any) error {
+	if _, ok := bug.(interface{ Addr() uintptr }); !ok {
+		panic(bug)
+	}
+	return fmt.Errorf("weights: %w: %v", ErrFault, bug)
+}
 
 // A mapping is the bytes of a whole file, read-only. On disk they are mapped, so that opening a model costs no memory
 // and pages are shared between workers; bytes that are in memory already need no release. A file that another program

@@ -36,7 +36,7 @@ func (s *stream) Attention(a kern.Attention) {
 	}
 	t.span = s.pool.cut(a.Rows*a.Heads, strided*2*a.Keys*a.HeadDim)
 	s.growPrivate(a.Keys)
-	s.pool.run(t, t.chunks())
+	s.run(t, t.chunks())
 }
 
 func (t *attentionTask) run(thread, chunk int) {

@@ -95,7 +95,7 @@ func (s *stream) cacheOf(name string, c kern.Cache) *cache {
 func (t *causalTask) each(n, cost int, phase func(t *causalTask, thread, item int, more bool)) {
 	t.span = span{n: n, block: min(n, ceilDiv(leastWork, cost))} // items are large, and a claim costs next to nothing
 	t.phase = phase
-	t.stream.pool.run(t, t.chunks())
+	t.stream.run(t, t.chunks())
 }
 
 func (t *causalTask) run(thread, chunk int) {

@@ -77,7 +77,7 @@ func (s *stream) Conv(a kern.Conv) {
 	t.grid = s.pool.grid(frames, w.out, w.depth())
 	s.growPrivate(2 * t.rows.block)
 	t.private = s.private
-	s.pool.run(t, t.chunks())
+	s.run(t, t.chunks())
 }
 
 func (t *convTask) run(thread, chunk int) {

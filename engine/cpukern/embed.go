@@ -47,7 +47,7 @@ func (s *stream) Embed(a kern.Embed) {
 	t.span = s.pool.cut(a.Rows*a.Columns, 2*len(a.Tables)*width)
 	s.growPrivate(width)
 	t.private = s.private
-	s.pool.run(t, t.chunks())
+	s.run(t, t.chunks())
 }
 
 // codesInTables looks at the codes that Rows rows will read.

@@ -63,7 +63,7 @@ func (s *stream) Linear(a kern.Linear) {
 	t.span = s.linearSpan(w, a.Rows)
 	s.growPrivate(min(a.Rows, linearRows) * t.block * w.panelRows())
 	t.private = s.private
-	s.pool.run(t, t.chunks())
+	s.run(t, t.chunks())
 }
 
 // linearSpan cuts a weight into many chunks per thread; for many rows, into no smaller ones than threads need, since the rows
@@ -136,7 +136,7 @@ func (s *stream) operand(w *matrix, x []float32, rows int) operand {
 	t := &s.quantize
 	*t = quantizeTask{kernels: s.kernels, tiles: tiles, x: x, bits: w.precision.Bits(), rows: rows, cols: w.cols}
 	t.span = s.pool.cut(ceilDiv(rows, simd.TileRows), simd.TileRows*w.cols)
-	s.pool.run(t, t.chunks())
+	s.run(t, t.chunks())
 	return operand{rows: rows, tiles: tiles}
 }
 

@@ -46,7 +46,7 @@ func (s *stream) LSTM(a kern.LSTM) {
 	clear(scratch)
 	for t.step = range a.T {
 		t.x = s.operand(w, t.h, 1)
-		s.pool.run(t, t.chunks())
+		s.run(t, t.chunks())
 		t.finish()
 	}
 }

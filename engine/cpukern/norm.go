@@ -56,7 +56,7 @@ func (s *stream) normalise(op string, w kern.NormWeights, dst, x []float32, rows
 		return
 	}
 	t.span = s.pool.cut(rows, 2*width)
-	s.pool.run(t, t.chunks())
+	s.run(t, t.chunks())
 }
 
 func (t *normTask) run(_, chunk int) {

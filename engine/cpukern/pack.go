@@ -4,6 +4,7 @@ package cpukern
 // No more than a panel of float32 exists per thread, however large the weight.
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -38,11 +39,10 @@ func (b *backend) pack(m *matrix, parts []*weights.Tensor) error {
 	}
 	t := &packTask{kernels: b.kernels, m: m, parts: settled, private: make([][]float32, b.pool.threads())}
 	t.span = b.pool.cut(m.panels(), m.panelRows()*m.cols)
-	b.pool.run(t, t.chunks())
-	if t.err != nil {
+	if err = errors.Join(b.pool.run(t, t.chunks()), t.err); err != nil {
 		freeMemory(m.packed)
 	}
-	return t.err
+	return err
 }
 
 func (t *packTask) run(thread, chunk int) {

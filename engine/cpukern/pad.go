@@ -22,7 +22,7 @@ func (s *stream) padded(t padTask, right int) []float32 {
 	t.kernels, t.dst = s.kernels, s.grow(frames*t.in)
 	t.span = s.pool.cut(frames, t.in)
 	s.pad = t
-	s.pool.run(&s.pad, t.chunks())
+	s.run(&s.pad, t.chunks())
 	return t.dst
 }
 

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"segue/engine/cpukern/simd"
+	"segue/weights"
 )
 
 // A task is one op's work; run does chunk on the given thread (0 is the caller), whose scratch memory is its own.
@@ -69,13 +70,12 @@ func (p *pool) close() {
 	p.done.Wait()
 }
 
-// run does all chunks of t and returns when they are done. It panics with what a chunk panicked with, if one did.
-func (p *pool) run(t task, chunks int) {
+// run does all chunks of t and returns when they are done. It panics with what a chunk panicked with, if one did; but a mapped
+// file that became shorter is an error.
+func (p *pool) run(t task, chunks int) error {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	if chunks == 1 || p.threads() == 1 || chunks > maxChunks {
-		for chunk := range chunks {
-			t.run(0, chunk)
-		}
-		return
+		return alone(t, chunks)
 	}
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
@@ -94,8 +94,22 @@ func (p *pool) run(t task, chunks int) {
 		p.await(time.Since(start) / time.Duration(max(done, 1)))
 	}
 	if bug := p.bug.Swap(nil); bug != nil {
-		panic(*bug)
+		return weights.Fault(*bug)
 	}
+	return nil
+}
+
+// alone does them on this thread.
+func alone(t task, chunks int) (err error) {
+	defer func() {
+		if bug := recover(); bug != nil {
+			err = weights.Fault(bug)
+		}
+	}()
+	for chunk := range chunks {
+		t.run(0, chunk)
+	}
+	return nil
 }
 
 // take claims and does chunks until there are none, reports them and returns how many they were.
@@ -217,7 +231,7 @@ func (p *pool) await(usual time.Duration) {
 }
 
 func (p *pool) work(thread int) {
-	debug.SetPanicOnFault(true) // a mapped file may become shorter
+	debug.SetPanicOnFault(true) // as run does for its caller
 	s := &p.sleepers[thread]
 	pending := func() bool { return p.pending() || p.quit.Load() }
 	for !p.quit.Load() {

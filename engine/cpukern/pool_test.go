@@ -1,6 +1,7 @@
 package cpukern
 
 import (
+	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"segue/engine/cpukern/simd"
+	"segue/weights"
 )
 
 func testPool(tb testing.TB, threads int) *pool {
@@ -77,6 +79,41 @@ func TestPoolUnevenChunks(t *testing.T) {
 	}
 	p.run(c, 50)
 	c.check(t, 50)
+}
+
+// addressed is what reading behind the end of a mapped file panics with.
+type addressed struct{ error }
+
+func (addressed) Addr() uintptr { return 1 }
+
+// A fault of memory is an error of the region, any other bug a panic of its caller; on whichever thread, and the pool goes on.
+func TestPoolFaults(t *testing.T) {
+	for _, threads := range []int{1, 3} {
+		p := testPool(t, threads)
+		for _, chunks := range []int{1, 9} {
+			for _, bug := range []any{addressed{errClosed}, "a bug"} {
+				c := &countTask{runs: make([]atomic.Int32, chunks), work: func(_, chunk int) {
+					if chunk == chunks-1 {
+						panic(bug)
+					}
+				}}
+				var err error
+				panicked := func() (got any) {
+					defer func() { got = recover() }()
+					err = p.run(c, chunks)
+					return nil
+				}()
+				if _, fault := bug.(addressed); fault != errors.Is(err, weights.ErrFault) || fault != (panicked == nil) {
+					t.Errorf("%d threads, %d chunks, %v: got %v, panic %v", threads, chunks, bug, err, panicked)
+				}
+			}
+		}
+		c := &countTask{runs: make([]atomic.Int32, 9), work: func(int, int) {}}
+		if err := p.run(c, 9); err != nil {
+			t.Error(err)
+		}
+		p.close()
+	}
 }
 
 func TestPoolSharedByCallers(t *testing.T) {

@@ -42,7 +42,7 @@ func (s *stream) RVQEncode(a kern.RVQEncode) {
 	t.block = min(t.block, rvqRows)
 	s.growPrivate(t.block * a.Entries)
 	t.private = s.private
-	s.pool.run(t, t.chunks())
+	s.run(t, t.chunks())
 }
 
 func (t *rvqEncodeTask) run(thread, chunk int) {
@@ -112,7 +112,7 @@ func (s *stream) RVQDecode(a kern.RVQDecode) {
 			}
 		}
 	}
-	s.pool.run(t, t.chunks())
+	s.run(t, t.chunks())
 }
 
 func (t *rvqDecodeTask) run(_, chunk int) {

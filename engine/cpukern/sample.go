@@ -40,7 +40,7 @@ func (s *stream) Sample(a kern.Sample) {
 	s.growPrivate(a.Entries)
 	s.growKeys(a.Entries)
 	t.private, t.keys = s.private, s.keys
-	s.pool.run(t, t.chunks())
+	s.run(t, t.chunks())
 }
 
 func (s *stream) growKeys(n int) {

@@ -98,6 +98,13 @@ func (s *stream) alive() bool {
 	return s.err == nil
 }
 
+// run has the pool do an op.
+func (s *stream) run(t task, chunks int) {
+	if err := s.pool.run(t, chunks); err != nil {
+		s.fail(fmt.Errorf("cpukern: %w", err))
+	}
+}
+
 func (s *stream) fail(err error) {
 	if s.err == nil {
 		s.err = err

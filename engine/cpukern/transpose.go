@@ -39,7 +39,7 @@ func (s *stream) ConvTranspose(a kern.ConvTranspose) {
 	t.x = s.padded(padTask{x: x, t: a.T, in: w.in, elu: a.ELU}, 0)
 	end := (a.TrimLeft+t.outT-1)/a.Stride + 1
 	t.grid = s.pool.grid(end-t.first, w.out, w.kernel*w.in)
-	s.pool.run(t, t.chunks())
+	s.run(t, t.chunks())
 }
 
 func (t *transposeTask) run(_, chunk int) {

@@ -2,6 +2,7 @@ package kern
 
 import (
 	"context"
+	"runtime/debug"
 
 	"segue/weights"
 )
@@ -44,6 +45,12 @@ func upload[T Object](u *Uploader, backend func() (T, error)) (made T) {
 	if u.Err != nil {
 		return made
 	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if bug := recover(); bug != nil {
+			u.Err = weights.Fault(bug)
+		}
+	}()
 	if made, u.Err = backend(); u.Err == nil {
 		u.Made = append(u.Made, made)
 	}

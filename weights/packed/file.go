@@ -167,8 +167,8 @@ func forEach(tensors []*weights.Tensor, fn func(*weights.Tensor) error) error {
 		group.Go(func() {
 			defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 			defer func() {
-				if fault := recover(); fault != nil {
-					errs <- fmt.Errorf("reading it failed: %v", fault)
+				if bug := recover(); bug != nil {
+					errs <- weights.Fault(bug)
 				}
 			}()
 			for i := next.Add(1) - 1; i < int64(len(tensors)); i = next.Add(1) - 1 {
@@ -190,10 +190,17 @@ func forEach(tensors []*weights.Tensor, fn func(*weights.Tensor) error) error {
 func (f *file) enlarge() {
 	f.moving.Lock()
 	defer f.moving.Unlock()
-	if f.hot && !f.moved && !f.closing.Load() {
-		f.moved = true
-		moveToLargePages(f.Bytes(), f.closing.Load)
+	if !f.hot || f.moved || f.closing.Load() {
+		return
 	}
+	f.moved = true
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if bug := recover(); bug != nil {
+			_ = weights.Fault(bug) // who uses the file meets it, too
+		}
+	}()
+	moveToLargePages(f.Bytes(), f.closing.Load)
 }
 
 // forget does nothing to a file that has moved: its memory is all there is of it.
