@@ -56,6 +56,7 @@ type run struct {
 	outputs  []output
 	model    *resident
 	heard    *audio.Meter // the prompt, where takes are to be as loud; else nil
+	silent   bool         // the prompt is
 	sampling Sampling     // the job's; the model's for what it leaves open
 	started  time.Time
 	result   Result
@@ -195,11 +196,17 @@ func (r *run) decode(ctx context.Context, p *prompt, l length) ([][]int32, error
 	start := time.Now()
 	return r.model.model.LM.Generate(ctx, r.engine.stream, p.prefix, seeds, l.total(), how, func(done, total int) {
 		r.result.Timing.Steps = total
-		share := float64(done) / float64(total)
-		left := time.Since(start).Seconds() / share * (1 - share)
-		r.progress(StageDecode, share*decodeShare, left)
+		share := float64(done) / float64(total) * decodeShare
+		left := 0.0 // unknown, until steps keep their pace
+		if done > unsteady {
+			left = time.Since(start).Seconds() * (1 - share) / share
+		}
+		r.progress(StageDecode, share, left)
 	})
 }
+
+// unsteady is how many first steps are no measure of the others.
+const unsteady = 4
 
 // decodeShare is the part of a job's progress that decoding is given; the codec and the files have the rest.
 const decodeShare = 0.95
@@ -221,8 +228,11 @@ func (r *run) finish(l length) {
 			res.Warnings = append(res.Warnings, s.warnings()...)
 		}
 	}
-	if s := r.source; s != nil && s.info.Bits == "" && r.job.Bits == "" && r.job.Include == "full" {
-		res.Warnings = append(res.Warnings, fmt.Sprintf("%s: its samples, %s, are written with %s bits", s.field, s.info.Encoding, r.outputFormat().Bits))
+	if s, f := r.source, r.outputFormat(); s != nil && r.job.Include == "full" && r.job.Bits == "" && !exactly(s.info.Bits, f.Bits) {
+		res.Warnings = append(res.Warnings, fmt.Sprintf("%s: its samples, %s, are written with %s bits", s.field, s.info.Encoding, f.Bits))
+	}
+	if r.silent {
+		res.Warnings = append(res.Warnings, fmt.Sprintf("%s: the %.4g s that the model heard are silent; let the file end with the music, or hear its start (promptFrom)", r.source.field, res.Prompt.Seconds))
 	}
 	t.TotalMS = milliseconds(time.Since(r.started))
 	if t.Steps > 0 {

@@ -513,6 +513,8 @@ func TestRefusals(t *testing.T) {
 		{"output is the input", func(j *engine.Job) { j.OutputPath, j.Overwrite = path, true }, engine.OutputExists, "outputPath"},
 		{"both outputs", func(j *engine.Job) { j.OutputPath, j.OutputDir = "a.wav", "." }, engine.BadParam, "outputPath"},
 		{"extension", func(j *engine.Job) { j.OutputPath = "a.mp3" }, engine.BadParam, "outputPath"},
+		{"extension of another format", func(j *engine.Job) { j.OutputPath, j.Format = "a.mp3", "wav" }, engine.BadParam, "outputPath"},
+		{"folder that is a file", func(j *engine.Job) { j.OutputDir = path }, engine.OutputUnwritable, "outputDir"},
 		{"float FLAC", func(j *engine.Job) { j.Format, j.Bits = "flac", "32f" }, engine.BadParam, "format"},
 		{"format against extension", func(j *engine.Job) { j.OutputPath, j.Format = "a.wav", "flac" }, engine.BadParam, "format"},
 		{"output is a folder to be", func(j *engine.Job) { j.OutputPath = "new/" }, engine.OutputUnwritable, "outputPath"},
@@ -532,7 +534,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: got %v, want an engine.Error", test.name, err)
 			continue
 		}
-		if known.Kind != test.kind || test.field != "" && known.Field != test.field {
+		if known.Kind != test.kind || test.field != "" && known.Field != test.field || strings.HasPrefix(known.Detail, "outputDir:") != (known.Field == "outputDir") {
 			t.Errorf("%s: got %s on %q (%v), want %s on %q", test.name, known.Kind, known.Field, err, test.kind, test.field)
 		}
 		if after := w.files(t); !slices.Equal(before, after) {

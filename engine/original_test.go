@@ -89,6 +89,35 @@ func TestDoublesStayFloats(t *testing.T) {
 	}
 }
 
+// Who asks for the original in a format that cannot hold it is told, and who gives silence to continue.
+func TestWarnings(t *testing.T) {
+	w := newWorld(t, engine.Options{})
+	floats := w.floats(t, "floats.wav", 44100, make([]float64, 2*44100))
+	music := w.tone(t, "music.wav", stereo44, 2)
+	for _, c := range []struct {
+		path, format, include string
+		want                  []string
+	}{
+		{music, "flac", "full", nil},
+		{floats, "wav", "full", []string{"silent"}},
+		{floats, "flac", "continuation", []string{"silent"}},
+		{floats, "flac", "full", []string{"32-bit float", "silent"}},
+	} {
+		for range 2 { // the prompt is known the second time
+			r := w.run(t, func(j *engine.Job) { j.Path, j.Format, j.Include = c.path, c.format, c.include })
+			if len(r.Warnings) != len(c.want) {
+				t.Errorf("%+v: got warnings %q", c, r.Warnings)
+				continue
+			}
+			for i, want := range c.want {
+				if !strings.Contains(r.Warnings[i], want) {
+					t.Errorf("%+v: got warnings %q", c, r.Warnings)
+				}
+			}
+		}
+	}
+}
+
 // Integers beyond 24 bits are written with 24, and a warning says so where that was not asked for.
 func TestWideIntegers(t *testing.T) {
 	w := newWorld(t, engine.Options{})

@@ -62,16 +62,16 @@ func (r *run) container() (string, error) {
 	extension := strings.ToLower(strings.TrimPrefix(filepath.Ext(r.job.OutputPath), "."))
 	known := extension == "wav" || extension == "flac"
 	switch {
+	case extension != "" && !known:
+		return "", Errorf(BadParam, "outputPath", "outputPath: got extension .%s, want .wav or .flac", extension)
 	case r.job.Format != "" && known && r.job.Format != extension:
 		return "", Errorf(BadParam, "format", "format: got %s for an outputPath that ends in .%s, want the same, or no format", r.job.Format, extension)
 	case r.job.Format != "":
 		return r.job.Format, nil
-	case r.job.OutputPath == "" || extension == "":
-		return "wav", nil
 	case known:
 		return extension, nil
 	}
-	return "", Errorf(BadParam, "outputPath", "outputPath: got extension .%s, want .wav or .flac, or say the format", extension)
+	return "wav", nil
 }
 
 // outputStem splits where files go into folder and name.
@@ -176,19 +176,21 @@ func sameFile(a, b string) bool {
 
 // outputError gives an error met while writing its kind.
 func outputError(field, path string, err error) error {
-	kind, detail := OutputUnwritable, field+": "+err.Error()
-	switch {
-	case errors.Is(err, audio.ErrExists):
-		kind, detail = OutputExists, field+": "+path+" is there already, want another name, or overwrite"
-	case errors.Is(err, fs.ErrNotExist):
-		detail = field + ": there is no folder " + filepath.Dir(path) + "; make it first"
-	}
+	kind, detail := OutputUnwritable, err.Error()
 	var unsupported *audio.UnsupportedError
-	if errors.As(err, &unsupported) {
+	folder := filepath.Dir(path)
+	switch info, _ := os.Stat(folder); {
+	case errors.Is(err, audio.ErrExists):
+		kind, detail = OutputExists, path+" is there already, want another name, or overwrite"
+	case errors.Is(err, fs.ErrNotExist):
+		detail = "there is no folder " + folder + "; make it first"
+	case info != nil && !info.IsDir():
+		detail = "got the file " + folder + ", want a folder"
+	case errors.As(err, &unsupported):
 		kind = BadParam
 		if field != "include" {
 			field = "format" // that is what does not go with bits or channels
 		}
 	}
-	return &Error{Kind: kind, Field: field, Path: path, Detail: detail, Err: err}
+	return &Error{Kind: kind, Field: field, Path: path, Detail: field + ": " + detail, Err: err}
 }

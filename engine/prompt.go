@@ -79,6 +79,8 @@ func (r *run) seePrompt(ctx context.Context, l length) (*prompt, error) {
 		if err != nil {
 			return nil, err
 		}
+		peak, some := audio.PeakDB(p.audio...)
+		r.silent = !some || peak < silenceDB
 		r.result.Prompt = &Prompt{}
 	}
 	t, err := r.told()

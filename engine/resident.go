@@ -219,6 +219,8 @@ func bitsOf(p kern.Precision, t *weights.Tensor) int64 {
 	return 32 // of what is stored in other ways too
 }
 
+const megabyte = 1_000_000 // bytes, as the budget is given
+
 // makeRoom frees models that nobody uses, the longest unused first, until bytes more fit into the memory budget, of which
 // those that stay may hold some already. What a running job's device may still be reading fits only when the device has let go
 // of it, some steps later.
@@ -228,7 +230,7 @@ func (e *Engine) makeRoom(ctx context.Context, bytes int64, shared func() int64)
 		return nil
 	}
 	if bytes > budget {
-		return Errorf(OutOfMemory, "model", "memory: the model needs about %d MB, want at most the budget of %d MB; quantization q4 needs least, --memory raises the budget", bytes>>20, budget>>20)
+		return Errorf(OutOfMemory, "model", "memory: the model needs about %d MB, want at most the budget of %d MB; quantization q4 needs least, --memory raises the budget", (bytes+megabyte-1)/megabyte, budget/megabyte)
 	}
 	for {
 		freed, some := e.options.Backend.Freed()

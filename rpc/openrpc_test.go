@@ -370,5 +370,5 @@ func TestParamsAreAsDocumented(t *testing.T) {
 
 // alsoAccepted: zeros that stand for the default, and the type of a missing path.
 func alsoAccepted(name, text string) bool {
-	return text == `""` || text == "0" && (name == "sampleRate" || name == "timeoutSeconds" || name == "processId") || name == "clientInfo"
+	return text == `""` || text == "0" && (name == "sampleRate" || name == "processId") || name == "clientInfo"
 }

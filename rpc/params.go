@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/agnivade/levenshtein"
 	"github.com/mitchellh/mapstructure"
 
 	"segue/engine"
@@ -151,18 +152,39 @@ func unknown(names []string, params reflect.Type) (problems []*engine.Error) {
 	return problems
 }
 
-// similar proposes a name that differs in case or punctuation only, as prompt_seconds does from promptSeconds.
+// similar proposes a parameter for an unknown name.
 func similar(name string, params reflect.Type) string {
+	var known []string
+	for _, field := range reflect.VisibleFields(params) {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" {
+			known = append(known, name)
+		}
+	}
+	if nearest := Nearest(name, known); nearest != "" {
+		return ", did you mean " + nearest + "?"
+	}
+	return ""
+}
+
+// Nearest is the known name that somebody may have meant: it differs in case and punctuation only, as prompt_seconds does from
+// promptSeconds, or by two letters of at least five. It is "" where there is none.
+func Nearest(name string, known []string) (nearest string) {
 	plain := func(s string) string {
 		return strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "").Replace(s))
 	}
-	for _, field := range reflect.VisibleFields(params) {
-		known, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if known != "" && plain(known) == plain(name) {
-			return ", did you mean " + known + "?"
+	least := 3
+	if name = plain(name); len(name) < 5 {
+		least = 1
+	}
+	if len(name) > 60 {
+		return ""
+	}
+	for _, one := range known {
+		if apart := levenshtein.ComputeDistance(plain(one), name); apart < least {
+			nearest, least = one, apart
 		}
 	}
-	return ""
+	return nearest
 }
 
 // flatten returns the single problems of e.

@@ -109,7 +109,7 @@ type Limits struct {
 type Delivery struct {
 	Progress       bool    `json:"progress,omitempty" doc:"send $/progress notifications; their token is the request's id"`
 	ProgressToken  Token   `json:"progressToken,omitempty" doc:"send $/progress notifications with this token"`
-	TimeoutSeconds float64 `json:"timeoutSeconds,omitempty" doc:"give up this long after the request came; absent: never" above:"0" max:"604800"`
+	TimeoutSeconds float64 `json:"timeoutSeconds,omitempty" doc:"give up this long after the request came; absent or 0: never" min:"0" max:"604800"`
 }
 
 func (d Delivery) delivery() Delivery { return d }

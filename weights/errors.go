@@ -37,7 +37,7 @@ type BaseError struct {
 }
 
 func (e *BaseError) Error() string {
-	return fmt.Sprintf("weights: %s: an audiocraft checkpoint without %s; give the folder of %s (Hugging Face layout) as its base",
+	return fmt.Sprintf("weights: %s: an audiocraft checkpoint without %s; give the folder of %s (Hugging Face layout) as its base (--base)",
 		e.Path, e.Parts, e.Want)
 }
 

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/term"
 
 	"segue/engine"
+	"segue/rpc"
 	"segue/weights/bundled"
 	"segue/weights/hub"
 )
@@ -71,7 +72,7 @@ func parse(set *flag.FlagSet, args []string) (positional []string, err error) {
 				return nil, helpAsked(text.String())
 			}
 			said := oneDash.ReplaceAllString(err.Error(), "${1}--$2")
-			return nil, usageError{fmt.Sprintf("%s: %s (segue %s --help tells the flags)", set.Name(), said, set.Name())}
+			return nil, usageError{fmt.Sprintf("%s: %s%s (segue %s --help tells the flags)", set.Name(), said, meant(set, said), set.Name())}
 		}
 		args = set.Args()
 		if len(args) == 0 {
@@ -79,6 +80,20 @@ func parse(set *flag.FlagSet, args []string) (positional []string, err error) {
 		}
 		positional, args = append(positional, args[0]), args[1:]
 	}
+}
+
+// meant proposes a flag for one that is not defined.
+func meant(set *flag.FlagSet, said string) string {
+	_, wrong, undefined := strings.Cut(said, "not defined: --")
+	if !undefined {
+		return ""
+	}
+	var known []string
+	set.VisitAll(func(f *flag.Flag) { known = append(known, f.Name) })
+	if nearest := rpc.Nearest(wrong, known); nearest != "" {
+		return ", did you mean --" + nearest + "?"
+	}
+	return ""
 }
 
 func printFlags(w io.Writer, set *flag.FlagSet) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"segue/engine"
@@ -16,8 +17,11 @@ segue models prune removes what segue has kept of models that are gone, changed 
 `
 
 func runModels(ctx context.Context, env *environment, args []string) error {
-	if len(args) > 0 && args[0] == "prune" {
+	switch {
+	case len(args) > 0 && args[0] == "prune":
 		return runPrune(ctx, env, args[1:])
+	case len(args) > 0 && !strings.HasPrefix(args[0], "-"):
+		return usageError{fmt.Sprintf("models: got %q, want prune, or flags", args[0])}
 	}
 	set := newFlags("models", "models [flags]", aboutModels)
 	var machine machineFlags

@@ -326,6 +326,8 @@ func TestCommandLine(t *testing.T) {
 		{"continue clip.wav --seconds 0.1 --seed 5 --output-path five.wav", 0, "five.wav\n", "seed 5\n"},
 		{"continue clip.wav --seconds 0.1 --output-path five.wav", 1, "", "five.wav is there already, want another name, or overwrite"},
 		{"continue clip.wav --bogus", 2, "", "not defined: --bogus"},
+		{"continue clip.wav --temprature 1", 2, "", "did you mean --temperature?"},
+		{"models prun", 2, "", "want prune"},
 		{"bench --seconds 30", 1, "", "want 20 at most in all"},
 		{"version please", 2, "", "please"},
 		{"schema please", 2, "", "please"},

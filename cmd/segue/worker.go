@@ -24,7 +24,12 @@ func runWorker(ctx context.Context, env *environment, args []string) error {
 	machine.register(set)
 	framingName := set.String("framing", "auto", "`KIND` auto, line or header")
 	level := slog.LevelWarn
-	set.TextVar(&level, "log-level", slog.LevelWarn, "`LEVEL` log on stderr: debug, info, warn or error")
+	set.Func("log-level", "`LEVEL` log on stderr: debug, info, warn or error (default warn)", func(s string) error {
+		if level.UnmarshalText([]byte(s)) != nil {
+			return errors.New("want debug, info, warn or error")
+		}
+		return nil
+	})
 	if err := parseOnly(set, args); err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func OpenGolden(path string) (*Golden, error) {
 	sidecar := strings.TrimSuffix(path, filepath.Ext(path)) + ".json"
 	raw, err := os.ReadFile(sidecar)
 	if err != nil {
-		return nil, fmt.Errorf("golden: %w", err)
+		return nil, fmt.Errorf("golden: want golden.safetensors and golden.json beside a checkpoint, or the path of the former: %w", err)
 	}
 	if err := json.Unmarshal(raw, &description); err != nil {
 		return nil, fmt.Errorf("golden: %s: %w", sidecar, err)

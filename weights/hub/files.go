@@ -92,7 +92,7 @@ var (
 // CheckRepo says whether a name can be a repository's: organisation/name.
 func CheckRepo(repo string) error {
 	if len(repo) > 96 || !repoPattern.MatchString(repo) || strings.Contains(repo, "--") || strings.Contains(repo, "..") {
-		return fmt.Errorf("hub: %w: got %.100q, want organisation/name", ErrName, repo)
+		return fmt.Errorf("hub: %w: got %.100q, want organisation/name, or a short one that segue models lists", ErrName, repo)
 	}
 	return nil
 }
