@@ -71,7 +71,8 @@ func (r *run) make(ctx context.Context) error {
 	r.started = time.Now()
 	err := r.attempt(ctx)
 	for range 3 { // as many parts may be damaged
-		if r.model == nil || !errors.Is(err, packed.ErrDamaged) && !errors.Is(err, errChanged) && !errors.Is(err, weights.ErrFault) {
+		again := errors.Is(err, packed.ErrDamaged) || errors.Is(err, errChanged) || errors.Is(err, weights.ErrFault)
+		if !again || r.model == nil || len(r.result.Outputs) > 0 {
 			break
 		}
 		r.engine.discard(r.model)
