@@ -20,7 +20,7 @@ type Job struct {
 	Greedy          bool `json:"greedy,omitempty" doc:"always take the likeliest code; the seed has no effect; absent: no, whatever the model says"`
 
 	OutputDir   string  `json:"outputDir,omitempty" doc:"folder for the new files; absent: beside the input (continue), or where segue was started (generate)"`
-	OutputPath  string  `json:"outputPath,omitempty" doc:"the new file's own path; with variations, -2, -3 … go before the extension"`
+	OutputPath  string  `json:"outputPath,omitempty" doc:"the new file's own path, which ends in .wav or .flac; with variations, -2, -3 … go before the extension"`
 	Format      string  `json:"format,omitempty" doc:"file format: wav or flac; absent: from outputPath's extension, else wav" enum:"wav,flac"`
 	Bits        Bits    `json:"bits,omitempty" doc:"sample format: 16, 24 or 32f; absent: the source's where it is one of these, 16 for one of 8 bits, 32f for 64-bit floats, else 24" enum:"16,24,32f"`
 	SampleRate  Rate    `json:"sampleRate,omitempty" doc:"output rate in Hz, 8000 to 384000, or source; for generate the source is the model's rate"`

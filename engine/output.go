@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -60,18 +61,15 @@ func (r *run) freeName(dir, extension string) string {
 // container is the file format: as asked, or by the extension of outputPath, or WAV.
 func (r *run) container() (string, error) {
 	extension := strings.ToLower(strings.TrimPrefix(filepath.Ext(r.job.OutputPath), "."))
-	known := extension == "wav" || extension == "flac"
 	switch {
-	case extension != "" && !known:
+	case extension == "":
+		return cmp.Or(r.job.Format, "wav"), nil
+	case extension != "wav" && extension != "flac":
 		return "", Errorf(BadParam, "outputPath", "outputPath: got extension .%s, want .wav or .flac", extension)
-	case r.job.Format != "" && known && r.job.Format != extension:
+	case r.job.Format != "" && r.job.Format != extension:
 		return "", Errorf(BadParam, "format", "format: got %s for an outputPath that ends in .%s, want the same, or no format", r.job.Format, extension)
-	case r.job.Format != "":
-		return r.job.Format, nil
-	case known:
-		return extension, nil
 	}
-	return "wav", nil
+	return extension, nil
 }
 
 // outputStem splits where files go into folder and name.
