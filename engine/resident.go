@@ -239,14 +239,10 @@ func (e *Engine) makeRoom(ctx context.Context, bytes int64, shared func() int64)
 			return nil
 		}
 		if lacking > freed {
-			if r := e.evict(); r != nil {
-				_ = r.close() // only unmaps files
+			if more, err := e.freeMore(ctx); more {
 				continue
-			}
-			if saved, err := e.awaitSave(ctx); err != nil {
+			} else if err != nil {
 				return err
-			} else if saved {
-				continue
 			}
 		}
 		if freed == 0 {
@@ -258,6 +254,15 @@ func (e *Engine) makeRoom(ctx context.Context, bytes int64, shared func() int64)
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// freeMore frees a model that nobody uses, or waits for a save that keeps one from being such; false if there is neither.
+func (e *Engine) freeMore(ctx context.Context) (bool, error) {
+	if r := e.evict(); r != nil {
+		_ = r.close() // only unmaps files
+		return true, nil
+	}
+	return e.awaitSave(ctx)
 }
 
 // evict takes the longest unused model out of the resident ones; nil when all are in use.
