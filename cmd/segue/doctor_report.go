@@ -5,26 +5,20 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 
+	"segue/engine/bench"
 	"segue/engine/kern"
 	"segue/engine/kern/kerntest"
 )
 
 // report writes what a maintainer without this device needs to know of it: what the doctor found, how fast its memory is
 // read, also in mapped files, each op that misses its formula, each op's time, and the best kernel of each linear.
-func (d *diagnosis) report(ctx context.Context, env *environment, machine *machineFlags, path string) (err error) {
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if closed := file.Close(); err == nil {
-			err = closed
-		}
-	}()
-	w := bufio.NewWriter(file)
+func (d *diagnosis) report(ctx context.Context, env *environment, machine *machineFlags, path string) error {
+	return bench.WriteFile(path, func(file io.Writer) error { return d.writeReport(ctx, env, machine, path, bufio.NewWriter(file)) })
+}
+
+func (d *diagnosis) writeReport(ctx context.Context, env *environment, machine *machineFlags, path string, w *bufio.Writer) error {
 	fmt.Fprintf(w, "segue %s, %s/%s, %s, %d processors\n", version(), runtime.GOOS, runtime.GOARCH, runtime.Version(), runtime.NumCPU())
 	d.print(w)
 	backend, choice, err := machine.openBackend()
