@@ -138,24 +138,19 @@ func (c *Checkpoint) Tensors() []*Tensor {
 }
 
 // Bytes is the size of all tensors as stored.
-func (c *Checkpoint) Bytes() int64 { return c.BytesOf("") }
+func (c *Checkpoint) Bytes() int64 {
+	total := int64(0)
+	for _, t := range c.tensors {
+		total += int64(len(t.Data) + len(t.Scales))
+	}
+	return total
+}
 
 // Parameters is how many numbers all tensors are; the scales of 8-bit matrices are not counted.
 func (c *Checkpoint) Parameters() int64 {
 	total := int64(0)
 	for _, t := range c.tensors {
 		total += int64(t.Len())
-	}
-	return total
-}
-
-// BytesOf is the size of the tensors whose names begin with prefix.
-func (c *Checkpoint) BytesOf(prefix string) int64 {
-	total := int64(0)
-	for name, t := range c.tensors {
-		if strings.HasPrefix(name, prefix) {
-			total += int64(len(t.Data) + len(t.Scales))
-		}
 	}
 	return total
 }
